@@ -9,21 +9,21 @@
 
 #include <linux/types.h>
 
-#define PVSCHED_MAGIC		0x53565000u /* bytes 00 'P' 'V' 'S': never a valid pointer or text */
-#define PVSCHED_ABI_VERSION	1
-#define PVSCHED_PAGE_SIZE	4096
-#define PVSCHED_LINE		64 /* bytes; a line is written by one side only */
-#define PVSCHED_VCPUS_MAX	256 /* doorbells that fit the second page of BAR0 */
+#define PVSCHED_MAGIC	    0x53565000u /* bytes 00 'P' 'V' 'S': never a valid pointer or text */
+#define PVSCHED_ABI_VERSION 1
+#define PVSCHED_PAGE_SIZE   4096
+#define PVSCHED_LINE	    64 /* bytes; a line is written by one side only */
+#define PVSCHED_VCPUS_MAX   256 /* doorbells that fit the second page of BAR0 */
 
 /* Protocols on offer. One is defined: the page described below. */
-#define PVSCHED_PROTO_BASE	0x45534142u /* "BASE" */
+#define PVSCHED_PROTO_BASE	   0x45534142u /* "BASE" */
 #define PVSCHED_PROTO_BASE_VERSION 1
 
 /* Features, 64 bits, offered by the host and accepted by the guest before FEATURES_OK. */
-#define PVSCHED_F_TICKET	(1ull << 0) /* host writes ticket, guest answers in ack */
-#define PVSCHED_F_NEXT_EVENT	(1ull << 1) /* host reads next_event */
-#define PVSCHED_F_PENDING	(1ull << 2) /* host reads pending */
-#define PVSCHED_F_PLACEMENT	(1ull << 3) /* host writes placement; off unless the operator opts in */
+#define PVSCHED_F_TICKET     (1ull << 0) /* host writes ticket, guest answers in ack */
+#define PVSCHED_F_NEXT_EVENT (1ull << 1) /* host reads next_event */
+#define PVSCHED_F_PENDING    (1ull << 2) /* host reads pending */
+#define PVSCHED_F_PLACEMENT  (1ull << 3) /* host writes placement; off unless the operator opts in */
 
 /*
  * A task as the guest publishes it (words `current` and `pending`), and a thread as the host
@@ -34,27 +34,27 @@
  *   24..31 flags
  *   32..63 generation (current), sequence (pending), generation answered (grant)
  */
-#define PVSCHED_TASK_POLICY_SHIFT	0
-#define PVSCHED_TASK_NICE_SHIFT		8
-#define PVSCHED_TASK_PRIO_SHIFT		16
-#define PVSCHED_TASK_FLAGS_SHIFT	24
-#define PVSCHED_TASK_GEN_SHIFT		32
+#define PVSCHED_TASK_POLICY_SHIFT 0
+#define PVSCHED_TASK_NICE_SHIFT	  8
+#define PVSCHED_TASK_PRIO_SHIFT	  16
+#define PVSCHED_TASK_FLAGS_SHIFT  24
+#define PVSCHED_TASK_GEN_SHIFT	  32
 
 #define PVSCHED_POLICY_NORMAL	0
 #define PVSCHED_POLICY_FIFO	1
 #define PVSCHED_POLICY_RR	2
 #define PVSCHED_POLICY_BATCH	3
 #define PVSCHED_POLICY_IDLE	5
-#define PVSCHED_POLICY_DEADLINE	6
+#define PVSCHED_POLICY_DEADLINE 6
 #define PVSCHED_POLICY_EXT	7
 
 /* flags of current and pending */
-#define PVSCHED_TASK_LATENCY	0x01 /* declared latency-sensitive by the guest's administrator */
-#define PVSCHED_TASK_VALID	0x80 /* pending only: the word names a task */
+#define PVSCHED_TASK_LATENCY 0x01 /* declared latency-sensitive by the guest's administrator */
+#define PVSCHED_TASK_VALID   0x80 /* pending only: the word names a task */
 
 /* flags of grant: why the thread runs as it does (enum pvsched_reason) in the low 6 bits */
-#define PVSCHED_GRANT_REASON	0x3f
-#define PVSCHED_GRANT_BOOSTED	0x80 /* better than the thread's baseline: ring when urgency ends */
+#define PVSCHED_GRANT_REASON  0x3f
+#define PVSCHED_GRANT_BOOSTED 0x80 /* better than the thread's baseline: ring when urgency ends */
 
 enum pvsched_reason {
 	PVSCHED_REASON_NONE = 0,
@@ -72,30 +72,30 @@ enum pvsched_reason {
 };
 
 /* context: bits 0..7 flags, 32..63 generation; the rest is zero and ignored */
-#define PVSCHED_CTX_NMI		0x01
-#define PVSCHED_CTX_HARDIRQ	0x02
-#define PVSCHED_CTX_SOFTIRQ	0x04
-#define PVSCHED_CTX_CRITICAL	0x08
-#define PVSCHED_CTX_IDLE	0x10
-#define PVSCHED_CTX_URGENT	(PVSCHED_CTX_NMI | PVSCHED_CTX_HARDIRQ | PVSCHED_CTX_SOFTIRQ | \
-				 PVSCHED_CTX_CRITICAL)
-#define PVSCHED_CTX_GEN_SHIFT	32
+#define PVSCHED_CTX_NMI	     0x01
+#define PVSCHED_CTX_HARDIRQ  0x02
+#define PVSCHED_CTX_SOFTIRQ  0x04
+#define PVSCHED_CTX_CRITICAL 0x08
+#define PVSCHED_CTX_IDLE     0x10
+#define PVSCHED_CTX_URGENT                                                                         \
+	(PVSCHED_CTX_NMI | PVSCHED_CTX_HARDIRQ | PVSCHED_CTX_SOFTIRQ | PVSCHED_CTX_CRITICAL)
+#define PVSCHED_CTX_GEN_SHIFT 32
 
 /* status: the page's life as the host sees it */
-#define PVSCHED_PAGE_OFF	0 /* not attached, or detached: the host reads nothing */
-#define PVSCHED_PAGE_ATTACHED	1 /* nonce written, waits for its echo */
-#define PVSCHED_PAGE_ENABLED	2 /* the host reads the guest's lines and acts */
-#define PVSCHED_PAGE_DEAD	3 /* being detached; written once, last */
+#define PVSCHED_PAGE_OFF      0 /* not attached, or detached: the host reads nothing */
+#define PVSCHED_PAGE_ATTACHED 1 /* nonce written, waits for its echo */
+#define PVSCHED_PAGE_ENABLED  2 /* the host reads the guest's lines and acts */
+#define PVSCHED_PAGE_DEAD     3 /* being detached; written once, last */
 
 /* state: bits 0..7 what the vCPU thread did last, 32..63 host CPU-free counter of SCHED_INs */
 #define PVSCHED_STATE_UNKNOWN	0
 #define PVSCHED_STATE_RUNNING	1
-#define PVSCHED_STATE_PREEMPTED	2
+#define PVSCHED_STATE_PREEMPTED 2
 #define PVSCHED_STATE_BLOCKED	3
 
 /* placement: coarse ids, equal means shared; 0 means not told. */
 #define PVSCHED_PLACE_CORE_SHIFT 0 /* 16 bits */
-#define PVSCHED_PLACE_LLC_SHIFT	16 /* 16 bits */
+#define PVSCHED_PLACE_LLC_SHIFT	 16 /* 16 bits */
 #define PVSCHED_PLACE_NODE_SHIFT 32 /* 16 bits */
 
 /*
@@ -145,41 +145,41 @@ struct pvsched_page {
 
 /* The register device: BAR0 of the PCI function, or frames over a stream. Accesses are 4 bytes
  * and aligned; 64-bit registers are two halves, low first. */
-#define PVSCHED_REG_MAGIC		0x00 /* RO */
-#define PVSCHED_REG_VERSION		0x04 /* RO: PVSCHED_ABI_VERSION */
-#define PVSCHED_REG_STATUS		0x08 /* RW: PVSCHED_S_*; writing 0 resets */
-#define PVSCHED_REG_ERROR		0x0c /* RO: PVSCHED_R_* that led to FAILED or a refusal */
-#define PVSCHED_REG_HOST_FEATURES	0x10 /* RO, 64 bits */
-#define PVSCHED_REG_GUEST_FEATURES	0x18 /* RW until FEATURES_OK, 64 bits */
-#define PVSCHED_REG_PROTO_COUNT		0x20 /* RO */
-#define PVSCHED_REG_PROTO_SELECT	0x24 /* RW: index below PROTO_COUNT */
-#define PVSCHED_REG_PROTO_ID		0x28 /* RO: of the selected one; 0 = no such index */
-#define PVSCHED_REG_PROTO_VERSION	0x2c /* RO */
-#define PVSCHED_REG_CHOICE_ID		0x30 /* RW until FEATURES_OK */
-#define PVSCHED_REG_CHOICE_VERSION	0x34 /* RW until FEATURES_OK */
-#define PVSCHED_REG_VCPU_COUNT		0x38 /* RO */
-#define PVSCHED_REG_VCPU_SELECT		0x3c /* RW */
-#define PVSCHED_REG_VCPU_GFN		0x40 /* RW, 64 bits, of the selected vCPU's page */
-#define PVSCHED_REG_VCPU_COMMAND	0x48 /* WO: PVSCHED_CMD_* for the selected vCPU */
-#define PVSCHED_REG_VCPU_RESULT		0x4c /* RO: PVSCHED_R_* of its last command */
-#define PVSCHED_REG_VCPU_NONCE		0x50 /* WO, 64 bits: the nonce read from the page */
-#define PVSCHED_REG_VCPU_STATE		0x58 /* RO: PVSCHED_PAGE_* */
-#define PVSCHED_REG_EPOCH		0x5c /* RO: counts resets */
-#define PVSCHED_REG_END			0x60 /* above, up to the doorbells: reads 0, writes ignored */
-#define PVSCHED_REG_DOORBELL		0x1000 /* WO: + 4 * vCPU; the value is ignored */
-#define PVSCHED_BAR_SIZE		0x2000
+#define PVSCHED_REG_MAGIC	   0x00 /* RO */
+#define PVSCHED_REG_VERSION	   0x04 /* RO: PVSCHED_ABI_VERSION */
+#define PVSCHED_REG_STATUS	   0x08 /* RW: PVSCHED_S_*; writing 0 resets */
+#define PVSCHED_REG_ERROR	   0x0c /* RO: PVSCHED_R_* that led to FAILED or a refusal */
+#define PVSCHED_REG_HOST_FEATURES  0x10 /* RO, 64 bits */
+#define PVSCHED_REG_GUEST_FEATURES 0x18 /* RW until FEATURES_OK, 64 bits */
+#define PVSCHED_REG_PROTO_COUNT	   0x20 /* RO */
+#define PVSCHED_REG_PROTO_SELECT   0x24 /* RW: index below PROTO_COUNT */
+#define PVSCHED_REG_PROTO_ID	   0x28 /* RO: of the selected one; 0 = no such index */
+#define PVSCHED_REG_PROTO_VERSION  0x2c /* RO */
+#define PVSCHED_REG_CHOICE_ID	   0x30 /* RW until FEATURES_OK */
+#define PVSCHED_REG_CHOICE_VERSION 0x34 /* RW until FEATURES_OK */
+#define PVSCHED_REG_VCPU_COUNT	   0x38 /* RO */
+#define PVSCHED_REG_VCPU_SELECT	   0x3c /* RW */
+#define PVSCHED_REG_VCPU_GFN	   0x40 /* RW, 64 bits, of the selected vCPU's page */
+#define PVSCHED_REG_VCPU_COMMAND   0x48 /* WO: PVSCHED_CMD_* for the selected vCPU */
+#define PVSCHED_REG_VCPU_RESULT	   0x4c /* RO: PVSCHED_R_* of its last command */
+#define PVSCHED_REG_VCPU_NONCE	   0x50 /* WO, 64 bits: the nonce read from the page */
+#define PVSCHED_REG_VCPU_STATE	   0x58 /* RO: PVSCHED_PAGE_* */
+#define PVSCHED_REG_EPOCH	   0x5c /* RO: counts resets */
+#define PVSCHED_REG_END		   0x60 /* above, up to the doorbells: reads 0, writes ignored */
+#define PVSCHED_REG_DOORBELL	   0x1000 /* WO: + 4 * vCPU; the value is ignored */
+#define PVSCHED_BAR_SIZE	   0x2000
 
 /* STATUS, in the order in which a driver sets them; the host sets the last two. */
-#define PVSCHED_S_ACKNOWLEDGE	0x01
-#define PVSCHED_S_DRIVER	0x02
-#define PVSCHED_S_FEATURES_OK	0x08
-#define PVSCHED_S_DRIVER_OK	0x04
-#define PVSCHED_S_NEEDS_RESET	0x40
-#define PVSCHED_S_FAILED	0x80
+#define PVSCHED_S_ACKNOWLEDGE 0x01
+#define PVSCHED_S_DRIVER      0x02
+#define PVSCHED_S_FEATURES_OK 0x08
+#define PVSCHED_S_DRIVER_OK   0x04
+#define PVSCHED_S_NEEDS_RESET 0x40
+#define PVSCHED_S_FAILED      0x80
 
-#define PVSCHED_CMD_REGISTER	1 /* attach the page at GFN; the host writes its nonce */
-#define PVSCHED_CMD_ENABLE	2 /* the nonce echoed: from here on the host acts */
-#define PVSCHED_CMD_UNREGISTER	3 /* detach; when it returns the page is the guest's alone */
+#define PVSCHED_CMD_REGISTER   1 /* attach the page at GFN; the host writes its nonce */
+#define PVSCHED_CMD_ENABLE     2 /* the nonce echoed: from here on the host acts */
+#define PVSCHED_CMD_UNREGISTER 3 /* detach; when it returns the page is the guest's alone */
 
 enum pvsched_result {
 	PVSCHED_R_OK = 0,
@@ -204,9 +204,9 @@ enum pvsched_result {
 };
 
 /* The PCI function. Vendor and device id are Red Hat's range for experiments. */
-#define PVSCHED_PCI_VENDOR	0x1b36
-#define PVSCHED_PCI_DEVICE	0x10f5
-#define PVSCHED_PCI_CLASS	0x088000 /* base system peripheral, other */
+#define PVSCHED_PCI_VENDOR 0x1b36
+#define PVSCHED_PCI_DEVICE 0x10f5
+#define PVSCHED_PCI_CLASS  0x088000 /* base system peripheral, other */
 
 #ifdef __cplusplus
 #define PVSCHED_STATIC_ASSERT(e, m) static_assert(e, m)

@@ -112,9 +112,8 @@ struct pvsched_policy_info {
 
 #define PVSCHED_POLICY(policy_name, policy_events)                                                 \
 	const struct pvsched_policy_info pvsched_policy_info                                       \
-		__attribute__((section(".rodata.pvsched"), used)) = { PVSCHED_POLICY_ABI,          \
-								      (policy_events),             \
-								      #policy_name };              \
+		__attribute__((section(".rodata.pvsched"),                                         \
+			       used)) = { PVSCHED_POLICY_ABI, (policy_events), #policy_name };     \
 	static inline __attribute__((always_inline)) void pvsched_policy_body(                     \
 		const struct pvsched_policy_in *in, struct pvsched_decision *out);                 \
 	__attribute__((noinline)) int pvsched_policy(struct pvsched_policy_in *in,                 \

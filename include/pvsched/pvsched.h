@@ -30,7 +30,7 @@ extern "C" {
 #endif
 
 #define PVSCHED_TIMEOUT_MS 2000
-#define PVSCHED_SOCKET "/run/pvsched/broker.sock"
+#define PVSCHED_SOCKET	   "/run/pvsched/broker.sock"
 
 struct pvsched_vm;
 
@@ -56,8 +56,8 @@ struct pvsched_vm *pvsched_vm__open(const struct pvsched_vm_opts *opts);
  * thread, frees. The VMM must still have its guest memory mapped. NULL is allowed. */
 void pvsched_vm__close(struct pvsched_vm *vm);
 
-#define PVSCHED_MEM_READONLY	(1u << 0)
-#define PVSCHED_MEM_PRIVATE	(1u << 1) /* guest_memfd, encrypted: never readable by the host */
+#define PVSCHED_MEM_READONLY (1u << 0)
+#define PVSCHED_MEM_PRIVATE  (1u << 1) /* guest_memfd, encrypted: never readable by the host */
 
 /*
  * Tells of guest memory, as KVM_SET_USER_MEMORY_REGION did: gpa, size in bytes, both 4 KiB

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# A thin front: tools/setup installs what packages.txt lists, Meson and Ninja build.
+# BUILD=DIR builds elsewhere, DESTDIR= and PREFIX= place the installation, JOBS=N limits Ninja.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+NINJA = ninja -C $(BUILD) -j $(JOBS)
+SOURCES = git ls-files '*.c' '*.h'
+
+.PHONY: all setup demo test bench lab format coverage install clean
+
+all: setup
+	$(NINJA)
+
+setup:
+	tools/setup
+	test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
+
+demo: all
+	$(BUILD)/src/cli/pvsched bench --demo
+
+test: all
+	@tests/run --build $(BUILD) $(TIERS)
+
+bench: all
+	$(BUILD)/src/cli/pvsched bench
+
+lab: all
+	lab/run
+
+format:
+	$(SOURCES) | xargs clang-format-14 -i
+
+coverage: setup
+	tests/spec/coverage.sh
+
+install: all
+	DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) build-coverage
