@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * Accounting: how much better than its baseline a vCPU may run. Two primitives, pure and O(1),
+ * used by the BPF programs (which charge), by the agent (which refuses) and by unit tests.
+ *
+ * A bucket bounds a share: one word, the time at which the debt will be paid (the "theoretical
+ * arrival time" of the generic cell rate algorithm, ITU-T I.371). Charging x ns of boosted time
+ * moves it x / rate into the future; time pays it back. Over any window of W ns
+ *
+ *	boosted <= rate * W + burst
+ *
+ * plus what one grant may overshoot. rate 1/2 is a debt with 1:1 recovery: a boosted ns is paid
+ * by an unboosted one.
+ *
+ * A stretch bounds contiguous boosts: boosts that are not separated by an unboosted gap at least
+ * as long as the boosts before it count as one stretch, and a stretch is at most `cap` long.
+ */
+#ifndef PVSCHED_CORE_ACCOUNT_H
+#define PVSCHED_CORE_ACCOUNT_H
+
+#include <linux/types.h>
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+struct pvsched_bucket_conf {
+	__u64 burst_ns; /* boosted time that may be taken at once */
+	__u64 horizon_ns; /* burst_ns / rate: debt, in time to repay, at which nothing is left */
+	__u32 rate_q10; /* rate * 1024, rounded down, 1..1024 */
+	__u32 cost_q10; /* 1024 / rate, rounded up: ns to repay one boosted ns, * 1024 */
+};
+
+/* Fills conf from a rate in percent (1..100) and a burst in ns. User space only: divides. */
+static inline struct pvsched_bucket_conf pvsched_bucket_conf(__u32 percent, __u64 burst_ns)
+{
+	struct pvsched_bucket_conf c = { .burst_ns = burst_ns };
+
+	c.rate_q10 = percent * 1024 / 100;
+	c.cost_q10 = (1024u * 1024u + c.rate_q10 - 1) / c.rate_q10;
+	c.horizon_ns = burst_ns * c.cost_q10 >> 10;
+	return c;
+}
+
+/* Boosted ns that may still be taken at now. */
+static __always_inline __u64 pvsched_bucket_left(__u64 paid_at, __u64 now,
+						 const struct pvsched_bucket_conf *c)
+{
+	__u64 debt = paid_at > now ? paid_at - now : 0;
+
+	return debt >= c->horizon_ns ? 0 : (c->horizon_ns - debt) * c->rate_q10 >> 10;
+}
+
+/* The bucket's word after boosted_ns, which ended at now. Charged as of its start: the time
+ * while it was taken pays already, which is what makes the bound above exact. */
+static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u64 boosted_ns,
+						   const struct pvsched_bucket_conf *c)
+{
+	__u64 start = now - boosted_ns;
+
+	return (paid_at > start ? paid_at : start) + (boosted_ns * c->cost_q10 >> 10);
+}
+
+struct pvsched_stretch {
+	__u64 on_ns; /* start of the boost in force; 0 = none is */
+	__u64 off_ns; /* end of the last boost; 0 = never boosted */
+	__u64 sum_ns; /* boosted time of the stretch so far, without the boost in force */
+};
+
+/* How long a boost that is in force, or starts at now, may last from now on. */
+static __always_inline __u64 pvsched_stretch_left(const struct pvsched_stretch *s, __u64 now,
+						  __u64 cap_ns)
+{
+	__u64 used = s->sum_ns;
+
+	if (s->on_ns)
+		used += now > s->on_ns ? now - s->on_ns : 0;
+	else if (now >= s->off_ns && now - s->off_ns >= used)
+		used = 0;
+	return used >= cap_ns ? 0 : cap_ns - used;
+}
+
+static __always_inline void pvsched_stretch_on(struct pvsched_stretch *s, __u64 now)
+{
+	if (s->on_ns)
+		return;
+	if (now >= s->off_ns && now - s->off_ns >= s->sum_ns)
+		s->sum_ns = 0;
+	s->on_ns = now;
+}
+
+/* Returns the length of the boost that ends, 0 if none was in force. */
+static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u64 now)
+{
+	__u64 len;
+
+	if (!s->on_ns)
+		return 0;
+	len = now > s->on_ns ? now - s->on_ns : 0;
+	s->sum_ns += len;
+	s->off_ns = now;
+	s->on_ns = 0;
+	return len;
+}
+
+#endif

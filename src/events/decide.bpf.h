@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From an event to a desired state: snapshot of page and vCPU, the policy, the budgets, one
+ * compare-and-swap, one hint. Runs in any context (run queue lock held, hard and soft
+ * interrupts); takes no lock, allocates nothing, cancels no timer.
+ */
+#ifndef PVSCHED_EVENTS_DECIDE_BPF_H
+#define PVSCHED_EVENTS_DECIDE_BPF_H
+
+#include "maps.bpf.h"
+
+/* Linked in from the policy's object. A global function: verified by itself. */
+extern int pvsched_policy(struct pvsched_policy_in *in, struct pvsched_decision *out);
+
+#define count(c, field)                                                                            \
+	do {                                                                                       \
+		if (c)                                                                             \
+			(c)->count.field++;                                                        \
+	} while (0)
+
+static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct cpu_state *c)
+{
+	struct pvsched_hint h = { .slot = slot, .event_ns = now };
+	void *r = bpf_map_lookup_elem(&rings, &ring);
+
+	/* Default wake-up rule of the ring: one only when the agent has read everything, i.e.
+	 * sleeps. irq_work, so it is allowed under the run queue lock. */
+	if (!r || bpf_ringbuf_output(r, &h, sizeof(h), 0))
+		count(c, hints_lost);
+	else
+		count(c, hints);
+}
+
+/* Fires at `at` or earlier: a timer that fires too early finds nothing due and arms again, so
+ * one that is already armed for an earlier time stays. Never cancelled. ~250 ns when it arms. */
+static __always_inline void arm(struct vcpu *v, __u64 at, __u64 now)
+{
+	__u64 armed = MEMBER(v, timer_at);
+
+	if (armed > now && armed <= at)
+		return;
+	if (at <= now)
+		at = now + 1000;
+	MEMBER(v, timer_at) = at;
+	bpf_timer_start(&v->timer, at - now, 0);
+}
+
+/*
+ * Guest TSC to host time. Bounds: the guest's word is any 64-bit number; the difference is
+ * clamped to +-10 s before it is scaled, so nothing overflows. 0 = none, or not convertible.
+ */
+static __always_inline __u64 next_event_ns(struct vcpu *v, __u64 guest_tsc, __u64 now,
+					   struct cpu_state *c)
+{
+	struct pvsched_clock *k = &clocks[*(volatile __u32 *)&clock_idx & 1];
+	struct kvm_vcpu *kv = (void *)v->kvm_vcpu;
+	__u64 offset = 0, ratio = 0;
+	__s64 ticks, max, ns;
+
+	if (!guest_tsc)
+		return 0;
+	if (!kv || !k->mult || bpf_core_read(&offset, sizeof(offset), &kv->arch.l1_tsc_offset)) {
+		count(c, tsc_unknown);
+		return 0;
+	}
+	/* 1.0 is 1 << 32 on SVM and 1 << 48 on VMX; a scaled guest is not converted. */
+	bpf_core_read(&ratio, sizeof(ratio), &kv->arch.l1_tsc_scaling_ratio);
+	if (ratio && ratio != 1ull << 32 && ratio != 1ull << 48) {
+		count(c, tsc_unknown);
+		return 0;
+	}
+	ticks = (__s64)(guest_tsc - offset - k->tsc);
+	max = (__s64)(1ull << 62) / (__s64)(1ull << 28); /* 2^34 ticks: over 4 s at 4 GHz */
+	if (ticks > max)
+		ticks = max;
+	if (ticks < -max)
+		ticks = -max;
+	ns = ticks * (__s64)k->mult >> PVSCHED_TSC_SHIFT;
+	ns += (__s64)k->ns;
+	if (ns > (__s64)now + PVSCHED_NEXT_MAX_NS)
+		ns = (__s64)now + PVSCHED_NEXT_MAX_NS;
+	return ns > 0 ? (__u64)ns : 0;
+}
+
+/* Boosted time that all budgets together allow now. */
+static __always_inline __u64 allowance(struct vcpu *v, struct pvsched_shared *s,
+				       struct cpu_state *c, __u64 now, __u64 *ret_stretch)
+{
+	__u64 left = pvsched_bucket_left(v->all_paid_at, now, &config.all), x;
+	__u64 *vm;
+	__u32 i = v->vm;
+
+	/* the latch: once empty, nothing until half of the burst is back */
+	if (left < config.min_ns)
+		v->throttled = 1;
+	else if (v->throttled && left >= config.all.burst_ns / 2)
+		v->throttled = 0;
+	if (v->throttled)
+		left = 0;
+	vm = bpf_map_lookup_elem(&vms, &i);
+	x = vm ? pvsched_bucket_left(*vm, now, &config.vm) : 0;
+	left = x < left ? x : left;
+	x = c ? pvsched_bucket_left(c->paid_at, now, &config.cpu) : 0;
+	left = x < left ? x : left;
+	*ret_stretch = pvsched_stretch_left(&s->stretch, now, config.cap_ns);
+	return *ret_stretch < left ? *ret_stretch : left;
+}
+
+/* Takes a decision to the desired word. Returns 1 if the agent must hear of it. */
+static __always_inline int desire(struct pvsched_shared *s, __u64 now,
+				  const struct pvsched_decision *out, __u32 gen,
+				  struct cpu_state *c)
+{
+	__u64 old = MEMBER(s, desired), new;
+	int was = pvsched_word_active(old, now);
+	int is = out->level != PVSCHED_LEVEL_BASE;
+
+	if (!was && !is)
+		return 0;
+	if (was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
+	    PVSCHED_WORD_VALUE(old) == out->value) {
+		/* In force already. The same reason never prolongs itself: every boost ends. */
+		if (PVSCHED_WORD_REASON(old) == out->reason && !out->ticket)
+			return 0;
+	}
+	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
+			   out->expiry_ns);
+	MEMBER(s, gen) = gen;
+	if (__sync_val_compare_and_swap(&s->desired, old, new) != old) {
+		count(c, races);
+		return 0;
+	}
+	MEMBER(s, event_ns) = now;
+	/* Same scheduling, another expiry: the agent re-reads the word when the old one is up. */
+	return !(was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
+		 PVSCHED_WORD_VALUE(old) == out->value);
+}
+
+/* What the guest says, validated. Every word is read once. */
+static __always_inline __u32 read_page(struct vcpu *v, struct pvsched_page *page,
+				       struct pvsched_policy_in *in, struct cpu_state *c)
+{
+	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
+	__u32 gen = context >> PVSCHED_CTX_GEN_SHIFT;
+	int bad;
+
+	in->context = context & PVSCHED_CTX_KNOWN;
+	bad = pvsched_task_decode(word, PVSCHED_TASK_LATENCY, &in->task);
+	if ((__s32)(in->task.gen - gen) > 0)
+		gen = in->task.gen;
+	if (v->features & PVSCHED_F_PENDING)
+		bad += pvsched_task_decode(MEMBER(page, pending),
+					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID,
+					   &in->pending);
+	if (v->features & PVSCHED_F_TICKET && MEMBER(page, ack) == v->ticket)
+		MEMBER(v, intr_ns) = 0;
+	if (v->features & PVSCHED_F_NEXT_EVENT)
+		in->next_event_ns =
+			next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
+	if (bad) {
+		v->bad_words += bad;
+		count(c, bad_words);
+	}
+	return gen;
+}
+
+/*
+ * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them. hinting: 0 when the
+ * caller is the agent itself, which applies the word right away.
+ */
+static __noinline int decide(struct vcpu *v, __u32 slot, __u32 event, __u64 now, __u32 rivals)
+{
+	struct pvsched_policy_in in = {};
+	struct pvsched_decision out = {};
+	struct pvsched_shared *s;
+	struct pvsched_page *page;
+	struct cpu_state *c = this_cpu();
+	__u64 stretch = 0, left;
+	__u32 gen = 0;
+	int changed;
+
+	if (!v)
+		return 0;
+	s = bpf_map_lookup_elem(&shared, &slot);
+	if (!s)
+		return 0;
+	page = page_of_slot(v, slot);
+	in.event = event;
+	in.now_ns = now;
+	in.state = v->state;
+	in.rivals = rivals;
+	in.off_since_ns = v->off_ns;
+	in.lead_ns = config.lead_ns;
+	in.grace_ns = config.grace_ns;
+	in.features = v->features;
+	in.base_policy = v->base_policy;
+	in.base_nice = v->base_nice;
+	in.boosted = pvsched_word_active(MEMBER(s, desired), now);
+	if (event == PVSCHED_EV_INTR_PENDING && !v->intr_ns) {
+		MEMBER(v, intr_ns) = now;
+		out.ticket = 1;
+	}
+	if (page)
+		gen = read_page(v, page, &in, c);
+	if (out.ticket)
+		MEMBER(v, intr_ns) = now;
+	in.intr_since_ns = v->intr_ns;
+	left = allowance(v, s, c, now, &stretch);
+	in.cap_ns = left;
+	out.ticket = 0;
+
+	pvsched_policy(&in, &out);
+
+	if (out.level == PVSCHED_LEVEL_RT) {
+		__u64 cs = left;
+
+		if (out.reason == PVSCHED_REASON_CRITICAL || out.reason == PVSCHED_REASON_INTR)
+			cs = pvsched_bucket_left(v->cs_paid_at, now, &config.cs);
+		left = cs < left ? cs : left;
+		if (out.value < 1 || (__u32)out.value > config.ceiling)
+			out.value = out.value < 1 ? 1 : config.ceiling;
+		if (left < config.min_ns && !in.boosted) {
+			if (stretch < config.min_ns) {
+				v->denied_gap++;
+				count(c, denied_gap);
+			} else {
+				v->denied_throttle++;
+				count(c, denied_throttle);
+			}
+			if (page)
+				MEMBER(page, throttles) = v->denied_gap + v->denied_throttle;
+			out.level = PVSCHED_LEVEL_BASE;
+		} else if (out.expiry_ns > now + left || out.expiry_ns <= now) {
+			out.expiry_ns = now + left;
+		}
+	}
+	if (out.level != PVSCHED_LEVEL_BASE && out.ticket) {
+		v->ticket++;
+		if (page && v->features & PVSCHED_F_TICKET)
+			MEMBER(page, ticket) = v->ticket;
+	}
+	changed = desire(s, now, &out, gen, c);
+	if (changed && event != PVSCHED_EV_DOORBELL)
+		hint(v->cpu, slot, now, c);
+	if (out.level != PVSCHED_LEVEL_BASE)
+		arm(v, out.expiry_ns + config.slack_ns, now); /* the second line */
+	else if (out.again_ns && v->off_ns)
+		arm(v, out.again_ns, now);
+	return 0;
+}
+
+#endif

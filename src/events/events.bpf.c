@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * All event programs, one object. It is linked to one policy's object (src/policy) before it is
+ * loaded; the broker attaches only the programs of the events that the policy names.
+ */
+#include <linux/bpf.h>
+
+#include "x86/lapic.bpf.h"
+#include "sched.bpf.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* PVSCHED_EV_TIMER: a time the policy asked for, or the second line: a boost that outlived its
+ * expiry because its agent did not wake. Then everybody who could restore it is called. */
+static int on_timer(void *map, __u32 *key, struct vcpu *v)
+{
+	struct cpu_state *c = this_cpu();
+	struct pvsched_shared *s;
+	__u64 now = bpf_ktime_get_ns();
+	__u32 slot = *key;
+
+	if ((v->flags & (PVSCHED_V_USED | PVSCHED_V_GONE)) != PVSCHED_V_USED)
+		return 0;
+	s = bpf_map_lookup_elem(&shared, &slot);
+	if (!s)
+		return 0;
+	MEMBER(v, timer_at) = 0;
+	count(c, events[6]);
+	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE &&
+	    !pvsched_word_active(MEMBER(s, desired), now)) {
+		count(c, second_line);
+		hint(PVSCHED_CPUS, slot, now, c);
+		hint(bpf_get_smp_processor_id(), slot, now, c);
+		arm(v, now + config.slack_ns, now);
+		return 0;
+	}
+	if (v->state == PVSCHED_STATE_RUNNING) {
+		/* it has what it wants; keep the second line armed */
+		if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE)
+			arm(v, now + pvsched_word_left(MEMBER(s, desired), now) + config.slack_ns,
+			    now);
+		return 0;
+	}
+	decide(v, slot, PVSCHED_EV_TIMER, now, rivals_anywhere(v));
+	return 0;
+}
+
+struct slot_arg {
+	__u32 slot;
+};
+
+/* Run by the broker once per registration, before the slot is reachable by any event. */
+SEC("syscall")
+int pvsched_slot_init(struct slot_arg *arg)
+{
+	__u32 slot = arg->slot;
+	struct vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
+
+	if (!v)
+		return -1;
+	bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
+	return bpf_timer_set_callback(&v->timer, on_timer);
+}
+
+SEC("syscall")
+int pvsched_slot_fini(struct slot_arg *arg)
+{
+	__u32 slot = arg->slot;
+	struct vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
+
+	return v ? bpf_timer_cancel(&v->timer) : -1;
+}
+
+/* Run by the agent that read the doorbell; it applies the result itself. ~1.5 us with its
+ * system call. */
+SEC("syscall")
+int pvsched_doorbell(struct slot_arg *arg)
+{
+	__u32 slot = arg->slot;
+	struct vcpu *v = vcpu_of_slot(slot);
+
+	if (!v)
+		return 0;
+	v->doorbells++;
+	count(this_cpu(), events[7]);
+	return decide(v, slot, PVSCHED_EV_DOORBELL, bpf_ktime_get_ns(), PVSCHED_RIVALS_MANY);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The fields of kernel structures that the programs read, and only those: libbpf relocates each
+ * access to the running kernel's BTF (CO-RE), so one object serves all kernels. A field that
+ * some kernel lacks is guarded by bpf_core_field_exists() where it is read.
+ */
+#ifndef PVSCHED_EVENTS_KERNEL_H
+#define PVSCHED_EVENTS_KERNEL_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct task_struct;
+
+struct rq {
+	unsigned int nr_running;
+	struct task_struct *curr;
+};
+
+struct cfs_rq {
+	struct rq *rq;
+};
+
+struct sched_avg {
+	unsigned long util_avg;
+};
+
+struct sched_entity {
+	struct cfs_rq *cfs_rq;
+	unsigned char sched_delayed; /* 6.12: dequeue is put off; the task sleeps */
+	struct sched_avg avg;
+};
+
+struct thread_info {
+	__u32 cpu;
+};
+
+struct task_struct {
+	struct thread_info thread_info;
+	unsigned int __state;
+	int on_rq;
+	int prio;
+	unsigned int policy;
+	unsigned int flags;
+	int pid;
+	int tgid;
+	__u64 start_time;
+	struct sched_entity se;
+};
+
+struct hrtimer {
+	void *function; /* until 6.15: a public field; since then ACCESS_PRIVATE, same name */
+};
+
+struct upid {
+	int nr;
+};
+
+struct pid {
+	struct upid numbers[1];
+};
+
+struct kvm_timer {
+	struct hrtimer timer;
+};
+
+struct kvm_vcpu;
+
+struct kvm_lapic {
+	struct kvm_timer lapic_timer;
+	struct kvm_vcpu *vcpu;
+	void *regs;
+};
+
+struct kvm_vcpu_arch {
+	struct kvm_lapic *apic;
+	__u64 l1_tsc_offset;
+	__u64 l1_tsc_scaling_ratio;
+};
+
+struct kvm_vcpu {
+	struct pid *pid;
+	struct kvm_vcpu_arch arch;
+};
+
+#pragma clang attribute pop
+
+#endif

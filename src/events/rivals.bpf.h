@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who else wants the vCPU's CPU. A request matters only when somebody does; one task that rarely
+ * runs (a kernel thread, a daemon that answers) will be gone before an actuation is done.
+ */
+#ifndef PVSCHED_EVENTS_RIVALS_BPF_H
+#define PVSCHED_EVENTS_RIVALS_BPF_H
+
+#include "maps.bpf.h"
+
+/* util_avg of a task that used less than 1/16 of its CPU lately (1024 = all of it; the average
+ * halves every 32 ms) */
+#define BRIEF_UTIL 64
+#define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
+
+static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)
+{
+	if (!others)
+		return PVSCHED_RIVALS_NONE;
+	if (others == 1 && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
+		return PVSCHED_RIVALS_BRIEF;
+	return PVSCHED_RIVALS_MANY;
+}
+
+/* In sched_switch: prev is the vCPU's thread, still counted in nr_running if it was preempted. */
+static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct task_struct *next,
+					      bool preempted)
+{
+	__u32 nr;
+
+	if (!next->pid)
+		return PVSCHED_RIVALS_NONE;
+	nr = prev->se.cfs_rq->rq->nr_running;
+	if (preempted && nr)
+		nr--;
+	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, next->prio);
+}
+
+/* Elsewhere: through the thread's run queue. The addresses were latched from the thread itself
+ * and the reads cannot fault, so a stale answer is the worst that happens. */
+static __always_inline __u32 rivals_anywhere(struct vcpu *v)
+{
+	struct task_struct *t = (void *)v->task, *curr = NULL;
+	struct rq *rq = NULL;
+	__u64 util = 0;
+	__u32 nr = 0;
+	int pid = 0, prio = 0;
+
+	if (!t)
+		return PVSCHED_RIVALS_NONE;
+	rq = BPF_CORE_READ(t, se.cfs_rq, rq);
+	if (!rq || bpf_core_read(&curr, sizeof(curr), &rq->curr) || !curr)
+		return PVSCHED_RIVALS_MANY;
+	bpf_core_read(&pid, sizeof(pid), &curr->pid);
+	if (!pid || curr == t)
+		return PVSCHED_RIVALS_NONE;
+	bpf_core_read(&nr, sizeof(nr), &rq->nr_running);
+	if (v->state == PVSCHED_STATE_PREEMPTED && nr > 1)
+		nr--;
+	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
+	bpf_core_read(&prio, sizeof(prio), &curr->prio);
+	return rivals_of(nr, util, prio);
+}
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * State that the BPF programs and the broker share: one `vcpu` slot per registered thread
+ * (written by BPF; set up by the broker), one `shared` line per slot (mapped by agents and
+ * guardian), the configuration, the clock. Times are CLOCK_MONOTONIC ns.
+ */
+#ifndef PVSCHED_EVENTS_STATE_H
+#define PVSCHED_EVENTS_STATE_H
+
+#include "../core/account.h"
+#include "../core/page.h"
+
+#define PVSCHED_SLOTS	1024 /* vCPU threads per host */
+#define PVSCHED_VMS	256
+#define PVSCHED_CPUS	512
+#define PVSCHED_TIDS	65536 /* slot table, indexed by the low 16 bits of a tid */
+#define PVSCHED_CHAIN	4 /* registered threads whose tids share the low 16 bits */
+
+/*
+ * The desired state of a vCPU, and in the same layout what was applied: one word, so that it is
+ * replaced whole and a reader never sees half a decision.
+ *   48..63 seq   46..47 level   38..45 value   32..37 reason   0..31 expiry, ns >> 10
+ */
+static __always_inline __u64 pvsched_word(__u16 seq, __u8 level, __s8 value, __u8 reason,
+					  __u64 expiry_ns)
+{
+	return (__u64)seq << 48 | (__u64)(level & 3) << 46 | (__u64)(__u8)value << 38 |
+	       (__u64)(reason & 63) << 32 | (__u32)(expiry_ns >> 10);
+}
+#define PVSCHED_WORD_SEQ(w)	((__u16)((w) >> 48))
+#define PVSCHED_WORD_LEVEL(w)	((__u8)((w) >> 46 & 3))
+#define PVSCHED_WORD_VALUE(w)	((__s8)((w) >> 38))
+#define PVSCHED_WORD_REASON(w)	((__u8)((w) >> 32 & 63))
+
+/* Time left until expiry, negative when past. Exact within 36 minutes; boosts last ms. */
+static __always_inline __s64 pvsched_word_left(__u64 word, __u64 now)
+{
+	return (__s64)(__s32)((__u32)word - (__u32)(now >> 10)) << 10;
+}
+
+/* Does the word ask for something other than the thread's own scheduling, now? */
+static __always_inline int pvsched_word_active(__u64 word, __u64 now)
+{
+	return PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE && pvsched_word_left(word, now) > 0;
+}
+
+/* One per slot, in a mmapable array. desired, gen, event_ns: BPF; the rest: the actuator,
+ * under its lock. */
+struct pvsched_shared {
+	__u64 desired;
+	__u64 event_ns; /* when desired last changed */
+	__u64 gen; /* guest generation that desired answers */
+	__u64 applied;
+	__u64 applied_ns;
+	struct pvsched_stretch stretch;
+	__u64 boosts;
+	__u64 expired;
+	__u64 refused; /* asked for by BPF, refused by the agent's own check */
+	__u64 failed; /* the system call failed */
+	__u64 external; /* somebody else changed the thread's scheduling: hands off */
+	__u64 boosted_wall_ns;
+	__u64 reserved[2];
+};
+_Static_assert(sizeof(struct pvsched_shared) == 128, "two lines");
+
+enum pvsched_vcpu_flags {
+	PVSCHED_V_USED = 1,
+	PVSCHED_V_ENABLED = 2, /* the page may be read */
+	PVSCHED_V_GONE = 4, /* the thread exited */
+};
+
+/* A hint that a slot's desired word changed; nothing more. */
+struct pvsched_hint {
+	__u32 slot;
+	__u32 flags;
+	__u64 event_ns;
+};
+
+struct pvsched_counters {
+	__u64 events[12]; /* by bit number of PVSCHED_EV_* */
+	__u64 denied_throttle;
+	__u64 denied_gap;
+	__u64 bad_words;
+	__u64 hints;
+	__u64 hints_lost; /* ring full: costs latency until the next event or expiry */
+	__u64 races; /* lost a compare-and-swap of desired: the winner's decision stands */
+	__u64 second_line; /* a boost outlived its expiry: bpf_timer called for help */
+	__u64 tsc_unknown; /* next_event ignored: the vCPU's TSC offset is not known */
+};
+
+struct pvsched_config {
+	__u64 cap_ns; /* contiguous cap */
+	__u64 lead_ns; /* boost this long before next_event */
+	__u64 grace_ns;
+	__u64 slack_ns; /* after an expiry, before the second line is called */
+	__u64 min_ns; /* boosts shorter than this are not worth an actuation */
+	struct pvsched_bucket_conf cs; /* per vCPU: critical section and interrupt */
+	struct pvsched_bucket_conf all; /* per vCPU: all boosts */
+	struct pvsched_bucket_conf vm;
+	struct pvsched_bucket_conf cpu;
+	__u32 ceiling; /* highest SCHED_FIFO priority of a boost */
+	__u32 reserved;
+};
+
+/* Clock: TSC to CLOCK_MONOTONIC. Agents refresh it when they wake anyway: NTP slews at most
+ * 500 ppm, so a conversion is off by at most 0.5 us per ms of age. Two copies; idx names the
+ * valid one, so a reader never sees half of one. */
+struct pvsched_clock {
+	__u64 tsc;
+	__u64 ns;
+	__u64 mult; /* ns per tick, << 24 */
+};
+
+#define PVSCHED_TSC_SHIFT 24
+#define PVSCHED_NEXT_MAX_NS 10000000000ll
+
+#endif
