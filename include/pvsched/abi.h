@@ -148,7 +148,7 @@ struct pvsched_page {
 #define PVSCHED_REG_MAGIC	   0x00 /* RO */
 #define PVSCHED_REG_VERSION	   0x04 /* RO: PVSCHED_ABI_VERSION */
 #define PVSCHED_REG_STATUS	   0x08 /* RW: PVSCHED_S_*; writing 0 resets */
-#define PVSCHED_REG_ERROR	   0x0c /* RO: PVSCHED_R_* that led to FAILED or a refusal */
+#define PVSCHED_REG_ERROR	   0x0c /* RO: PVSCHED_R_* of the last refusal since reset */
 #define PVSCHED_REG_HOST_FEATURES  0x10 /* RO, 64 bits */
 #define PVSCHED_REG_GUEST_FEATURES 0x18 /* RW until FEATURES_OK, 64 bits */
 #define PVSCHED_REG_PROTO_COUNT	   0x20 /* RO */
@@ -169,7 +169,8 @@ struct pvsched_page {
 #define PVSCHED_REG_DOORBELL	   0x1000 /* WO: + 4 * vCPU; the value is ignored */
 #define PVSCHED_BAR_SIZE	   0x2000
 
-/* STATUS, in the order in which a driver sets them; the host sets the last two. */
+/* STATUS, in the order in which a driver sets them, one per write. The host sets NEEDS_RESET; the
+ * guest sets FAILED to give up; only a reset leaves either. */
 #define PVSCHED_S_ACKNOWLEDGE 0x01
 #define PVSCHED_S_DRIVER      0x02
 #define PVSCHED_S_FEATURES_OK 0x08

@@ -14,7 +14,8 @@
 #include <pvsched/abi.h>
 
 /*
- * What attaching a page needs from the transport. Each returns PVSCHED_R_*.
+ * What attaching a page needs from the transport. Each returns PVSCHED_R_* and changes nothing
+ * when that is not R_OK; none calls back into the device.
  * epoch: counts resets; whoever acts later for a page compares it and drops stale work.
  */
 struct pvsched_device_ops {
@@ -22,7 +23,7 @@ struct pvsched_device_ops {
 	uint32_t (*read_header)(void *ctx, uint64_t gfn, struct pvsched_page *ret_line0);
 	/* Puts the page under the host and writes status ATTACHED and the nonce into it. */
 	uint32_t (*attach)(void *ctx, unsigned int vcpu, uint64_t gfn, uint64_t nonce);
-	/* From here on the host reads the page and acts. */
+	/* From here on the host reads the page and acts. On failure the device detaches the page. */
 	uint32_t (*enable)(void *ctx, unsigned int vcpu, uint64_t features);
 	/* Restores the thread, gives the page back; cannot fail. Called for attached pages only. */
 	void (*detach)(void *ctx, unsigned int vcpu);
@@ -34,10 +35,9 @@ struct pvsched_device_ops {
 };
 
 struct pvsched_device_vcpu {
-	uint64_t gfn; /* register VCPU_GFN; the page's GFN while page != OFF */
-	uint64_t page_gfn;
-	uint64_t nonce_in; /* register VCPU_NONCE */
-	uint64_t nonce; /* expected */
+	uint64_t gfn; /* register VCPU_GFN; frozen, so the page's GFN, while page != OFF */
+	uint64_t nonce_in; /* register VCPU_NONCE; cleared by REGISTER */
+	uint64_t nonce; /* expected; 0 while page != ATTACHED */
 	uint32_t result;
 	uint32_t page; /* PVSCHED_PAGE_OFF, ATTACHED, ENABLED */
 };
@@ -64,10 +64,13 @@ void pvsched_device_init(struct pvsched_device *d, const struct pvsched_device_o
 /* 4-byte aligned accesses; anything else reads 0 / is ignored and counts R_BAD_ACCESS. */
 uint32_t pvsched_device_read(struct pvsched_device *d, uint64_t offset, size_t size);
 void pvsched_device_write(struct pvsched_device *d, uint64_t offset, size_t size, uint32_t value);
-/* Clearing it detaches every page and sets NEEDS_RESET if DRIVER_OK was set. */
+/* Clearing it detaches every page and sets NEEDS_RESET if DRIVER_OK was set. Telling the present
+ * value again does nothing. */
 void pvsched_device_set_bus_master(struct pvsched_device *d, bool on);
 /* Detaches every page, epoch + 1, all registers as after init (errors and bus_master kept). */
 void pvsched_device_reset(struct pvsched_device *d);
+/* The host takes one page away, its memory or its vCPU goes: as UNREGISTER. vcpu < d->vcpus. */
+void pvsched_device_detach(struct pvsched_device *d, unsigned int vcpu);
 /* The host side failed (broker gone): detaches, sets NEEDS_RESET. */
 void pvsched_device_host_gone(struct pvsched_device *d);
 
