@@ -212,7 +212,7 @@ enum pvsched_result {
 #ifdef __cplusplus
 #define PVSCHED_STATIC_ASSERT(e, m) static_assert(e, m)
 #else
-#define PVSCHED_STATIC_ASSERT(e, m) _Static_assert(e, m)
+#define PVSCHED_STATIC_ASSERT(e, m) __extension__ _Static_assert(e, m)
 #endif
 #define PVSCHED_AT(f, o)                                                                           \
 	PVSCHED_STATIC_ASSERT(__builtin_offsetof(struct pvsched_page, f) == (o), #f " moved")

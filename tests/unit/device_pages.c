@@ -288,6 +288,23 @@ static void unregister_without_a_page_is_refused(void **state)
 	assert_int_equal(bed->detaches, 0);
 }
 
+/* What the VMM does when memory or a vCPU goes away under a page. */
+static void detach_by_the_host_takes_one_page_only(void **state)
+{
+	struct bed *bed = *state;
+
+	bed_negotiate(bed);
+	bed_bring_up(bed, 0);
+	bed_bring_up(bed, 1);
+	pvsched_device_detach(&bed->device, 1);
+	pvsched_device_detach(&bed->device, 1); /* twice is once */
+	assert_int_equal(bed->detaches, 1);
+	assert_int_equal(bed_state(bed, 0), PVSCHED_PAGE_ENABLED);
+	assert_int_equal(bed_state(bed, 1), PVSCHED_PAGE_OFF);
+	assert_int_equal(bed_read(bed, PVSCHED_REG_STATUS), BED_READY);
+	bed_bring_up(bed, 1);
+}
+
 static void command_unknown_is_refused(void **state)
 {
 	static const uint32_t commands[] = { 0, 4, UINT32_MAX };
@@ -421,6 +438,7 @@ int main(void)
 		CASE(enable_host_that_cannot_detaches_the_page),
 		CASE(unregister_gives_the_page_back),
 		CASE(unregister_without_a_page_is_refused),
+		CASE(detach_by_the_host_takes_one_page_only),
 		CASE(command_unknown_is_refused),
 		CASE(command_result_is_kept_per_vcpu),
 		CASE(commands_after_driver_ok_are_accepted),
