@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A streaming JSON writer. State is the caller's struct json; output errors stay in the stream.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "json.h"
+
+void json_init(struct json *j, FILE *f)
+{
+	memset(j, 0, sizeof(*j));
+	j->f = f;
+}
+
+/*
+ * Length of the UTF-8 sequence at s, 0 when there is none. Bounds by the Unicode standard,
+ * table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
+ */
+static unsigned int utf8_length(const unsigned char *s)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	unsigned int n, i;
+
+	if (s[0] < 0x80)
+		return 1;
+	if (s[0] >= 0xc2 && s[0] <= 0xdf)
+		n = 2;
+	else if ((s[0] & 0xf0) == 0xe0)
+		n = 3;
+	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
+		n = 4;
+	else
+		return 0;
+	if (s[0] == 0xe0)
+		low = 0xa0;
+	else if (s[0] == 0xf0)
+		low = 0x90;
+	else if (s[0] == 0xed)
+		high = 0x9f;
+	else if (s[0] == 0xf4)
+		high = 0x8f;
+	if (s[1] < low || s[1] > high)
+		return 0;
+	for (i = 2; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+static void put_string(FILE *f, const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	unsigned int n;
+
+	fputc('"', f);
+	while (*p) {
+		n = utf8_length(p);
+		if (!n) {
+			fputs("\\ufffd", f);
+			n = 1;
+		} else if (*p == '"' || *p == '\\') {
+			fprintf(f, "\\%c", *p);
+		} else if (*p == '\n') {
+			fputs("\\n", f);
+		} else if (*p < 0x20 || *p == 0x7f) {
+			fprintf(f, "\\u%04x", *p);
+		} else {
+			fwrite(p, 1, n, f);
+		}
+		p += n;
+	}
+	fputc('"', f);
+}
+
+static bool is_inline(const struct json *j)
+{
+	return j->inline_from && j->depth >= j->inline_from;
+}
+
+static void new_line(struct json *j)
+{
+	unsigned int i;
+
+	fputc('\n', j->f);
+	for (i = 0; i < j->depth; i++)
+		fputs("  ", j->f);
+}
+
+static void begin(struct json *j, const char *key)
+{
+	if (j->depth) {
+		if (j->some[j->depth])
+			fputs(is_inline(j) ? ", " : ",", j->f);
+		if (!is_inline(j))
+			new_line(j);
+		j->some[j->depth] = true;
+	}
+	if (key) {
+		put_string(j->f, key);
+		fputs(": ", j->f);
+	}
+}
+
+static void open_level(struct json *j, const char *key, char c, bool on_one_line)
+{
+	begin(j, key);
+	fputc(c, j->f);
+	assert(j->depth + 1 < JSON_DEPTH_MAX);
+	j->depth++;
+	j->some[j->depth] = false;
+	if (on_one_line && !j->inline_from)
+		j->inline_from = j->depth;
+}
+
+void json_object(struct json *j, const char *key)
+{
+	open_level(j, key, '{', false);
+}
+
+void json_array(struct json *j, const char *key)
+{
+	open_level(j, key, '[', false);
+}
+
+void json_array_inline(struct json *j, const char *key)
+{
+	open_level(j, key, '[', true);
+}
+
+void json_object_inline(struct json *j, const char *key)
+{
+	open_level(j, key, '{', true);
+}
+
+void json_end(struct json *j, char close)
+{
+	bool line = j->some[j->depth] && !is_inline(j);
+
+	if (j->inline_from == j->depth)
+		j->inline_from = 0;
+	j->depth--;
+	if (line)
+		new_line(j);
+	fputc(close, j->f);
+	if (!j->depth)
+		fputc('\n', j->f);
+}
+
+void json_str(struct json *j, const char *key, const char *value)
+{
+	if (!value) {
+		json_null(j, key);
+		return;
+	}
+	begin(j, key);
+	put_string(j->f, value);
+}
+
+void json_u64(struct json *j, const char *key, uint64_t value)
+{
+	begin(j, key);
+	fprintf(j->f, "%" PRIu64, value);
+}
+
+void json_i64(struct json *j, const char *key, int64_t value)
+{
+	begin(j, key);
+	fprintf(j->f, "%" PRId64, value);
+}
+
+void json_num(struct json *j, const char *key, double value, int decimals)
+{
+	if (!isfinite(value)) {
+		json_null(j, key);
+		return;
+	}
+	begin(j, key);
+	fprintf(j->f, "%.*f", decimals, value);
+}
+
+void json_bool(struct json *j, const char *key, bool value)
+{
+	begin(j, key);
+	fputs(value ? "true" : "false", j->f);
+}
+
+void json_null(struct json *j, const char *key)
+{
+	begin(j, key);
+	fputs("null", j->f);
+}
