@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What L1 boots: a vmlinux out of Debian's package, and an initramfs with busybox, the modules
+asked for, the project as built, and the lab's tests. Owns no state; writes only what it is told.
+"""
+import lzma
+import os
+import pathlib
+import re
+import shutil
+import stat
+import struct
+import subprocess
+
+from cache import LabError
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+# Programs that unpack a bzImage's payload, by its first bytes.
+FORMATS = {b"\xfd7zXZ": "xz", b"\x02\x21\x4c\x18": "lz4", b"\x28\xb5\x2f\xfd": "zstd"}
+
+
+def extract_vmlinux(tree, tools):
+    """Extracts vmlinux: L1 boots it by PVH, seconds faster than a bzImage."""
+    images = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
+    if len(images) != 1:
+        raise LabError(f"{tree}: {len(images)} kernel images, wanted one")
+    image = images[0].read_bytes()
+    if len(image) < 0x250 or image[0x202:0x206] != b"HdrS":
+        raise LabError(f"{images[0]}: not a bzImage")
+    # Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    start = ((image[0x1f1] or 4) + 1) * 512 + offset
+    payload = image[start:start + length]
+    program = next((FORMATS[magic] for magic in FORMATS if payload.startswith(magic)), None)
+    if not program:
+        raise LabError(f"{images[0]}: payload begins with {payload[:6].hex()}: add what unpacks "
+                       "it to FORMATS in lab/image.py and to lab/packages")
+    if program == "xz":
+        vmlinux = lzma.LZMADecompressor().decompress(payload)
+    else:
+        libs = f"{tools}/usr/lib/x86_64-linux-gnu:{tools}/lib/x86_64-linux-gnu"
+        # The kernel appends its size to the payload: the exit status complains of that.
+        vmlinux = subprocess.run([tools / "usr/bin" / program, "-d", "-c", "-q"], input=payload,
+                                 capture_output=True, check=False,
+                                 env=dict(os.environ, LD_LIBRARY_PATH=libs)).stdout
+    if not vmlinux.startswith(b"\x7fELF"):
+        raise LabError(f"{images[0]}: what {program} extracted is no ELF file")
+    (tree / "vmlinux").write_bytes(vmlinux)
+
+
+class Kernel:
+    """An unpacked kernel: .vmlinux, .release, and its modules by name."""
+
+    def __init__(self, tree):
+        self.vmlinux = tree / "vmlinux"
+        bases = [*tree.glob("lib/modules/*"), *tree.glob("usr/lib/modules/*")]
+        self.release = bases[0].name
+        self.files = {}
+        for base in bases:
+            for path in (base / "kernel").rglob("*.ko*"):
+                self.files[path.name.split(".")[0].replace("-", "_")] = path
+            for line in self.builtin(base):
+                self.files.setdefault(pathlib.Path(line).stem.replace("-", "_"), None)
+
+    @staticmethod
+    def builtin(base):
+        path = base / "modules.builtin"
+        return path.read_text().split() if path.exists() else []
+
+    def load_order(self, names):
+        """(name, contents) of the modules and what they depend on, in insmod order."""
+        order = {}
+
+        def add(name):
+            name = name.replace("-", "_")
+            if name in order:
+                return
+            if name not in self.files:
+                raise LabError(f"kernel {self.release} has no module {name}")
+            if self.files[name] is None: # built in
+                return
+            data = self.files[name].read_bytes()
+            if self.files[name].suffix == ".xz":
+                data = lzma.decompress(data)
+            depends = re.search(rb"\0depends=([^\0]*)\0", data)
+            for other in filter(None, depends.group(1).decode().split(",") if depends else []):
+                add(other)
+            order[name] = data
+        for name in names:
+            add(name)
+        return list(order.items())
+
+
+class Cpio:
+    """Writes an initramfs (newc, uncompressed: unpacking costs emulated time)."""
+
+    def __init__(self, path):
+        self.file = open(path, "wb")
+        self.inode = 0
+        self.seen = set()
+
+    def entry(self, name, mode, data=b"", device=(0, 0)):
+        name = name.lstrip("/")
+        if name in self.seen:
+            return
+        parent = os.path.dirname(name)
+        if parent:
+            self.entry(parent, stat.S_IFDIR | 0o755)
+        self.seen.add(name)
+        self.inode += 1
+        encoded = name.encode() + b"\0"
+        fields = (self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(encoded), 0)
+        header = b"070701" + b"".join(b"%08X" % field for field in fields) + encoded
+        self.file.write(header + b"\0" * (-len(header) % 4))
+        self.file.write(data + b"\0" * (-len(data) % 4))
+
+    def put(self, name, data, executable=False):
+        self.entry(name, stat.S_IFREG | (0o755 if executable else 0o644), data)
+
+    def copy(self, source, name):
+        """A file as it is; a link is followed: the image has its own layout."""
+        source = pathlib.Path(source)
+        self.put(name, source.read_bytes(), os.access(source, os.X_OK))
+
+    def link(self, name, target):
+        self.entry(name, stat.S_IFLNK | 0o777, target.encode())
+
+    def close(self):
+        self.entry("TRAILER!!!", 0)
+        self.file.close()
+
+
+def is_elf(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
+def libraries(programs):
+    """What the dynamic loader would map for these programs, by ldd."""
+    if not programs:
+        return set()
+    result = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
+    lost = re.findall(r"^\s*(\S+) => not found", result.stdout, re.M)
+    if lost:
+        raise LabError(f"libraries not found on this system: {', '.join(sorted(set(lost)))}")
+    return set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", result.stdout, re.M))
+
+
+def project_files(build):
+    """What of the build tests use: programs, shared objects, BPF objects, guest images."""
+    for directory, names, files in os.walk(build):
+        names[:] = [n for n in names if not n.endswith(".p") and
+                    n not in ("meson-private", "meson-logs", "meson-info", "lab")]
+        for file in files:
+            path = pathlib.Path(directory) / file
+            wanted = file.endswith((".bpf.o", ".bin")) or ".so" in file
+            if path.is_file() and not path.is_symlink() and \
+               (wanted or (os.access(path, os.X_OK) and is_elf(path))):
+                yield path
+            elif path.is_symlink() and ".so" in file:
+                yield path
+
+
+def build_initramfs(path, kernel, tools, build, tests, modules, programs):
+    """Writes the initramfs; tests are lab/tests files, programs come from this system."""
+    cpio = Cpio(path)
+    cpio.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
+    for name in ("proc", "sys", "tmp", "run", "out"):
+        cpio.entry(name, stat.S_IFDIR | 0o755)
+    cpio.copy(tools / "bin" / "busybox", "bin/busybox")
+    cpio.put("init", (HERE / "init").read_bytes(), executable=True)
+    cpio.copy(HERE / "lib.sh", "lab/lib.sh")
+    cpio.copy(HERE / "kernel-errors", "lab/kernel-errors")
+    cpio.put("lab/test", b'. /lab/lib.sh\n. "/lab/tests/$1.sh"\nexit $LAB_FAILED\n')
+    order = kernel.load_order(modules)
+    for name, data in order:
+        cpio.put(f"lab/modules/{name}.ko", data)
+    cpio.put("lab/modules/order", "".join(f"{name}\n" for name, _ in order).encode())
+    for test in tests:
+        cpio.copy(test, f"lab/tests/{test.name}")
+
+    dynamic = []
+    for name in programs:
+        found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if not found:
+            raise LabError(f"a test needs the program {name}, which this system lacks: "
+                           "add its package to packages.txt and run make setup")
+        if is_elf(found):
+            dynamic.append(found)
+        cpio.copy(found, f"usr/bin/{name}")
+        if name == "bash":
+            cpio.link("bin/bash", "/usr/bin/bash")
+    for file in project_files(build):
+        name = f"pvsched/build/{file.relative_to(build)}"
+        if file.is_symlink():
+            cpio.link(name, os.readlink(file))
+            continue
+        cpio.copy(file, name)
+        if is_elf(file) and not file.name.endswith(".o"):
+            dynamic.append(file)
+    for file in sorted((ROOT / "tests" / "native").glob("*")):
+        if file.is_file():
+            cpio.copy(file, f"pvsched/tests/native/{file.name}")
+    cpio.link("usr/bin/pvsched", "/pvsched/build/src/cli/pvsched")
+    for library in sorted(libraries(dynamic)):
+        if not library.startswith(f"{build}/"):
+            cpio.copy(library, library)
+    cpio.close()

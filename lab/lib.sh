@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What a test in L1 may use. A test is sourced after this file; it says
+#	ok NAME; not_ok NAME WHY; figure NAME NUMBER; files put into $LAB_OUT come back.
+
+LAB_FAILED=0
+
+ok() {
+	echo "ok $1"
+}
+
+not_ok() {
+	LAB_FAILED=1
+	echo "not ok $1: $2"
+}
+
+# figure NAME NUMBER: a measured value, kept in results.json
+figure() {
+	echo "figure $1 $2"
+}
+
+# expect NAME COMMAND...: ok when it succeeds, else its last line of output says why
+expect() {
+	expect_name=$1
+	shift
+	if "$@" >/tmp/expect 2>&1; then
+		ok "$expect_name"
+	else
+		expect_status=$?
+		sed 's/^/# /' /tmp/expect
+		not_ok "$expect_name" "$* exited with $expect_status: $(tail -n 1 /tmp/expect)"
+	fi
+}
+
+# within NAME SECONDS COMMAND...: ok as soon as it succeeds, polled, bounded
+within() {
+	within_name=$1
+	within_end=$(($(cut -d. -f1 /proc/uptime) + $2))
+	shift 2
+	until "$@" >/tmp/within 2>&1; do
+		if [ "$(cut -d. -f1 /proc/uptime)" -ge "$within_end" ]; then
+			not_ok "$within_name" "never true: $*: $(tail -n 1 /tmp/within)"
+			return 1
+		fi
+		usleep 100000
+	done
+	ok "$within_name"
+}

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One L1: QEMU as a child process, its console and its report followed as they grow.
+
+The machine never outlives run(): it is killed by its process id at the end, at every limit, on
+every exception, and by the kernel if this process dies. Results come as lines on the second
+serial port; lab/init says which.
+"""
+import base64
+import ctypes
+import io
+import os
+import re
+import signal
+import subprocess
+import tarfile
+import time
+
+from cache import LabError
+
+BOOT_LIMIT = 60 # seconds to `lab up`; 5-8 are usual
+END_GRACE = 20 # seconds beyond a test's own limit, and for the files at the end
+OLDEST_QEMU = (10, 0) # 7.2's emulation crashes SMP L1 kernels
+# Time counted in instructions: a run repeats, whatever else this system does.
+DETERMINISTIC = ["-icount", "shift=1,sleep=off,align=off",
+                 "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL) # PR_SET_PDEATHSIG
+
+
+class Qemu:
+    """The emulator, out of the cache or PVSCHED_LAB_QEMU, and how to run what came with it."""
+
+    def __init__(self, tree):
+        self.libs = [str(tree / "usr/lib/x86_64-linux-gnu"), str(tree / "lib/x86_64-linux-gnu")]
+        self.data = [str(tree / "usr/share/qemu"), str(tree / "usr/share/seabios")]
+        own = os.environ.get("PVSCHED_LAB_QEMU")
+        self.program = own or str(tree / "usr/bin/qemu-system-x86_64")
+        # A QEMU from elsewhere brings its own libraries and firmware.
+        self.env = os.environ if own else dict(os.environ, LD_LIBRARY_PATH=":".join(self.libs))
+        self.data = [] if own else [arg for path in self.data for arg in ("-L", path)]
+        try:
+            result = subprocess.run([self.program, "--version"], env=self.env, text=True,
+                                    capture_output=True, check=False)
+        except OSError as error:
+            raise LabError(f"{self.program}: {error.strerror}: not runnable") from error
+        version = re.search(r"version (\d+)\.(\d+)", result.stdout)
+        if not version:
+            raise LabError(f"{self.program}: says no version: {result.stderr.strip()[:200]}")
+        if tuple(map(int, version.groups())) < OLDEST_QEMU:
+            raise LabError(f"{self.program}: version {'.'.join(version.groups())} is too old: its "
+                           "emulation crashes SMP kernels: use 10.0 or newer, or unset "
+                           "PVSCHED_LAB_QEMU to take the lab's own")
+
+    def command(self, vmlinux, initramfs, append, memory, seed=None):
+        """seed: None for speed; a number for the deterministic clock."""
+        if seed is None:
+            accel = ["-accel", "tcg,thread=multi,tb-size=512"]
+        else:
+            accel = ["-accel", "tcg,thread=single,tb-size=512", *DETERMINISTIC, "-seed", str(seed)]
+        return [self.program, *self.data, *accel, "-M", "q35", "-cpu", "EPYC,+svm,+npt",
+                "-smp", "2", "-m", memory, "-nodefaults", "-no-user-config", "-no-reboot",
+                "-display", "none", "-kernel", str(vmlinux), "-initrd", str(initramfs),
+                "-append", append]
+
+
+def append_line(tests, extra="", shell=False):
+    """The kernel command line. Level 5 lets warnings reach the console, which outlives a panic;
+    emulated TSCs agree, but 6.1 and 7.3 at times fail to measure that and fall back to the HPET."""
+    words = ["console=ttyS0", "loglevel=5", "mitigations=off", "nokaslr", "panic=-1",
+             "oops=panic", "tsc=reliable", extra]
+    words += ["lab.shell"] if shell else []
+    words += ["lab.tests=" + ",".join(f"{test.name}:{test.timeout}" for test in tests)]
+    return " ".join(filter(None, words))
+
+
+class Tail:
+    """Complete new lines of a growing file."""
+
+    def __init__(self, path):
+        self.file = open(path, "rb")
+        self.rest = b""
+
+    def lines(self):
+        *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
+        return [line.decode(errors="replace").rstrip("\r") for line in lines]
+
+
+class Run:
+    """One boot: results so far, and whether it ended well."""
+
+    def __init__(self):
+        self.results = {} # test name -> result
+        self.current = None
+        self.release = None
+        self.files = None # base64 lines while they come
+        self.done = False
+
+    def line(self, line, out, say):
+        """One line of the report."""
+        word, _, rest = line.partition(" ")
+        if self.files is not None and line != "lab files-end":
+            self.files.append(line)
+        elif line == "lab files":
+            self.files = []
+        elif line == "lab files-end":
+            data = base64.b64decode("".join(self.files))
+            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                tar.extractall(out, filter="data")
+            self.files = None
+        elif line == "lab done":
+            self.done = True
+        elif line.startswith("lab up "):
+            self.release = line[7:]
+        elif line.startswith("lab begin "):
+            name = line[10:]
+            self.current = {"test": name, "ok": True, "seconds": 0.0, "figures": {}, "cases": []}
+            self.started = time.monotonic()
+            self.results[name] = self.current
+            say(f"{name} ...")
+        elif self.current is None:
+            say(line)
+        elif line.startswith("lab end "):
+            self.end(int(line.rsplit(" ", 1)[1]), say)
+        elif line.startswith("lab log "):
+            self.case("kernel_log_is_clean", line[8:])
+        elif word in ("ok", "not", "skip"):
+            found = re.match(r"(ok|not ok|skip) ([^:\s]+)(?::\s*(.*))?$", line)
+            if found and found.group(1) == "skip":
+                self.current["cases"].append({"name": found.group(2), "skipped": found.group(3)})
+            elif found:
+                self.case(found.group(2), found.group(3) if found.group(1) != "ok" else None)
+            say(f"  {line}")
+        elif word == "figure" and len(line.split()) == 3:
+            try:
+                self.current["figures"][line.split()[1]] = float(line.split()[2])
+            except ValueError:
+                self.case("figures_are_numbers", line)
+            say(f"  {line}")
+        else:
+            say(f"  | {line}")
+
+    def case(self, name, why):
+        case = {"name": name, "ok": why is None}
+        if why is not None:
+            case["why"] = why or "no reason given"
+            self.current["ok"] = False
+        self.current["cases"].append(case)
+
+    def end(self, status, say):
+        result = self.current
+        result["seconds"] = round(time.monotonic() - self.started, 1)
+        if status and result["ok"]:
+            self.case("the_test_itself", f"exit status {status}")
+        if not result["cases"]:
+            self.case("the_test_itself", "no case reported")
+        say(f"{result['test']}: {'ok' if result['ok'] else 'FAILED'} ({result['seconds']} s)")
+        self.current = None
+
+    def broken(self, why, say):
+        """The machine ended or hung inside a test."""
+        if self.current:
+            self.case("the_machine_survives", why)
+            self.end(0, say)
+
+
+def boot(command, env, tests, directory, scale, say):
+    """Runs the tests in one machine. Returns (Run, why it ended early or None)."""
+    console, report = directory / "console.log", directory / "report.log"
+    for path in (console, report):
+        path.write_bytes(b"")
+    command = [*command, "-serial", f"file:{console}", "-serial", f"file:{report}"]
+    limits = {test.name: test.timeout for test in tests}
+    run, wrong = Run(), None
+    follow, kernel = Tail(report), Tail(console)
+    with open(directory / "qemu.log", "wb") as log:
+        qemu = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                start_new_session=True, preexec_fn=die_with_parent)
+    started = time.monotonic()
+    try:
+        deadline, phase = started + BOOT_LIMIT * scale, "its boot"
+        while wrong is None:
+            ended = qemu.poll() is not None
+            for line in follow.lines():
+                run.line(line, directory / "out", say)
+            for line in kernel.lines():
+                if "Kernel panic" in line or "BUG:" in line:
+                    say(f"  console | {line}")
+            if run.release and phase == "its boot":
+                say(f"{run.release} up after {time.monotonic() - started:.1f} s")
+            now = (run.current or {}).get("test") or ("its end" if run.release else "its boot")
+            if now != phase:
+                phase = now
+                deadline = time.monotonic() + scale * (limits.get(phase, 0) + END_GRACE)
+            if ended:
+                if not run.done:
+                    wrong = f"the machine stopped during {phase}"
+                break
+            if time.monotonic() > deadline:
+                wrong = f"no sign of life during {phase}: killed"
+            else:
+                time.sleep(0.1)
+    finally:
+        if qemu.poll() is None:
+            qemu.kill()
+        qemu.wait()
+    if wrong:
+        said = (directory / "qemu.log").read_text(errors="replace").strip()
+        wrong += f" (QEMU: {said[-300:]})" if said else ""
+        run.broken(wrong, say)
+        say(f"{wrong}; the last lines of its log:")
+        for line in console.read_text(errors="replace").splitlines()[-40:]:
+            say(f"  console | {line.rstrip()}")
+    return run, wrong
