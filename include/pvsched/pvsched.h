@@ -12,8 +12,10 @@
  * callback runs on the calling thread with the mutex held and must not call back.
  * pvsched_vm__close() must be the last call.
  *
- * Blocking: bar_write() of a command, set_bus_master(), reset() and add_vcpu() talk to the
- * broker over a local socket and wait at most PVSCHED_TIMEOUT_MS; nothing else blocks.
+ * Blocking: bar_write() of a command, config_write() and set_bus_master() that clear Bus Master
+ * Enable, reset(), add_vcpu(), remove_vcpu(), del_memory(), vcpu_stats(), open() and close() talk
+ * to the broker over a local socket and wait at most PVSCHED_TIMEOUT_MS; a broker that took longer
+ * counts as gone. Nothing else waits, but for the mutex.
  */
 #ifndef PVSCHED_PVSCHED_H
 #define PVSCHED_PVSCHED_H
@@ -61,13 +63,16 @@ void pvsched_vm__close(struct pvsched_vm *vm);
 
 /*
  * Tells of guest memory, as KVM_SET_USER_MEMORY_REGION did: gpa, size in bytes, both 4 KiB
- * aligned; hva where it is mapped. fd and fd_offset name the backing that is mapped again when a
- * page is detached: fd -1 = anonymous memory. The fd is borrowed and must stay open.
- * -EINVAL alignment, -EEXIST overlap, -ENOSPC more than 64 slots.
+ * aligned; hva where it is mapped. fd and fd_offset name its backing, -1 and 0 for anonymous
+ * memory; it shows huge pages in time, and is not needed after the call: while a page is attached
+ * the guest's own waits elsewhere in the process and is moved back as it was. Until then nothing
+ * may discard, protect or unmap that page (ballooning: MADV_DONTNEED over it makes the guest's
+ * next access fault). -EINVAL alignment, -EEXIST overlap, -ENOSPC more than 64 slots.
  */
 int pvsched_vm__add_memory(struct pvsched_vm *vm, uint64_t gpa, uint64_t size, void *hva, int fd,
 			   uint64_t fd_offset, unsigned int flags);
-/* Detaches pages in it first. -ENOENT no slot starts at gpa. */
+/* Detaches pages in it first; call it before the memory is unmapped. -ENOENT no slot starts at
+ * gpa, -ENOMEM a page could not be moved back (vm.max_map_count) and the slot stays. */
 int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa);
 
 /*
@@ -75,6 +80,7 @@ int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa);
  * apic_id: its local APIC's id; vcpu_fd: KVM's, borrowed until remove or close.
  * Call when the thread exists (before its first KVM_RUN is fine).
  * -EPERM the thread is not this process's, -EEXIST, -EINVAL, -EPIPE broker gone, -ETIMEDOUT.
+ * remove_vcpu: call before the thread ends; -ENOENT it was not added, -ENOMEM as del_memory.
  */
 int pvsched_vm__add_vcpu(struct pvsched_vm *vm, unsigned int index, pid_t tid, uint32_t apic_id,
 			 int vcpu_fd);
@@ -90,7 +96,8 @@ int pvsched_vm__doorbell_fd(struct pvsched_vm *vm, unsigned int index);
 void pvsched_vm__bar_read(struct pvsched_vm *vm, uint64_t offset, void *data, size_t size);
 void pvsched_vm__bar_write(struct pvsched_vm *vm, uint64_t offset, const void *data, size_t size);
 
-/* For a VMM with a PCI layer of its own: tell of Bus Master Enable, and of resets. */
+/* For a VMM with a PCI layer of its own: tell of Bus Master Enable, and of resets of the function
+ * or the system; reset clears Bus Master Enable, too. */
 void pvsched_vm__set_bus_master(struct pvsched_vm *vm, bool on);
 void pvsched_vm__reset(struct pvsched_vm *vm);
 
@@ -104,8 +111,9 @@ void pvsched_vm__config_write(struct pvsched_vm *vm, unsigned int offset, const 
 			      size_t size, uint64_t *ret_bar);
 
 /* Readable when the broker has something to say; then call dispatch(), which does not block.
- * dispatch: 0, or -EPIPE once the broker is gone: threads are restored, pages stay mapped but
- * dead, the guest sees status OFF. The VM goes on without pvsched. */
+ * dispatch: 0, or -EPIPE once the broker is gone: threads are restored, the guest has its own
+ * pages back, with status OFF, and NEEDS_RESET in the device. The VM goes on without pvsched:
+ * stop polling; all functions go on working, add_vcpu() and vcpu_stats() with -EPIPE. */
 int pvsched_vm__poll_fd(struct pvsched_vm *vm);
 int pvsched_vm__dispatch(struct pvsched_vm *vm);
 
@@ -123,6 +131,7 @@ struct pvsched_vcpu_stats {
 	uint32_t page; /* PVSCHED_PAGE_* */
 	uint32_t grant; /* low half of the page's grant word, as last written */
 };
+/* -EINVAL bad index or sz, -ENOENT no such vCPU was added, -EPIPE, -ETIMEDOUT. */
 int pvsched_vm__vcpu_stats(struct pvsched_vm *vm, unsigned int index,
 			   struct pvsched_vcpu_stats *ret_stats);
 

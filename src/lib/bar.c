@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+/*
+ * The device as the guest sees it: what the register device's ops do in a VM, and the entries
+ * through which the VMM passes the guest's accesses. Everything here may be guest-driven, at any
+ * rate and in any order: results are codes and counters, and nothing is printed for the guest's
+ * sake. State and locking: vm.h; the ops run with the mutex held.
+ */
+#include "lib/vm.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+/*
+ * REGISTER splits a huge page and makes every vCPU drop translations, so the guest gets a start
+ * and a rate: each vCPU twice at once (boot, and a guest that boots another kernel), then 50/s.
+ */
+#define REGISTER_COST_NS	(1000000000ull / 50)
+#define REGISTER_BURST_PER_VCPU 2
+
+static uint32_t op_read_header(void *ctx, uint64_t gfn, struct pvsched_page *ret_line0)
+{
+	struct pvsched_vm *vm = ctx;
+	uint32_t result;
+	void *hva;
+
+	result = pvsched_memory_resolve(&vm->memory, gfn, &hva);
+	if (result == PVSCHED_R_OK)
+		memcpy(ret_line0, hva, PVSCHED_LINE);
+	return result;
+}
+
+static uint32_t op_attach(void *ctx, unsigned int index, uint64_t gfn, uint64_t nonce)
+{
+	struct pvsched_vm *vm = ctx;
+	struct pvsched_vcpu *vcpu = &vm->vcpu[index];
+	uint32_t result;
+	void *hva;
+
+	if (vm->client.gone)
+		return PVSCHED_R_HOST;
+	if (!vcpu->added)
+		return PVSCHED_R_BAD_VCPU;
+	result = pvsched_memory_resolve(&vm->memory, gfn, &hva);
+	if (result != PVSCHED_R_OK)
+		return result;
+	/* The device compares GFNs; two slots of a VM may show one memory under two of them. */
+	for (unsigned int i = 0; i < vm->vcpus; i++) {
+		if (i != index && vm->vcpu[i].overlay.hva == hva)
+			return PVSCHED_R_IN_USE;
+	}
+	return pvsched_overlay_attach(&vcpu->overlay, hva, nonce);
+}
+
+static uint32_t op_enable(void *ctx, unsigned int index, uint64_t features)
+{
+	struct pvsched_vm *vm = ctx;
+	struct pvsched_msg msg = { .type = PVSCHED_MSG_ENABLE, .index = index };
+
+	msg.enable.features = features;
+	msg.enable.epoch = vm->device.epoch;
+	/* Before the request: BPF may have written to the page by the time the reply is here, and
+	 * a request that timed out may yet be carried out, so that detach must undo it. */
+	vm->vcpu[index].enabled = true;
+	pvsched_overlay_set_status(&vm->vcpu[index].overlay, PVSCHED_PAGE_ENABLED);
+	if (!pvsched_client_call(&vm->client, &msg, NULL, 0, NULL))
+		return PVSCHED_R_OK;
+	vm->vcpu[index].enabled = false;
+	pvsched_overlay_set_status(&vm->vcpu[index].overlay, PVSCHED_PAGE_ATTACHED);
+	return PVSCHED_R_HOST;
+}
+
+static void op_detach(void *ctx, unsigned int index)
+{
+	struct pvsched_vm *vm = ctx;
+	struct pvsched_vcpu *vcpu = &vm->vcpu[index];
+	struct pvsched_msg msg = { .type = PVSCHED_MSG_DISABLE, .index = index };
+
+	pvsched_overlay_set_status(&vcpu->overlay, PVSCHED_PAGE_DEAD);
+	/*
+	 * A broker that is gone, or does not answer, restores the threads when it finds the
+	 * connection closed, and a program of its that still runs writes to the map's memory,
+	 * which is no longer the guest's. So there is nothing to wait for.
+	 */
+	if (vcpu->enabled)
+		pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
+	vcpu->enabled = false;
+	/* Out of mappings: the page stays shared with status OFF, which harms nobody, and the next
+	 * REGISTER, del_memory, remove_vcpu or close tries again. */
+	pvsched_overlay_detach(&vcpu->overlay);
+}
+
+static uint64_t op_nonce(void *ctx)
+{
+	uint64_t nonce;
+
+	(void)ctx;
+	/* 8 bytes come whole. Where a sandbox forbids the call: 0, which the device refuses. */
+	return getrandom(&nonce, sizeof(nonce), 0) == sizeof(nonce) ? nonce : 0;
+}
+
+static uint32_t op_may_register(void *ctx)
+{
+	struct pvsched_vm *vm = ctx;
+	uint64_t full = REGISTER_COST_NS * REGISTER_BURST_PER_VCPU * vm->vcpus;
+	uint64_t now = pvsched_now_ns();
+	uint64_t idle = now - vm->register_seen_ns;
+
+	/* register_seen_ns starts at 0: the first one finds the bucket full */
+	vm->register_seen_ns = now;
+	vm->register_credit_ns =
+		idle >= full - vm->register_credit_ns ? full : vm->register_credit_ns + idle;
+	if (vm->register_credit_ns < REGISTER_COST_NS)
+		return PVSCHED_R_RATE;
+	vm->register_credit_ns -= REGISTER_COST_NS;
+	return PVSCHED_R_OK;
+}
+
+static void op_doorbell(void *ctx, unsigned int index)
+{
+	struct pvsched_vm *vm = ctx;
+	int fd = pvsched_vm_doorbell(vm, index);
+
+	/* Fails when the counter is full, and then it is readable already. */
+	if (fd >= 0)
+		eventfd_write(fd, 1);
+}
+
+const struct pvsched_device_ops pvsched_vm_device_ops = {
+	.read_header = op_read_header,
+	.attach = op_attach,
+	.enable = op_enable,
+	.detach = op_detach,
+	.nonce = op_nonce,
+	.may_register = op_may_register,
+	.doorbell = op_doorbell,
+};
+
+void pvsched_vm__bar_read(struct pvsched_vm *vm, uint64_t offset, void *data, size_t size)
+{
+	pvsched_vm_lock(vm);
+	pvsched_pci_bar_read(&vm->pci, offset, data, size);
+	pvsched_vm_unlock(vm);
+}
+
+void pvsched_vm__bar_write(struct pvsched_vm *vm, uint64_t offset, const void *data, size_t size)
+{
+	pvsched_vm_lock(vm);
+	pvsched_pci_bar_write(&vm->pci, offset, data, size);
+	pvsched_vm_unlock(vm);
+}
+
+void pvsched_vm__set_bus_master(struct pvsched_vm *vm, bool on)
+{
+	pvsched_vm_lock(vm);
+	pvsched_device_set_bus_master(&vm->device, on);
+	pvsched_vm_unlock(vm);
+}
+
+void pvsched_vm__reset(struct pvsched_vm *vm)
+{
+	pvsched_vm_lock(vm);
+	pvsched_pci_reset(&vm->pci);
+	pvsched_vm_unlock(vm);
+}
+
+void pvsched_vm__config_read(struct pvsched_vm *vm, unsigned int offset, void *data, size_t size)
+{
+	pvsched_vm_lock(vm);
+	pvsched_pci_config_read(&vm->pci, offset, data, size);
+	pvsched_vm_unlock(vm);
+}
+
+void pvsched_vm__config_write(struct pvsched_vm *vm, unsigned int offset, const void *data,
+			      size_t size, uint64_t *ret_bar)
+{
+	pvsched_vm_lock(vm);
+	pvsched_pci_config_write(&vm->pci, offset, data, size);
+	if (ret_bar)
+		*ret_bar = pvsched_pci_bar(&vm->pci);
+	pvsched_vm_unlock(vm);
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause
+/*
+ * Attaching and detaching the shared page. State and locking: overlay.h.
+ *
+ * The guest's own page is neither unmapped nor rebuilt: mremap(MREMAP_DONTUNMAP) parks it at
+ * another address, and moving it back restores it. Against mapping fresh memory and copying:
+ * - the way back is one system call under the mmap lock: a vCPU sees the shared page or its own
+ *   page with the content already in it, never a hole or zeros;
+ * - it is the same physical page, so a device that has it pinned (VFIO, vhost) stays right;
+ * - the mapping keeps what only the VMM knows of it (backing, NUMA policy, madvise, mlock), and
+ *   merges with its neighbours again. A mapping rebuilt with a guessed attribute would stay a
+ *   separate one, and a guest could register its way up to the limit of mappings.
+ * What remains: between copy and map, in both directions, a store of a guest that breaks the
+ * protocol is lost. It loses its own data only.
+ */
+#include "lib/overlay.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <pvsched/pvsched.h>
+
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP 4 /* linux/mman.h; glibc 2.32 and later has it */
+#endif
+
+/* Lines 3 and 4: what the host writes. */
+#define HOST_AREA      offsetof(struct pvsched_page, status)
+#define HOST_AREA_SIZE (offsetof(struct pvsched_page, extension) - HOST_AREA)
+
+int pvsched_overlay_open(struct pvsched_overlay *o, int map_fd)
+{
+	void *page;
+
+	page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
+	if (page == MAP_FAILED)
+		return -errno;
+	*o = (struct pvsched_overlay){ .map_fd = map_fd, .page = page };
+	return 0;
+}
+
+void pvsched_overlay_close(struct pvsched_overlay *o)
+{
+	if (o->page)
+		munmap(o->page, PVSCHED_PAGE_SIZE);
+	if (o->map_fd >= 0)
+		close(o->map_fd);
+	*o = PVSCHED_OVERLAY_NONE;
+}
+
+void pvsched_overlay_set_status(struct pvsched_overlay *o, uint64_t status)
+{
+	/* Release: who sees the status sees what was written before it, the nonce above all. */
+	__atomic_store_n(&o->page->status, status, __ATOMIC_RELEASE);
+}
+
+/* Moves the guest's page back under its address; the shared page there goes in the same call. */
+static int unpark(struct pvsched_overlay *o)
+{
+	if (mremap(o->parked, PVSCHED_PAGE_SIZE, PVSCHED_PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   o->hva) == MAP_FAILED)
+		return -errno;
+	o->parked = NULL;
+	o->hva = NULL;
+	return 0;
+}
+
+uint32_t pvsched_overlay_attach(struct pvsched_overlay *o, void *hva, uint64_t nonce)
+{
+	void *parked;
+
+	/* A page that could not be given back before: one shared page cannot stand in for two. */
+	if (o->hva && pvsched_overlay_detach(o))
+		return PVSCHED_R_HOST;
+
+	/* Whatever the guest writes meanwhile: nothing of this copy was checked or is relied on. */
+	memcpy(o->page, hva, PVSCHED_PAGE_SIZE);
+	memset((char *)o->page + HOST_AREA, 0, HOST_AREA_SIZE);
+
+	parked = mremap(hva, PVSCHED_PAGE_SIZE, PVSCHED_PAGE_SIZE,
+			MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+	if (parked == MAP_FAILED)
+		/* The range is whole, aligned and mapped: EINVAL speaks of the backing. */
+		return errno == EINVAL ? PVSCHED_R_HUGETLB : PVSCHED_R_HOST;
+	o->parked = parked;
+	o->hva = hva;
+	o->page->nonce = nonce;
+	pvsched_overlay_set_status(o, PVSCHED_PAGE_ATTACHED);
+	if (mmap(hva, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, o->map_fd,
+		 0) == MAP_FAILED)
+		goto undo;
+	/* A child of the VMM must not share the page: its stores would be the guest's. */
+	if (madvise(hva, PVSCHED_PAGE_SIZE, MADV_DONTFORK))
+		goto undo;
+	return PVSCHED_R_OK;
+
+undo:
+	pvsched_overlay_set_status(o, PVSCHED_PAGE_OFF);
+	unpark(o); /* the parked page still has the guest's content; a failure is retried above */
+	return PVSCHED_R_HOST;
+}
+
+int pvsched_overlay_detach(struct pvsched_overlay *o)
+{
+	if (!o->hva)
+		return 0;
+	pvsched_overlay_set_status(o, PVSCHED_PAGE_OFF);
+	memcpy(o->parked, o->page, PVSCHED_PAGE_SIZE);
+	memset((char *)o->parked + HOST_AREA, 0, HOST_AREA_SIZE);
+	return unpark(o);
+}

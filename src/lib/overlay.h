@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * One vCPU's shared page: an element of a BPF map, mapped over the guest's page while it is
+ * attached. Owned by one vCPU of a pvsched_vm and serialised by that VM's mutex; the guest's
+ * vCPUs and the host's BPF programs load and store in the page at any time all the same.
+ */
+#ifndef PVSCHED_LIB_OVERLAY_H
+#define PVSCHED_LIB_OVERLAY_H
+
+#include <stdint.h>
+
+#include <pvsched/abi.h>
+
+struct pvsched_overlay {
+	int map_fd; /* of the broker: a mmapable array of one element; -1 = none */
+	struct pvsched_page *page; /* the library's own view of that element */
+	void *hva; /* the guest's page, while another page is mapped over it; else NULL */
+	void *parked; /* where the guest's own page waits meanwhile */
+};
+
+#define PVSCHED_OVERLAY_NONE ((struct pvsched_overlay){ .map_fd = -1 })
+
+/* Takes map_fd over, on success. */
+int pvsched_overlay_open(struct pvsched_overlay *o, int map_fd);
+/* R_OK, R_HUGETLB, R_HOST. On failure the guest's page is as it was. */
+uint32_t pvsched_overlay_attach(struct pvsched_overlay *o, void *hva, uint64_t nonce);
+void pvsched_overlay_set_status(struct pvsched_overlay *o, uint64_t status);
+/*
+ * Gives the guest its own page back, with the content of the shared one and the host's lines
+ * cleared (status OFF). The caller has made sure that no BPF program works on the page. -ENOMEM
+ * leaves everything as it is, except that status says OFF; it can be called again.
+ */
+int pvsched_overlay_detach(struct pvsched_overlay *o);
+void pvsched_overlay_close(struct pvsched_overlay *o);
+
+#endif
