@@ -70,7 +70,8 @@ struct pvsched_policy_in {
 	__u32 features; /* PVSCHED_F_*, as negotiated; 0 for a guest that knows nothing */
 	__u8 base_policy; /* the thread's own scheduling, before any boost */
 	__s8 base_nice;
-	__u8 reserved[6];
+	__u8 page; /* the guest's page is enabled: what it says is above */
+	__u8 reserved[5];
 };
 
 enum pvsched_level {

@@ -18,7 +18,7 @@ extern int pvsched_policy(struct pvsched_policy_in *in, struct pvsched_decision 
 			(c)->count.field++;                                                        \
 	} while (0)
 
-static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct cpu_state *c)
+static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct pvsched_cpu *c)
 {
 	struct pvsched_hint h = { .slot = slot, .event_ns = now };
 	void *r = bpf_map_lookup_elem(&rings, &ring);
@@ -33,7 +33,7 @@ static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct cpu_s
 
 /* Fires at `at` or earlier: a timer that fires too early finds nothing due and arms again, so
  * one that is already armed for an earlier time stays. Never cancelled. ~250 ns when it arms. */
-static __always_inline void arm(struct vcpu *v, __u64 at, __u64 now)
+static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 {
 	__u64 armed = MEMBER(v, timer_at);
 
@@ -49,8 +49,8 @@ static __always_inline void arm(struct vcpu *v, __u64 at, __u64 now)
  * Guest TSC to host time. Bounds: the guest's word is any 64-bit number; the difference is
  * clamped to +-10 s before it is scaled, so nothing overflows. 0 = none, or not convertible.
  */
-static __always_inline __u64 next_event_ns(struct vcpu *v, __u64 guest_tsc, __u64 now,
-					   struct cpu_state *c)
+static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_tsc, __u64 now,
+					   struct pvsched_cpu *c)
 {
 	struct pvsched_clock *k = &clocks[*(volatile __u32 *)&clock_idx & 1];
 	struct kvm_vcpu *kv = (void *)v->kvm_vcpu;
@@ -83,8 +83,8 @@ static __always_inline __u64 next_event_ns(struct vcpu *v, __u64 guest_tsc, __u6
 }
 
 /* Boosted time that all budgets together allow now. */
-static __always_inline __u64 allowance(struct vcpu *v, struct pvsched_shared *s,
-				       struct cpu_state *c, __u64 now, __u64 *ret_stretch)
+static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				       struct pvsched_cpu *c, __u64 now, __u64 *ret_stretch)
 {
 	__u64 left = pvsched_bucket_left(v->all_paid_at, now, &config.all), x;
 	__u64 *vm;
@@ -109,7 +109,7 @@ static __always_inline __u64 allowance(struct vcpu *v, struct pvsched_shared *s,
 /* Takes a decision to the desired word. Returns 1 if the agent must hear of it. */
 static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 				  const struct pvsched_decision *out, __u32 gen,
-				  struct cpu_state *c)
+				  struct pvsched_cpu *c)
 {
 	__u64 old = MEMBER(s, desired), new;
 	int was = pvsched_word_active(old, now);
@@ -137,8 +137,8 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 }
 
 /* What the guest says, validated. Every word is read once. */
-static __always_inline __u32 read_page(struct vcpu *v, struct pvsched_page *page,
-				       struct pvsched_policy_in *in, struct cpu_state *c)
+static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
+				       struct pvsched_policy_in *in, struct pvsched_cpu *c)
 {
 	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
 	__u32 gen = context >> PVSCHED_CTX_GEN_SHIFT;
@@ -150,13 +150,11 @@ static __always_inline __u32 read_page(struct vcpu *v, struct pvsched_page *page
 		gen = in->task.gen;
 	if (v->features & PVSCHED_F_PENDING)
 		bad += pvsched_task_decode(MEMBER(page, pending),
-					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID,
-					   &in->pending);
+					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
 	if (v->features & PVSCHED_F_TICKET && MEMBER(page, ack) == v->ticket)
 		MEMBER(v, intr_ns) = 0;
 	if (v->features & PVSCHED_F_NEXT_EVENT)
-		in->next_event_ns =
-			next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
+		in->next_event_ns = next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
 	if (bad) {
 		v->bad_words += bad;
 		count(c, bad_words);
@@ -168,13 +166,14 @@ static __always_inline __u32 read_page(struct vcpu *v, struct pvsched_page *page
  * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them. hinting: 0 when the
  * caller is the agent itself, which applies the word right away.
  */
-static __noinline int decide(struct vcpu *v, __u32 slot, __u32 event, __u64 now, __u32 rivals)
+static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now,
+			     __u32 rivals)
 {
 	struct pvsched_policy_in in = {};
 	struct pvsched_decision out = {};
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
-	struct cpu_state *c = this_cpu();
+	struct pvsched_cpu *c = this_cpu();
 	__u64 stretch = 0, left;
 	__u32 gen = 0;
 	int changed;
@@ -200,6 +199,7 @@ static __noinline int decide(struct vcpu *v, __u32 slot, __u32 event, __u64 now,
 		MEMBER(v, intr_ns) = now;
 		out.ticket = 1;
 	}
+	in.page = page != NULL;
 	if (page)
 		gen = read_page(v, page, &in, c);
 	if (out.ticket)

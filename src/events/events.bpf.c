@@ -12,9 +12,9 @@ char LICENSE[] SEC("license") = "GPL";
 
 /* PVSCHED_EV_TIMER: a time the policy asked for, or the second line: a boost that outlived its
  * expiry because its agent did not wake. Then everybody who could restore it is called. */
-static int on_timer(void *map, __u32 *key, struct vcpu *v)
+static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 {
-	struct cpu_state *c = this_cpu();
+	struct pvsched_cpu *c = this_cpu();
 	struct pvsched_shared *s;
 	__u64 now = bpf_ktime_get_ns();
 	__u32 slot = *key;
@@ -45,39 +45,48 @@ static int on_timer(void *map, __u32 *key, struct vcpu *v)
 	return 0;
 }
 
-struct slot_arg {
-	__u32 slot;
-};
-
-/* Run by the broker once per registration, before the slot is reachable by any event. */
+/* Run by the broker; registrations are rare. INIT comes before the slot is reachable by any
+ * event, FINI after. Flags and features change here and not by a map update, which would write
+ * over the counters of a running vCPU. */
 SEC("syscall")
-int pvsched_slot_init(struct slot_arg *arg)
+int pvsched_slot(struct pvsched_slot_arg *arg)
 {
 	__u32 slot = arg->slot;
-	struct vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
+	struct pvsched_vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
 
 	if (!v)
 		return -1;
-	bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
-	return bpf_timer_set_callback(&v->timer, on_timer);
-}
-
-SEC("syscall")
-int pvsched_slot_fini(struct slot_arg *arg)
-{
-	__u32 slot = arg->slot;
-	struct vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
-
-	return v ? bpf_timer_cancel(&v->timer) : -1;
+	switch (arg->op) {
+	case PVSCHED_SLOT_INIT:
+		bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
+		return bpf_timer_set_callback(&v->timer, on_timer);
+	case PVSCHED_SLOT_ENABLE:
+		v->features = arg->features;
+		__sync_fetch_and_or(&v->flags, PVSCHED_V_ENABLED);
+		return 0;
+	case PVSCHED_SLOT_DISABLE:
+		__sync_fetch_and_and(&v->flags, ~PVSCHED_V_ENABLED);
+		v->features = 0;
+		v->intr_ns = 0;
+		return 0;
+	case PVSCHED_SLOT_CHAIN:
+		v->chain = arg->features;
+		return 0;
+	case PVSCHED_SLOT_FINI:
+		v->flags = 0;
+		bpf_timer_cancel(&v->timer);
+		return 0;
+	}
+	return -1;
 }
 
 /* Run by the agent that read the doorbell; it applies the result itself. ~1.5 us with its
  * system call. */
 SEC("syscall")
-int pvsched_doorbell(struct slot_arg *arg)
+int pvsched_doorbell(struct pvsched_slot_arg *arg)
 {
 	__u32 slot = arg->slot;
-	struct vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 
 	if (!v)
 		return 0;

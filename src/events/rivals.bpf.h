@@ -10,7 +10,7 @@
 
 /* util_avg of a task that used less than 1/16 of its CPU lately (1024 = all of it; the average
  * halves every 32 ms) */
-#define BRIEF_UTIL 64
+#define BRIEF_UTIL  64
 #define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
 
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)
@@ -38,7 +38,7 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
 
 /* Elsewhere: through the thread's run queue. The addresses were latched from the thread itself
  * and the reads cannot fault, so a stale answer is the worst that happens. */
-static __always_inline __u32 rivals_anywhere(struct vcpu *v)
+static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 {
 	struct task_struct *t = (void *)v->task, *curr = NULL;
 	struct rq *rq = NULL;

@@ -12,8 +12,8 @@
 
 /* Of the time since SCHED_IN, the part that ran at better than baseline. Errs to the guest's
  * disadvantage when the scheduling changed more than once in between. */
-static __always_inline __u64 boosted_part(struct vcpu *v, struct pvsched_shared *s, int prio,
-					  __u64 now)
+static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_shared *s,
+					  int prio, __u64 now)
 {
 	__u64 in = v->in_ns, at = MEMBER(s, applied_ns);
 	int better = prio < (int)v->base_prio;
@@ -25,8 +25,8 @@ static __always_inline __u64 boosted_part(struct vcpu *v, struct pvsched_shared 
 	return at - in; /* restored on the way */
 }
 
-static __always_inline void charge(struct vcpu *v, struct pvsched_shared *s, int prio, __u64 now,
-				   struct cpu_state *c)
+static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
+				   __u64 now, struct pvsched_cpu *c)
 {
 	__u64 ns = boosted_part(v, s, prio, now), reason, *vm, old;
 	__u32 i = v->vm;
@@ -54,11 +54,11 @@ static __always_inline void charge(struct vcpu *v, struct pvsched_shared *s, int
 	__sync_fetch_and_add(vm, ns * config.vm.cost_q10 >> 10);
 }
 
-static __always_inline void sched_out(int slot, struct task_struct *prev,
-				      struct task_struct *next, __u64 now)
+static __always_inline void sched_out(int slot, struct task_struct *prev, struct task_struct *next,
+				      __u64 now)
 {
-	struct vcpu *v = vcpu_of_slot(slot);
-	struct cpu_state *c = this_cpu();
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_cpu *c = this_cpu();
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	__u32 key = slot, rivals;
@@ -95,8 +95,8 @@ static __always_inline void sched_out(int slot, struct task_struct *prev,
 
 static __always_inline void sched_in(int slot, struct task_struct *next, __u64 now)
 {
-	struct vcpu *v = vcpu_of_slot(slot);
-	struct cpu_state *c = this_cpu();
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_cpu *c = this_cpu();
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	__u32 key = slot;
@@ -127,8 +127,7 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 }
 
 SEC("tp_btf/sched_switch")
-int BPF_PROG(pvsched_sched_switch, bool preempt, struct task_struct *prev,
-	     struct task_struct *next)
+int BPF_PROG(pvsched_sched_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
 	__u32 out = prev->pid, in = next->pid;
 	int slot;
@@ -151,7 +150,7 @@ SEC("tp_btf/sched_waking")
 int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 {
 	__u32 tid = p->pid;
-	struct vcpu *v;
+	struct pvsched_vcpu *v;
 	__u64 now;
 	int slot;
 
@@ -177,7 +176,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(pvsched_sched_exit, struct task_struct *p)
 {
 	__u32 tid = p->pid;
-	struct vcpu *v;
+	struct pvsched_vcpu *v;
 	int slot;
 
 	if (!slot_of_tid[tid & (PVSCHED_TIDS - 1)])

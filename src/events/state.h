@@ -10,11 +10,11 @@
 #include "../core/account.h"
 #include "../core/page.h"
 
-#define PVSCHED_SLOTS	1024 /* vCPU threads per host */
-#define PVSCHED_VMS	256
-#define PVSCHED_CPUS	512
-#define PVSCHED_TIDS	65536 /* slot table, indexed by the low 16 bits of a tid */
-#define PVSCHED_CHAIN	4 /* registered threads whose tids share the low 16 bits */
+#define PVSCHED_SLOTS 1024 /* vCPU threads per host */
+#define PVSCHED_VMS   256
+#define PVSCHED_CPUS  512
+#define PVSCHED_TIDS  65536 /* slot table, indexed by the low 16 bits of a tid */
+#define PVSCHED_CHAIN 4 /* registered threads whose tids share the low 16 bits */
 
 /*
  * The desired state of a vCPU, and in the same layout what was applied: one word, so that it is
@@ -27,10 +27,10 @@ static __always_inline __u64 pvsched_word(__u16 seq, __u8 level, __s8 value, __u
 	return (__u64)seq << 48 | (__u64)(level & 3) << 46 | (__u64)(__u8)value << 38 |
 	       (__u64)(reason & 63) << 32 | (__u32)(expiry_ns >> 10);
 }
-#define PVSCHED_WORD_SEQ(w)	((__u16)((w) >> 48))
-#define PVSCHED_WORD_LEVEL(w)	((__u8)((w) >> 46 & 3))
-#define PVSCHED_WORD_VALUE(w)	((__s8)((w) >> 38))
-#define PVSCHED_WORD_REASON(w)	((__u8)((w) >> 32 & 63))
+#define PVSCHED_WORD_SEQ(w)    ((__u16)((w) >> 48))
+#define PVSCHED_WORD_LEVEL(w)  ((__u8)((w) >> 46 & 3))
+#define PVSCHED_WORD_VALUE(w)  ((__s8)((w) >> 38))
+#define PVSCHED_WORD_REASON(w) ((__u8)((w) >> 32 & 63))
 
 /* Time left until expiry, negative when past. Exact within 36 minutes; boosts last ms. */
 static __always_inline __s64 pvsched_word_left(__u64 word, __u64 now)
@@ -76,6 +76,21 @@ struct pvsched_hint {
 	__u64 event_ns;
 };
 
+/* Argument of the broker's programs. */
+enum pvsched_slot_op {
+	PVSCHED_SLOT_INIT,
+	PVSCHED_SLOT_ENABLE, /* the page is in `pages` and may be read */
+	PVSCHED_SLOT_DISABLE,
+	PVSCHED_SLOT_CHAIN, /* chain = features */
+	PVSCHED_SLOT_FINI,
+};
+
+struct pvsched_slot_arg {
+	__u32 slot;
+	__u32 op;
+	__u64 features;
+};
+
 struct pvsched_counters {
 	__u64 events[12]; /* by bit number of PVSCHED_EV_* */
 	__u64 denied_throttle;
@@ -86,6 +101,64 @@ struct pvsched_counters {
 	__u64 races; /* lost a compare-and-swap of desired: the winner's decision stands */
 	__u64 second_line; /* a boost outlived its expiry: bpf_timer called for help */
 	__u64 tsc_unknown; /* next_event ignored: the vCPU's TSC offset is not known */
+};
+
+/* One registered vCPU thread. */
+struct pvsched_vcpu {
+#ifdef __bpf__
+	struct bpf_timer timer;
+#else
+	__u64 timer[2]; /* reads as zero, writes are ignored */
+#endif
+	/* set by the broker at registration, constant while flags has USED */
+	__u32 tid;
+	__u32 tgid;
+	__u32 vm; /* index of its VM */
+	__u32 index; /* vCPU number inside the VM */
+	__u32 apic_id;
+	__u32 chain; /* slot + 1 of the next thread with the same low tid bits */
+	__u32 flags; /* PVSCHED_V_* */
+	__u32 base_prio; /* kernel priority before any boost: smaller is better */
+	__u32 base_policy;
+	__s32 base_nice;
+	__u64 features; /* negotiated PVSCHED_F_* */
+	/* identity, latched at the thread's first event */
+	__u64 task;
+	__u64 start_time;
+	__u64 kvm_vcpu; /* struct kvm_vcpu *, learnt from its LAPIC timer */
+	/* written under the thread's run queue lock (sched_switch) */
+	__u64 in_ns; /* last SCHED_IN */
+	__u64 off_ns; /* since when off the CPU; 0 = runs */
+	__u64 wait_ns; /* since when runnable and waiting */
+	__u64 run_ns;
+	__u64 boosted_ns;
+	__u64 steal_ns;
+	__u64 cs_paid_at; /* buckets */
+	__u64 all_paid_at;
+	__u64 sched_ins;
+	__u32 cpu; /* where it runs, or ran last */
+	__u32 state; /* PVSCHED_STATE_* */
+	/* written by whoever takes a decision; a lost race costs one stale word */
+	__u64 timer_at;
+	__u64 ticket;
+	__u64 intr_ns; /* when the newest ticket was given; 0 = answered */
+	__u64 bad_words;
+	__u64 denied_throttle;
+	__u64 denied_gap;
+	__u64 doorbells;
+	__u32 throttled; /* latch: stays until half of the burst is repaid */
+	__u32 reserved;
+};
+
+struct pvsched_cpu {
+	__u64 paid_at; /* bucket of this CPU; only its own sched_switch charges it */
+	struct pvsched_counters count;
+};
+
+/* {tgid, vCPU id} -> slot + 1: whom an interrupt is for, when a thread of that VMM raises it. */
+struct pvsched_apic_key {
+	__u32 tgid;
+	__u32 apic_id;
 };
 
 struct pvsched_config {
@@ -111,7 +184,7 @@ struct pvsched_clock {
 	__u64 mult; /* ns per tick, << 24 */
 };
 
-#define PVSCHED_TSC_SHIFT 24
+#define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll
 
 #endif

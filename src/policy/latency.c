@@ -2,8 +2,8 @@
 /*
  * latency: the default. Helps a vCPU that is urgent by the guest's own word, and only while it
  * is off its CPU and somebody competes for it; nothing is attached to the VM-exit path. Good for
- * audio, calls, packet work, soft real time. Costs its rivals at most the budgets. Useless for a
- * guest that publishes nothing, save for its timer and injected interrupts.
+ * audio, calls, packet work, soft real time. Costs its rivals at most the budgets. Does
+ * nothing for a guest without a page.
  */
 #include <pvsched/policy.h>
 
@@ -36,6 +36,8 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 	/* a sleeping vCPU runs nothing: what its page says of its task is history */
 	int runs = in->state != PVSCHED_STATE_BLOCKED;
 
+	if (!in->page)
+		return;
 	if (!in->boosted) {
 		if (in->state == PVSCHED_STATE_RUNNING || in->rivals == PVSCHED_RIVALS_NONE)
 			return;

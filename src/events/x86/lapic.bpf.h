@@ -15,7 +15,7 @@ extern const void apic_timer_fn __ksym __weak;
 
 static __always_inline void intr_pending(__u32 slot)
 {
-	struct vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 	__u64 now;
 
 	if (!v || v->state == PVSCHED_STATE_RUNNING || v->state == PVSCHED_STATE_UNKNOWN)
@@ -31,7 +31,7 @@ int BPF_PROG(pvsched_hrtimer_expire, struct hrtimer *timer)
 	struct kvm_lapic *apic = NULL;
 	struct kvm_vcpu *kv;
 	struct pid *pid = NULL;
-	struct vcpu *v;
+	struct pvsched_vcpu *v;
 	int tid = 0, slot;
 
 	if (timer->function != &apic_timer_fn)
@@ -55,7 +55,8 @@ int BPF_PROG(pvsched_hrtimer_expire, struct hrtimer *timer)
 SEC("tp_btf/kvm_apic_accept_irq")
 int BPF_PROG(pvsched_accept_irq, __u32 apic_id)
 {
-	struct apic_key key = { .tgid = bpf_get_current_pid_tgid() >> 32, .apic_id = apic_id };
+	struct pvsched_apic_key key = { .tgid = bpf_get_current_pid_tgid() >> 32,
+					.apic_id = apic_id };
 	__u32 *at = bpf_map_lookup_elem(&apics, &key);
 
 	/* The tracepoint names an APIC id but no VM; the process that raises the interrupt does.

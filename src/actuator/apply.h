@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Brings one thread from its applied to its desired state. Used by the agents (everything), and
+ * by broker and guardian (back to baseline only). All state of a slot is under its lock, which
+ * lives in memory shared with the guardian; a holder that stopped or died does not block others
+ * for more than PVSCHED_LOCK_NS.
+ */
+#ifndef PVSCHED_ACTUATOR_APPLY_H
+#define PVSCHED_ACTUATOR_APPLY_H
+
+#include <pthread.h>
+
+#include "../broker/hist.h"
+#include "../events/state.h"
+#include "attr.h"
+
+#define PVSCHED_LOCK_NS 2000000ull
+
+/* One per vCPU slot, in memory shared by broker and guardian. */
+struct pvsched_slot {
+	pthread_mutex_t lock; /* process-shared, robust, priority inheritance */
+	uint32_t used;
+	pid_t tid, tgid;
+	int pidfd; /* broker's; of the thread, or of its process on kernels before 6.9 */
+	int doorbell_fd; /* broker's */
+	int agent; /* index of the agent that listens to the doorbell; -1 = none */
+	uint32_t doorbell_id; /* slot: what epoll hands back */
+	struct pvsched_attr base; /* what the thread had, restored exactly */
+	struct pvsched_attr boosted; /* what was set last; valid while applied */
+	uint64_t slack_ns;
+	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
+	struct pvsched_page *page; /* broker's mapping; NULL while the page is not enabled */
+	struct pvsched_hist apply, boost;
+};
+
+struct pvsched_actuation {
+	struct pvsched_slot *slots; /* PVSCHED_SLOTS */
+	struct pvsched_shared *shared; /* PVSCHED_SLOTS */
+	volatile struct pvsched_config *config;
+	bool guardian; /* another process: no pages, no pidfds; identity by start time */
+};
+
+int pvsched_slot_lock_init(struct pvsched_slot *s);
+
+/* What apply did. */
+struct pvsched_applied {
+	bool boosted; /* the thread is better than its baseline now */
+	bool changed;
+	uint64_t until_ns; /* boosted: restore it then at the latest */
+};
+
+/*
+ * event_ns: when the event happened that led here (0 = unknown, not counted in the histogram).
+ * base_only: never boosts. Returns 0, or -errno of the system call; the state then says what
+ * the thread really has. ~6 us when it changes something: sched_getattr, sched_setattr, a signal
+ * probe of the pidfd; ~60 ns when there is nothing to do.
+ */
+int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
+		  struct pvsched_applied *ret);
+
+/* Guest generation that stands in the page now; for the check after a grant. */
+uint32_t pvsched_page_gen(const struct pvsched_page *page);
+
+#endif

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Scheduling attributes through sched_getattr/sched_setattr and /proc. See attr.h. */
+#include "attr.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SCHED_FLAG_UTIL_CLAMP_MIN 0x20
+#define SCHED_FLAG_UTIL_CLAMP_MAX 0x40
+
+int pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr)
+{
+	struct pvsched_attr a = { .size = sizeof(a) };
+
+	if (syscall(SYS_sched_getattr, tid, &a, sizeof(a), 0))
+		return -errno;
+	*ret_attr = a;
+	return 0;
+}
+
+int pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr)
+{
+	struct pvsched_attr a = *attr;
+
+	a.size = sizeof(a);
+	/* Clamps are not touched by a change of policy; asking for them needs their flag. */
+	a.flags &= ~(uint64_t)(SCHED_FLAG_UTIL_CLAMP_MIN | SCHED_FLAG_UTIL_CLAMP_MAX);
+	return syscall(SYS_sched_setattr, tid, &a, 0) ? -errno : 0;
+}
+
+static bool is_rt(const struct pvsched_attr *a)
+{
+	return a->policy == SCHED_FIFO || a->policy == SCHED_RR;
+}
+
+bool pvsched_attr_same(const struct pvsched_attr *a, const struct pvsched_attr *b)
+{
+	if (a->policy != b->policy)
+		return false;
+	return is_rt(a) ? a->priority == b->priority : a->nice == b->nice;
+}
+
+int pvsched_attr_prio(const struct pvsched_attr *attr)
+{
+	if (attr->policy == 6 /* SCHED_DEADLINE */)
+		return -1;
+	return is_rt(attr) ? 99 - (int)attr->priority : 120 + attr->nice;
+}
+
+/* /proc/TID/timerslack_ns works for any thread, though it is listed for processes only. */
+static int slack_open(pid_t tid, int flags)
+{
+	char path[48];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/timerslack_ns", tid);
+	fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int pvsched_slack_get(pid_t tid, uint64_t *ret_ns)
+{
+	int fd = slack_open(tid, O_RDONLY);
+	char buf[32] = "";
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (n <= 0)
+		return n < 0 ? -errno : -EIO;
+	*ret_ns = strtoull(buf, NULL, 10);
+	return 0;
+}
+
+int pvsched_slack_set(pid_t tid, uint64_t ns)
+{
+	int fd = slack_open(tid, O_WRONLY), err = 0;
+	char buf[32];
+	int len = snprintf(buf, sizeof(buf), "%llu", (unsigned long long)ns);
+
+	if (fd < 0)
+		return fd;
+	if (write(fd, buf, len) != len)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int pvsched_starttime(pid_t tid, uint64_t *ret_ticks)
+{
+	char path[32], buf[1024], *p;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, sizeof(buf) - 1);
+	close(fd);
+	if (n <= 0)
+		return -ESRCH;
+	buf[n] = 0;
+	/* the name may hold anything, blanks and parentheses too: field 3 follows the last one */
+	p = strrchr(buf, ')');
+	for (int field = 2; p && field < 22; field++)
+		p = strchr(p + 1, ' ');
+	if (!p)
+		return -EINVAL;
+	*ret_ticks = strtoull(p + 1, NULL, 10);
+	return 0;
+}

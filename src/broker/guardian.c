@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guardian's process. It is forked from a process that may have threads, so between fork and
+ * exit it only makes system calls and uses memory made before: no allocation, no stdio.
+ */
+#include "guardian.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct guard {
+	struct pvsched_actuation act;
+	struct ring_buffer *ring;
+	int pipe, ep;
+};
+
+static int on_hint(void *ctx, void *data, size_t size)
+{
+	struct guard *g = ctx;
+	const struct pvsched_hint *h = data;
+	struct pvsched_applied done;
+	struct timespec ts;
+	uint64_t now;
+
+	if (size < sizeof(*h) || h->slot >= PVSCHED_SLOTS)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
+	if (!pvsched_word_active(__atomic_load_n(&g->act.shared[h->slot].desired, __ATOMIC_ACQUIRE),
+				 now))
+		pvsched_apply(&g->act, h->slot, 0, true, &done);
+	return 0;
+}
+
+static void restore_all(struct guard *g)
+{
+	struct pvsched_applied done;
+
+	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++)
+		if (__atomic_load_n(&g->act.slots[slot].used, __ATOMIC_ACQUIRE))
+			pvsched_apply(&g->act, slot, 0, true, &done);
+}
+
+static void __attribute__((noreturn)) run(struct guard *g)
+{
+	struct epoll_event ev[2];
+	int n;
+
+	for (;;) {
+		n = epoll_wait(g->ep, ev, 2, -1);
+		if (n < 0 && errno != EINTR)
+			break;
+		for (int i = 0; i < n; i++) {
+			if (ev[i].data.fd == g->pipe)
+				goto gone;
+			ring_buffer__consume(g->ring);
+		}
+	}
+gone:
+	restore_all(g);
+	_exit(0);
+}
+
+/* Everything but pipe, epoll and ring is closed: above all the links, which must die with the
+ * broker, and the pidfds. */
+static void close_others(const int keep[3])
+{
+	unsigned int from = 0;
+
+	for (int i = 0; i < 3; i++) {
+		if ((unsigned int)keep[i] > from)
+			syscall(SYS_close_range, from, keep[i] - 1, 0);
+		from = keep[i] + 1;
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+}
+
+static void sort3(int a[3])
+{
+	for (int i = 0; i < 2; i++)
+		for (int j = 0; j < 2; j++)
+			if (a[j] > a[j + 1]) {
+				int t = a[j];
+
+				a[j] = a[j + 1];
+				a[j + 1] = t;
+			}
+}
+
+static void __attribute__((noreturn)) child(struct guard *g, int ring_fd, unsigned int priority)
+{
+	struct sched_param param = { .sched_priority = priority };
+	int keep[3] = { g->pipe, g->ep, ring_fd };
+	sigset_t all;
+
+	/* Not the terminal's signals and not the broker's service: it ends when the broker does. */
+	setsid();
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	prctl(PR_SET_NAME, "pvsched-guard");
+	prctl(PR_SET_PDEATHSIG, 0);
+	sched_setscheduler(0, SCHED_FIFO, &param);
+	sort3(keep);
+	close_others(keep);
+	g->act.guardian = true;
+	run(g);
+}
+
+int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, unsigned int priority,
+			   struct pvsched_guardian *ret)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct guard g = { .act = *act, .ep = -1 };
+	int fds[2] = { -1, -1 }, err = 0;
+	pid_t pid;
+
+	/* Made before the fork: the child must not allocate. */
+	g.ring = ring_buffer__new(ring_fd, on_hint, &g, NULL);
+	g.ep = epoll_create1(EPOLL_CLOEXEC);
+	if (!g.ring || g.ep < 0 || pipe2(fds, O_CLOEXEC)) {
+		err = -errno;
+		goto out;
+	}
+	g.pipe = fds[0];
+	ev.data.fd = g.pipe;
+	err = epoll_ctl(g.ep, EPOLL_CTL_ADD, g.pipe, &ev) ? -errno : 0;
+	ev.data.fd = ring_fd;
+	if (!err)
+		err = epoll_ctl(g.ep, EPOLL_CTL_ADD, ring_fd, &ev) ? -errno : 0;
+	if (err)
+		goto out;
+	pid = fork();
+	if (pid < 0) {
+		err = -errno;
+		goto out;
+	}
+	if (!pid)
+		child(&g, ring_fd, priority);
+	ret->pid = pid;
+	ret->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	ret->pipe = fds[1];
+	fds[1] = -1;
+out:
+	ring_buffer__free(g.ring);
+	if (g.ep >= 0)
+		close(g.ep);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	if (fds[1] >= 0)
+		close(fds[1]);
+	return err;
+}
+
+void pvsched_guardian_stop(struct pvsched_guardian *g)
+{
+	if (g->pid <= 0)
+		return;
+	close(g->pipe);
+	waitpid(g->pid, NULL, 0);
+	if (g->pidfd >= 0)
+		close(g->pidfd);
+	g->pid = 0;
+}

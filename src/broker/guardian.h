@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The guardian: a second process that restores threads when the broker cannot. It wakes for two
+ * things only: the broker's end (its pipe closes: everything that is boosted is restored, then
+ * it exits), and the second line (bpf_timer saw a boost outlive its expiry).
+ */
+#ifndef PVSCHED_BROKER_GUARDIAN_H
+#define PVSCHED_BROKER_GUARDIAN_H
+
+#include <sys/types.h>
+
+#include "../actuator/apply.h"
+
+struct pvsched_guardian {
+	pid_t pid;
+	int pidfd; /* readable when it is gone */
+	int pipe; /* held by the broker; its closing is the signal */
+};
+
+/* ring_fd: the guardian's ring; borrowed. act: its memory is shared by fork. priority:
+ * SCHED_FIFO, above the agents'. */
+int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, unsigned int priority,
+			   struct pvsched_guardian *ret);
+void pvsched_guardian_stop(struct pvsched_guardian *g);
+
+#endif

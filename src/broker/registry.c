@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Slots and the programs' tables, see registry.h. */
+#include "registry.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static int map_fd(const struct pvsched_registry *r, enum pvsched_map map)
+{
+	return pvsched_programs_map_fd(r->programs, map);
+}
+
+int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *programs)
+{
+	void *mem;
+	int err;
+
+	memset(r, 0, sizeof(*r));
+	r->programs = programs;
+	memset(r->page_fd, -1, sizeof(r->page_fd));
+	/* Shared with the guardian by fork; touched pages only are backed. */
+	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*r->act.slots), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	r->act.slots = mem;
+	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*r->act.shared), PROT_READ | PROT_WRITE, MAP_SHARED,
+		   map_fd(r, PVSCHED_MAP_SHARED), 0);
+	if (mem == MAP_FAILED) {
+		err = -errno;
+		munmap(r->act.slots, PVSCHED_SLOTS * sizeof(*r->act.slots));
+		return err;
+	}
+	r->act.shared = mem;
+	r->act.config = pvsched_programs_bss(programs)->config;
+	return 0;
+}
+
+void pvsched_registry_close(struct pvsched_registry *r)
+{
+	if (r->act.shared)
+		munmap(r->act.shared, PVSCHED_SLOTS * sizeof(*r->act.shared));
+	if (r->act.slots)
+		munmap(r->act.slots, PVSCHED_SLOTS * sizeof(*r->act.slots));
+	memset(&r->act, 0, sizeof(r->act));
+}
+
+int pvsched_registry_vm(struct pvsched_registry *r, uint32_t *ret_vm)
+{
+	uint64_t zero = 0;
+
+	for (uint32_t vm = 0; vm < PVSCHED_VMS; vm++) {
+		if (r->vm_used[vm])
+			continue;
+		if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_VMS), &vm, &zero, BPF_ANY))
+			return -errno;
+		r->vm_used[vm] = true;
+		*ret_vm = vm;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
+{
+	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, ret) ? -errno : 0;
+}
+
+int pvsched_registry_find(struct pvsched_registry *r, pid_t tid)
+{
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		if (r->act.slots[i].used && r->act.slots[i].tid == tid)
+			return i;
+	return -ENOENT;
+}
+
+/* Threads whose tids share the low 16 bits form a chain through their slots. */
+static int chain_length(struct pvsched_registry *r, pid_t tid, uint32_t *ret_head)
+{
+	int n = 0;
+
+	*ret_head = pvsched_programs_bss(r->programs)->slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		n += r->act.slots[i].used && !((r->act.slots[i].tid ^ tid) & (PVSCHED_TIDS - 1));
+	return n;
+}
+
+/* The process's interrupts for this APIC id are this slot's; two VMs of one process that share
+ * the id are ambiguous, and then neither is boosted by it. */
+static void set_apic(struct pvsched_registry *r, const struct pvsched_slot *s, uint32_t apic_id,
+		     uint32_t slot, bool add)
+{
+	struct pvsched_apic_key key = { .tgid = s->tgid, .apic_id = apic_id };
+	uint32_t value = slot + 1, old = 0;
+	int fd = map_fd(r, PVSCHED_MAP_APICS);
+
+	if (!add) {
+		if (!bpf_map_lookup_elem(fd, &key, &old) && old == value)
+			bpf_map_delete_elem(fd, &key);
+		return;
+	}
+	if (!bpf_map_lookup_elem(fd, &key, &old))
+		value = 0;
+	bpf_map_update_elem(fd, &key, &value, BPF_ANY);
+}
+
+static int make_page(struct pvsched_registry *r, uint32_t slot)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pvsched_page", 4, PVSCHED_PAGE_SIZE, 1, &opts);
+
+	if (fd < 0)
+		return -errno;
+	r->page_fd[slot] = fd;
+	return 0;
+}
+
+int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t)
+{
+	const struct pvsched_bss *bss = pvsched_programs_bss(r->programs);
+	struct pvsched_vcpu v = { .flags = PVSCHED_V_USED };
+	struct pvsched_slot *s = NULL;
+	uint32_t slot, head;
+	int err;
+
+	if (pvsched_registry_find(r, t->tid) >= 0)
+		return -EEXIST;
+	if (chain_length(r, t->tid, &head) >= PVSCHED_CHAIN)
+		return -ENOSPC;
+	for (slot = 0; slot < PVSCHED_SLOTS; slot++)
+		if (!r->act.slots[slot].used)
+			break;
+	if (slot == PVSCHED_SLOTS)
+		return -ENOSPC;
+	s = &r->act.slots[slot];
+	memset(s, 0, sizeof(*s));
+	memset(&r->act.shared[slot], 0, sizeof(r->act.shared[slot]));
+	err = pvsched_slot_lock_init(s);
+	if (!err)
+		err = pvsched_attr_get(t->tid, &s->base);
+	if (!err)
+		err = pvsched_slack_get(t->tid, &s->slack_ns);
+	if (!err)
+		err = pvsched_starttime(t->tid, &s->starttime);
+	if (!err)
+		err = make_page(r, slot);
+	if (err)
+		return err;
+	s->tid = t->tid;
+	s->tgid = t->tgid;
+	s->pidfd = t->pidfd;
+	s->doorbell_fd = t->doorbell_fd;
+	s->doorbell_id = slot;
+	s->agent = -1;
+	v.tid = t->tid;
+	v.tgid = t->tgid;
+	v.vm = t->vm;
+	v.index = t->index;
+	v.apic_id = t->apic_id;
+	v.chain = head;
+	v.base_prio = pvsched_attr_prio(&s->base);
+	v.base_policy = s->base.policy;
+	v.base_nice = s->base.nice;
+	/* Fill, then make reachable: a program that finds the slot finds it complete. */
+	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, &v, BPF_ANY)) {
+		err = -errno;
+		goto out;
+	}
+	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_INIT, 0);
+	if (err)
+		goto out;
+	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
+	set_apic(r, s, t->apic_id, slot, true);
+	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
+			 __ATOMIC_RELEASE);
+	return slot;
+out:
+	close(r->page_fd[slot]);
+	r->page_fd[slot] = -1;
+	return err;
+}
+
+int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t features)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	void *page;
+
+	if (s->page)
+		return -EALREADY;
+	page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, r->page_fd[slot],
+		    0);
+	if (page == MAP_FAILED)
+		return -errno;
+	/* libpvsched wrote status and nonce; what the programs and agents write starts clean */
+	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot], BPF_ANY)) {
+		int err = -errno;
+
+		munmap(page, PVSCHED_PAGE_SIZE);
+		return err;
+	}
+	pthread_mutex_lock(&s->lock);
+	s->page = page;
+	pthread_mutex_unlock(&s->lock);
+	return pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
+}
+
+void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	struct pvsched_applied done;
+	void *page = s->page;
+
+	if (!page)
+		return;
+	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_DISABLE, 0);
+	/* The kernel waits for a grace period here: when it returns, no program that began
+	 * before sees the page, nor will one take a decision from it. */
+	bpf_map_delete_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot);
+	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	pvsched_apply(&r->act, slot, 0, true, &done);
+	pthread_mutex_lock(&s->lock);
+	s->page = NULL;
+	pthread_mutex_unlock(&s->lock);
+	munmap(page, PVSCHED_PAGE_SIZE);
+}
+
+static void unchain(struct pvsched_registry *r, uint32_t slot)
+{
+	uint16_t *head = &pvsched_programs_bss(r->programs)
+				  ->slot_of_tid[r->act.slots[slot].tid & (PVSCHED_TIDS - 1)];
+	struct pvsched_vcpu v;
+	uint32_t at = *head;
+
+	if (pvsched_registry_read(r, slot, &v))
+		return;
+	if (at == slot + 1) {
+		__atomic_store_n(head, v.chain, __ATOMIC_RELEASE);
+		return;
+	}
+	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
+		struct pvsched_vcpu w;
+		uint32_t prev = at - 1;
+
+		if (pvsched_registry_read(r, prev, &w))
+			return;
+		if (w.chain == slot + 1) {
+			pvsched_programs_slot(r->programs, prev, PVSCHED_SLOT_CHAIN, v.chain);
+			return;
+		}
+		at = w.chain;
+	}
+}
+
+void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	struct pvsched_applied done;
+	struct pvsched_vcpu v;
+
+	pvsched_registry_disable(r, slot);
+	if (!pvsched_registry_read(r, slot, &v))
+		set_apic(r, s, v.apic_id, slot, false);
+	unchain(r, slot);
+	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_FINI, 0);
+	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	pvsched_apply(&r->act, slot, 0, true, &done);
+	if (r->agents)
+		pvsched_agents_forget(r->agents, slot);
+	pthread_mutex_lock(&s->lock);
+	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&s->lock);
+	close(s->pidfd);
+	close(s->doorbell_fd);
+	close(r->page_fd[slot]);
+	r->page_fd[slot] = -1;
+}

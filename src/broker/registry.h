@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The registry of vCPU threads: slots, their maps, their entries in the programs' tables. The
+ * caller (broker.c) serialises; agents and guardian see a slot through its own lock.
+ */
+#ifndef PVSCHED_BROKER_REGISTRY_H
+#define PVSCHED_BROKER_REGISTRY_H
+
+#include "../actuator/agent/agent.h"
+#include "../events/programs.h"
+
+struct pvsched_registry {
+	struct pvsched_programs *programs;
+	struct pvsched_agents *agents; /* NULL until started */
+	struct pvsched_actuation act;
+	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot */
+	bool vm_used[PVSCHED_VMS];
+};
+
+struct pvsched_thread_id {
+	pid_t tid, tgid;
+	int pidfd, doorbell_fd; /* owned by the registry once added */
+	uint32_t vm, index, apic_id;
+};
+
+/* Maps shared memory for slots and desired states. */
+int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *programs);
+void pvsched_registry_close(struct pvsched_registry *r); /* every slot removed before */
+
+/* -ENOSPC. The VM's debt starts at zero. */
+int pvsched_registry_vm(struct pvsched_registry *r, uint32_t *ret_vm);
+/* Returns the slot, or -EEXIST, -ENOSPC, -ESRCH. On error the fds stay the caller's. */
+int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t);
+/* After each of these two the thread is restored and nothing touches the page. */
+void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot);
+void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot);
+int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t features);
+int pvsched_registry_find(struct pvsched_registry *r, pid_t tid); /* slot or -ENOENT */
+int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret);
+
+#endif

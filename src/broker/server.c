@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The broker's socket, see server.h. */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "wire.h"
+
+#define FDS_MAX 4 /* accepted per message; more are closed */
+
+int pvsched_server_open(struct pvsched_server *s, const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char dir[PATH_MAX];
+	int fd, err;
+
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		s->client[i].fd = -1;
+	s->listen_fd = -1;
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path));
+	snprintf(dir, sizeof(dir), "%s", path);
+	if (mkdir(dirname(dir), 0755) && errno != EEXIST)
+		return -errno;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	/* Only the holder of the host's lock comes here, so a socket that exists is a leftover. */
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0660) ||
+	    listen(fd, 64)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	s->listen_fd = fd;
+	return 0;
+}
+
+static void drop_client(struct pvsched_server *s, struct pvsched_client *c)
+{
+	pthread_mutex_lock(s->mutex);
+	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
+		if (c->slot[i] < 0)
+			continue;
+		pvsched_registry_remove(s->reg, c->slot[i]);
+		c->slot[i] = -1;
+	}
+	if (c->hello)
+		s->reg->vm_used[c->vm] = false;
+	pthread_mutex_unlock(s->mutex);
+	close(c->fd);
+	c->fd = -1;
+	c->hello = false;
+}
+
+void pvsched_server_close(struct pvsched_server *s, const char *path)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].fd >= 0)
+			drop_client(s, &s->client[i]);
+	if (s->listen_fd >= 0) {
+		unlink(path);
+		close(s->listen_fd);
+		s->listen_fd = -1;
+	}
+}
+
+int pvsched_server_accept(struct pvsched_server *s)
+{
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
+	struct pvsched_client *c;
+	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
+
+	if (fd < 0)
+		return -errno;
+	for (i = 0; i < PVSCHED_VMS && s->client[i].fd >= 0; i++)
+		;
+	if (i == PVSCHED_VMS || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    cred.pid <= 0) {
+		s->refused++;
+		close(fd);
+		return -EAGAIN;
+	}
+	c = &s->client[i];
+	memset(c, 0, sizeof(*c));
+	memset(c->slot, -1, sizeof(c->slot));
+	c->fd = fd;
+	c->pid = cred.pid;
+	c->uid = cred.uid;
+	return i;
+}
+
+static bool read_number(const char *path, const char *key, long *ret)
+{
+	FILE *f = fopen(path, "re");
+	char line[256];
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key))) {
+			*ret = strtol(line + strlen(key), NULL, 10);
+			found = true;
+		}
+	fclose(f);
+	return found;
+}
+
+/*
+ * A client registers threads of its own process and no others. The kernel says whose they are:
+ * SO_PEERCRED names the process, the pidfd the thread, /proc the thread's process. On kernels
+ * before 6.9 a pidfd is of the process; the thread is then looked up among its tasks.
+ */
+static int own_thread(const struct pvsched_client *c, int pidfd, pid_t claimed, pid_t *ret_tid)
+{
+	char path[64];
+	long pid = 0, tgid = 0;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (!read_number(path, "Pid:", &pid))
+		return -EBADF;
+	if (pid <= 0)
+		return -ESRCH;
+	if (pid == c->pid && claimed != c->pid)
+		pid = claimed;
+	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
+	if (pid <= 0 || !read_number(path, "Tgid:", &tgid))
+		return -ESRCH;
+	if (tgid != c->pid)
+		return -EPERM;
+	*ret_tid = pid;
+	return 0;
+}
+
+static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const struct pvsched_msg *m,
+		    int *fds, int nfds, int *ret_fd)
+{
+	struct pvsched_thread_id t = {
+		.tgid = c->pid, .vm = c->vm, .index = m->index, .apic_id = m->add.apic_id
+	};
+	int err;
+
+	if (nfds != 2)
+		return -EBADF;
+	if (c->slot[m->index] >= 0)
+		return -EEXIST;
+	err = own_thread(c, fds[0], m->add.tid, &t.tid);
+	if (err) {
+		s->refused++;
+		return err;
+	}
+	t.pidfd = fds[0];
+	t.doorbell_fd = fds[1];
+	err = pvsched_registry_add(s->reg, &t);
+	if (err < 0)
+		return err;
+	fds[0] = fds[1] = -1; /* the registry's now */
+	c->slot[m->index] = err;
+	*ret_fd = s->reg->page_fd[err];
+	return 0;
+}
+
+static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_msg *m)
+{
+	const struct pvsched_shared *sh = &s->reg->act.shared[slot];
+	const struct pvsched_slot *sl = &s->reg->act.slots[slot];
+	struct pvsched_vcpu v = { 0 };
+
+	pvsched_registry_read(s->reg, slot, &v);
+	m->stats.boosts = sh->boosts;
+	m->stats.boosted_ns = v.boosted_ns;
+	m->stats.run_ns = v.run_ns;
+	m->stats.steal_ns = v.steal_ns;
+	m->stats.denied_throttle = v.denied_throttle;
+	m->stats.denied_gap = v.denied_gap;
+	m->stats.expired = sh->expired;
+	m->stats.bad_words = v.bad_words;
+	m->stats.doorbells = v.doorbells;
+	/* from our own state: a page is never read back */
+	m->stats.grant =
+		PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE
+			? (uint32_t)pvsched_task_word(
+				  sl->boosted.policy, sl->boosted.nice, sl->boosted.priority,
+				  PVSCHED_GRANT_BOOSTED | PVSCHED_WORD_REASON(sh->applied), 0)
+			: (uint32_t)pvsched_task_word(sl->base.policy, sl->base.nice,
+						      sl->base.priority,
+						      PVSCHED_WORD_REASON(sh->applied), 0);
+}
+
+/* Returns 0 or -errno for the reply. */
+static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvsched_msg *m,
+		  int *fds, int nfds, int *ret_fd)
+{
+	int slot;
+
+	if (m->type == PVSCHED_MSG_HELLO) {
+		if (c->hello)
+			return -EALREADY;
+		if (m->hello.version != PVSCHED_WIRE_VERSION)
+			return -EPROTO;
+		if (!m->hello.vcpus || m->hello.vcpus > PVSCHED_VCPUS_MAX)
+			return -EINVAL;
+		c->vcpus = m->hello.vcpus;
+		memcpy(c->name, m->hello.name, sizeof(c->name));
+		c->name[sizeof(c->name) - 1] = 0;
+		m->hello.host_features = s->features;
+		slot = pvsched_registry_vm(s->reg, &c->vm);
+		c->hello = !slot;
+		return slot;
+	}
+	if (!c->hello)
+		return -EPROTO;
+	if (m->index >= c->vcpus)
+		return -EINVAL;
+	if (m->type == PVSCHED_MSG_ADD_VCPU)
+		return add_vcpu(s, c, m, fds, nfds, ret_fd);
+	slot = c->slot[m->index];
+	if (slot < 0)
+		return -ENOENT;
+	switch (m->type) {
+	case PVSCHED_MSG_REMOVE_VCPU:
+		pvsched_registry_remove(s->reg, slot);
+		c->slot[m->index] = -1;
+		return 0;
+	case PVSCHED_MSG_ENABLE:
+		return pvsched_registry_enable(s->reg, slot, m->enable.features & s->features);
+	case PVSCHED_MSG_DISABLE:
+		pvsched_registry_disable(s->reg, slot);
+		return 0;
+	case PVSCHED_MSG_STATS:
+		fill_stats(s, slot, m);
+		return 0;
+	default:
+		return -ENOTSUP;
+	}
+}
+
+static int receive(int fd, struct pvsched_msg *m, int *fds, int *ret_nfds)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *c;
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	*ret_nfds = 0;
+	if (n < 0)
+		return -errno;
+	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			*ret_nfds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+			memcpy(fds, CMSG_DATA(c), *ret_nfds * sizeof(int));
+		}
+	if (!n)
+		return -EPIPE;
+	return n == sizeof(*m) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
+}
+
+static int reply(int fd, const struct pvsched_msg *m, int pass)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)m, .iov_len = sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (pass >= 0) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &pass, sizeof(int));
+	}
+	/* Never blocks: a client that does not read its replies is dropped. */
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*m) ? 0 : -EPIPE;
+}
+
+void pvsched_server_serve(struct pvsched_server *s, int index)
+{
+	struct pvsched_client *c = &s->client[index];
+	int fds[FDS_MAX], nfds, err, pass = -1;
+	struct pvsched_msg m = { 0 };
+
+	if (c->fd < 0)
+		return;
+	err = receive(c->fd, &m, fds, &nfds);
+	if (err == -EAGAIN)
+		return;
+	if (!err) {
+		pthread_mutex_lock(s->mutex);
+		m.error = handle(s, c, &m, fds, nfds, &pass);
+		pthread_mutex_unlock(s->mutex);
+		err = reply(c->fd, &m, m.error ? -1 : pass);
+	}
+	for (int i = 0; i < nfds; i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	if (err)
+		drop_client(s, c);
+}

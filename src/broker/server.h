@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Clients: the socket, their messages, who may do what. Runs in the broker's main thread, under
+ * the broker's mutex where it touches the registry. A client is bounded: one VM, its own
+ * threads, fixed-size messages; whatever it sends wrong costs it the connection or an error.
+ */
+#ifndef PVSCHED_BROKER_SERVER_H
+#define PVSCHED_BROKER_SERVER_H
+
+#include <pthread.h>
+
+#include "registry.h"
+
+struct pvsched_client {
+	int fd; /* -1 = free */
+	pid_t pid;
+	uid_t uid;
+	bool hello;
+	uint32_t vm, vcpus;
+	char name[64];
+	int16_t slot[PVSCHED_VCPUS_MAX]; /* -1 = none */
+};
+
+struct pvsched_server {
+	struct pvsched_registry *reg;
+	pthread_mutex_t *mutex;
+	int listen_fd;
+	uint64_t features; /* on offer */
+	uint64_t refused;
+	struct pvsched_client client[PVSCHED_VMS];
+};
+
+/* Binds and listens; path's directory is made if absent. -EADDRINUSE a broker listens there. */
+int pvsched_server_open(struct pvsched_server *s, const char *path);
+void pvsched_server_close(struct pvsched_server *s, const char *path);
+/* Accepts one; returns the client's index, or -errno. */
+int pvsched_server_accept(struct pvsched_server *s);
+/* Handles what can be read. The client may be gone afterwards (fd -1). */
+void pvsched_server_serve(struct pvsched_server *s, int index);
+
+#endif

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Link, load, attach. See programs.h. */
+#include "programs.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern const unsigned char pvsched_events_bpf[];
+extern const size_t pvsched_events_bpf_size;
+extern const unsigned char pvsched_policy_off_bpf[];
+extern const size_t pvsched_policy_off_bpf_size;
+extern const unsigned char pvsched_policy_latency_bpf[];
+extern const size_t pvsched_policy_latency_bpf_size;
+
+static const struct builtin {
+	const char *name;
+	const unsigned char *data;
+	const size_t *size;
+} builtins[] = {
+	{ "off", pvsched_policy_off_bpf, &pvsched_policy_off_bpf_size },
+	{ "latency", pvsched_policy_latency_bpf, &pvsched_policy_latency_bpf_size },
+};
+#define N_BUILTINS (sizeof(builtins) / sizeof(builtins[0]))
+
+/* Which event needs which program. A program without events is run by the broker itself. */
+static const struct source {
+	const char *program, *attached_to;
+	uint32_t events;
+} sources[] = {
+	{ "pvsched_sched_switch", "sched_switch", PVSCHED_EV_ALL },
+	{ "pvsched_sched_exit", "sched_process_exit", PVSCHED_EV_ALL },
+	{ "pvsched_sched_waking", "sched_waking", PVSCHED_EV_WOKEN },
+	{ "pvsched_hrtimer_expire", "hrtimer_expire_entry", PVSCHED_EV_INTR_PENDING },
+	{ "pvsched_accept_irq", "kvm_apic_accept_irq", PVSCHED_EV_INTR_PENDING },
+	{ "pvsched_slot", NULL, 0 },
+	{ "pvsched_doorbell", NULL, 0 },
+};
+#define N_SOURCES (sizeof(sources) / sizeof(sources[0]))
+
+struct pvsched_programs {
+	struct bpf_object *obj;
+	struct bpf_program *prog[N_SOURCES];
+	struct bpf_link *link[N_SOURCES];
+	int map_fd[PVSCHED_MAP_N];
+	void *bss_mem;
+	size_t bss_size;
+	struct pvsched_bss bss;
+	struct pvsched_policy_info info;
+	pvsched_say_fn say;
+	void *ctx;
+	char verifier[4096]; /* the last warning of libbpf: the reason */
+};
+
+/* libbpf's print callback has no context; loading is serial within a process (the broker's
+ * lock), so one slot will do. */
+static struct pvsched_programs *loading;
+
+static int on_print(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	if (level == LIBBPF_WARN && loading)
+		vsnprintf(loading->verifier, sizeof(loading->verifier), fmt, args);
+	return 0;
+}
+
+__attribute__((format(printf, 2, 3))) static void say(struct pvsched_programs *p, const char *fmt,
+						      ...)
+{
+	char line[1024];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	line[strcspn(line, "\n")] = 0;
+	if (p->say)
+		p->say(p->ctx, line);
+}
+
+const char *const *pvsched_policies(void)
+{
+	static const char *names[N_BUILTINS + 1];
+
+	for (size_t i = 0; i < N_BUILTINS; i++)
+		names[i] = builtins[i].name;
+	return names;
+}
+
+static int memfd_of(const char *name, const void *data, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (size && write(fd, data, size) != (ssize_t)size) {
+		close(fd);
+		return -ENOSPC;
+	}
+	return fd;
+}
+
+static int open_policy(struct pvsched_programs *p, const char *policy)
+{
+	const char *dot = strstr(policy, ".bpf.o");
+	int fd;
+
+	for (size_t i = 0; i < N_BUILTINS; i++)
+		if (!strcmp(policy, builtins[i].name))
+			return memfd_of(policy, builtins[i].data, *builtins[i].size);
+	if (!dot || dot[strlen(".bpf.o")]) {
+		say(p, "no policy '%s': use off, latency, or a file that ends in .bpf.o", policy);
+		return -ENOENT;
+	}
+	fd = open(policy, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		fd = -errno;
+		say(p, "policy file %s: %s: build it, or give its path", policy, strerror(-fd));
+	}
+	return fd;
+}
+
+/* Event programs and policy become one object: the policy's function is an extern of theirs. */
+static int link_objects(struct pvsched_programs *p, const char *policy, int *ret_fd)
+{
+	int out = memfd_create("pvsched", MFD_CLOEXEC), ev, pol, err;
+	char path[3][32];
+	struct bpf_linker *linker = NULL;
+
+	ev = memfd_of("events", pvsched_events_bpf, pvsched_events_bpf_size);
+	pol = open_policy(p, policy);
+	err = pol < 0 ? pol : ev < 0 ? ev : out < 0 ? -errno : 0;
+	if (err)
+		goto out;
+	snprintf(path[0], sizeof(path[0]), "/proc/self/fd/%d", out);
+	snprintf(path[1], sizeof(path[1]), "/proc/self/fd/%d", ev);
+	snprintf(path[2], sizeof(path[2]), "/proc/self/fd/%d", pol);
+	linker = bpf_linker__new(path[0], NULL);
+	err = linker ? 0 : -errno;
+	if (!err)
+		err = bpf_linker__add_file(linker, path[1], NULL);
+	if (!err)
+		err = bpf_linker__add_file(linker, path[2], NULL);
+	if (!err)
+		err = bpf_linker__finalize(linker);
+	if (err) {
+		say(p, "policy %s: cannot be linked: %s: build it against the installed headers",
+		    policy, p->verifier[0] ? p->verifier : strerror(-err));
+		err = -EINVAL;
+	}
+out:
+	bpf_linker__free(linker);
+	if (ev >= 0)
+		close(ev);
+	if (pol >= 0)
+		close(pol);
+	if (err && out >= 0)
+		close(out);
+	else if (!err)
+		*ret_fd = out;
+	return err;
+}
+
+static int read_info(struct pvsched_programs *p, const char *policy)
+{
+	struct bpf_map *map;
+	size_t size = 0;
+	const void *data;
+
+	bpf_object__for_each_map(map, p->obj) {
+		/* libbpf: the section's name, after a prefix on old versions */
+		const char *name = bpf_map__name(map);
+		size_t len = strlen(name);
+
+		if (len < 15 || strcmp(name + len - 15, ".rodata.pvsched"))
+			continue;
+		data = bpf_map__initial_value(map, &size);
+		if (data && size >= sizeof(p->info))
+			memcpy(&p->info, data, sizeof(p->info));
+	}
+	p->info.name[sizeof(p->info.name) - 1] = 0;
+	if (p->info.abi == PVSCHED_POLICY_ABI && !(p->info.events & ~PVSCHED_EV_ALL))
+		return 0;
+	say(p, "policy %s: built for policy version %u, this is %u: build it again", policy,
+	    p->info.abi, PVSCHED_POLICY_ABI);
+	return -EPROTO;
+}
+
+static bool wanted(const struct pvsched_programs *p, size_t i)
+{
+	return !sources[i].events || sources[i].events & p->info.events;
+}
+
+/* Where the BTF of the object says its .bss variables are. */
+static int find_bss(struct pvsched_programs *p)
+{
+	const struct btf *btf = bpf_object__btf(p->obj);
+	struct bpf_map *map = NULL, *m;
+	const struct btf_var_secinfo *v;
+	const struct btf_type *t;
+	char *base;
+	int id;
+
+	bpf_object__for_each_map(m, p->obj) {
+		const char *name = bpf_map__name(m);
+		size_t len = strlen(name);
+
+		if (len >= 4 && !strcmp(name + len - 4, ".bss"))
+			map = m;
+	}
+	id = btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC);
+	if (!map || id < 0)
+		return -EINVAL;
+	p->bss_size = (bpf_map__value_size(map) + 4095) & ~4095ul;
+	/* Not bpf_map__initial_value(): before libbpf 1.2 that is a private copy. */
+	p->bss_mem =
+		mmap(NULL, p->bss_size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+	if (p->bss_mem == MAP_FAILED) {
+		p->bss_mem = NULL;
+		return -errno;
+	}
+	base = p->bss_mem;
+	t = btf__type_by_id(btf, id);
+	v = btf_var_secinfos(t);
+	for (int i = 0; i < btf_vlen(t); i++, v++) {
+		const char *name =
+			btf__name_by_offset(btf, btf__type_by_id(btf, v->type)->name_off);
+
+		if (!strcmp(name, "slot_of_tid"))
+			p->bss.slot_of_tid = (void *)(base + v->offset);
+		else if (!strcmp(name, "config"))
+			p->bss.config = (void *)(base + v->offset);
+		else if (!strcmp(name, "clocks"))
+			p->bss.clocks = (void *)(base + v->offset);
+		else if (!strcmp(name, "clock_idx"))
+			p->bss.clock_idx = (void *)(base + v->offset);
+	}
+	if (!p->bss.slot_of_tid || !p->bss.config || !p->bss.clocks || !p->bss.clock_idx)
+		return -EINVAL;
+	return 0;
+}
+
+static int find_maps(struct pvsched_programs *p)
+{
+	static const char *const names[] = { "vcpus", "shared", "pages", "rings",
+					     "cpus",  "vms",	"apics" };
+
+	for (int i = 0; i < PVSCHED_MAP_N; i++) {
+		p->map_fd[i] = bpf_object__find_map_fd_by_name(p->obj, names[i]);
+		if (p->map_fd[i] < 0)
+			return p->map_fd[i];
+	}
+	return 0;
+}
+
+static int load_object(struct pvsched_programs *p, const char *policy, int fd)
+{
+	struct stat st;
+	void *mem;
+	int err;
+
+	if (fstat(fd, &st))
+		return -errno;
+	mem = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	p->obj = bpf_object__open_mem(mem, st.st_size, NULL);
+	err = p->obj ? 0 : -errno;
+	munmap(mem, st.st_size);
+	if (!err)
+		err = read_info(p, policy);
+	if (err)
+		return err;
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		p->prog[i] = bpf_object__find_program_by_name(p->obj, sources[i].program);
+		if (!p->prog[i])
+			return -EINVAL;
+		bpf_program__set_autoload(p->prog[i], wanted(p, i));
+	}
+	return bpf_object__load(p->obj);
+}
+
+int pvsched_programs_load(const char *policy, pvsched_say_fn say_fn, void *ctx,
+			  struct pvsched_programs **ret)
+{
+	struct pvsched_programs *p = calloc(1, sizeof(*p));
+	libbpf_print_fn_t old;
+	int err, fd = -1;
+
+	if (!p)
+		return -ENOMEM;
+	p->say = say_fn;
+	p->ctx = ctx;
+	loading = p;
+	old = libbpf_set_print(on_print);
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	if (access("/sys/kernel/btf/vmlinux", R_OK)) {
+		say(p,
+		    "kernel BTF: /sys/kernel/btf/vmlinux: %s: boot a kernel built with "
+		    "CONFIG_DEBUG_INFO_BTF",
+		    strerror(errno));
+		err = -ENOTSUP;
+		goto out;
+	}
+	err = link_objects(p, policy, &fd);
+	if (err)
+		goto out;
+	err = load_object(p, policy, fd);
+	if (!err)
+		err = find_maps(p);
+	if (!err)
+		err = find_bss(p);
+	if (err == -EPERM)
+		say(p, "BPF programs: loading: permission denied: run as root (CAP_BPF, "
+		       "CAP_PERFMON, CAP_SYS_NICE)");
+	else if (err && err != -EPROTO)
+		say(p, "policy %s: the kernel refuses it: %s", policy,
+		    p->verifier[0] ? p->verifier : strerror(-err));
+out:
+	if (fd >= 0)
+		close(fd);
+	libbpf_set_print(old);
+	loading = NULL;
+	if (err)
+		pvsched_programs_free(p);
+	else
+		*ret = p;
+	return err;
+}
+
+int pvsched_programs_attach(struct pvsched_programs *p)
+{
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		if (!sources[i].attached_to || !wanted(p, i))
+			continue;
+		p->link[i] = bpf_program__attach(p->prog[i]);
+		if (!p->link[i]) {
+			int err = -errno;
+
+			say(p, "event %s: cannot be attached: %s: see pvsched check",
+			    sources[i].attached_to, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+void pvsched_programs_free(struct pvsched_programs *p)
+{
+	if (!p)
+		return;
+	for (size_t i = 0; i < N_SOURCES; i++)
+		bpf_link__destroy(p->link[i]);
+	if (p->bss_mem)
+		munmap(p->bss_mem, p->bss_size);
+	bpf_object__close(p->obj);
+	free(p);
+}
+
+const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_programs *p)
+{
+	return &p->info;
+}
+
+const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p)
+{
+	return &p->bss;
+}
+
+int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map)
+{
+	return p->map_fd[map];
+}
+
+static int prog_fd(const struct pvsched_programs *p, const char *name)
+{
+	for (size_t i = 0; i < N_SOURCES; i++)
+		if (!strcmp(sources[i].program, name))
+			return bpf_program__fd(p->prog[i]);
+	return -ENOENT;
+}
+
+int pvsched_programs_doorbell_fd(const struct pvsched_programs *p)
+{
+	return prog_fd(p, "pvsched_doorbell");
+}
+
+int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
+			  uint64_t features)
+{
+	struct pvsched_slot_arg arg = { slot, op, features };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
+	int err = bpf_prog_test_run_opts(prog_fd(p, "pvsched_slot"), &opts);
+
+	return err ? err : (int)opts.retval;
+}
+
+int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *rows, int max)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		if (!wanted(p, i) ||
+		    bpf_obj_get_info_by_fd(bpf_program__fd(p->prog[i]), &info, &len))
+			continue;
+		if (n < max)
+			rows[n] = (struct pvsched_program){ sources[i].program,
+							    sources[i].attached_to, info.run_cnt,
+							    info.run_time_ns };
+		n++;
+	}
+	return n;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Loads the event programs with one policy, attaches what that policy asks for, and gives access
+ * to maps and run-time figures. One instance per broker; the caller serialises.
+ */
+#ifndef PVSCHED_EVENTS_PROGRAMS_H
+#define PVSCHED_EVENTS_PROGRAMS_H
+
+#include <bpf/libbpf.h>
+#include <pvsched/policy.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state.h"
+
+struct pvsched_programs;
+
+/* The .bss of the programs, mapped: live for both sides. */
+struct pvsched_bss {
+	uint16_t *slot_of_tid;
+	struct pvsched_config *config;
+	struct pvsched_clock *clocks;
+	uint32_t *clock_idx;
+};
+
+enum pvsched_map {
+	PVSCHED_MAP_VCPUS,
+	PVSCHED_MAP_SHARED,
+	PVSCHED_MAP_PAGES,
+	PVSCHED_MAP_RINGS,
+	PVSCHED_MAP_CPUS,
+	PVSCHED_MAP_VMS,
+	PVSCHED_MAP_APICS,
+	PVSCHED_MAP_N
+};
+
+struct pvsched_program {
+	const char *name, *attached_to; /* attached_to NULL: run by the broker */
+	uint64_t runs, run_ns;
+};
+
+/* Says in one line what went wrong and what to do; called at most once per failure. */
+typedef void (*pvsched_say_fn)(void *ctx, const char *line);
+
+/*
+ * Loads and links; attaches nothing yet. policy: the name of a built-in, or a file that ends in
+ * .bpf.o. -ENOENT no such policy, -EPERM, -ENOTSUP no BTF, -EINVAL the verifier or the linker
+ * refuses it, -EPROTO built for another policy version.
+ */
+int pvsched_programs_load(const char *policy, pvsched_say_fn say, void *ctx,
+			  struct pvsched_programs **ret);
+/* Attaches the programs of the policy's events. -ENOTSUP an event that this host lacks. */
+int pvsched_programs_attach(struct pvsched_programs *p);
+void pvsched_programs_free(struct pvsched_programs *p);
+
+const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_programs *p);
+const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p);
+int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map);
+int pvsched_programs_doorbell_fd(const struct pvsched_programs *p);
+/* Runs the broker's program on a slot: see enum pvsched_slot_op. */
+int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
+			  uint64_t features);
+int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *rows, int max);
+
+/* Names of the built-in policies, NULL-terminated. */
+const char *const *pvsched_policies(void);
+
+#endif
