@@ -61,15 +61,12 @@ static uint32_t op_enable(void *ctx, unsigned int index, uint64_t features)
 
 	msg.enable.features = features;
 	msg.enable.epoch = vm->device.epoch;
-	/* Before the request: BPF may have written to the page by the time the reply is here, and
-	 * a request that timed out may yet be carried out, so that detach must undo it. */
+	/* A request that failed changed nothing, or the connection is closed and that undoes it. */
+	if (pvsched_client_call(&vm->client, &msg, NULL, 0, NULL))
+		return PVSCHED_R_HOST;
 	vm->vcpu[index].enabled = true;
 	pvsched_overlay_set_status(&vm->vcpu[index].overlay, PVSCHED_PAGE_ENABLED);
-	if (!pvsched_client_call(&vm->client, &msg, NULL, 0, NULL))
-		return PVSCHED_R_OK;
-	vm->vcpu[index].enabled = false;
-	pvsched_overlay_set_status(&vm->vcpu[index].overlay, PVSCHED_PAGE_ATTACHED);
-	return PVSCHED_R_HOST;
+	return PVSCHED_R_OK;
 }
 
 static void op_detach(void *ctx, unsigned int index)
