@@ -3,7 +3,7 @@
 """Each numbered MUST of spec/*.md names its test, and that test exists.
 
 A MUST is a paragraph that begins with **ID** (`**PAGE-3**`); somewhere in it stands
-`Test: name` or `Test: name, name`. A test is any word of that name under tests/ or lab/.
+`Test:` and one or more names. A test is any word of that name under tests/ or lab/.
 """
 import collections
 import pathlib
@@ -12,7 +12,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MUST = re.compile(r"^\*\*([A-Z]+-\d+)\*\*(.*?)(?=^\s*$|\Z)", re.M | re.S)
-TESTS = re.compile(r"Test: ((?:`\w+`(?:,\s+)?)+)")
+TESTS = re.compile(r"Test:\s+((?:`\w+`(?:,\s+)?)+)")
 
 
 def words_of_tests():
