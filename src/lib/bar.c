@@ -13,6 +13,8 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "lib/clock.h"
+
 /*
  * REGISTER splits a huge page and makes every vCPU drop translations, so the guest gets a start
  * and a rate: each vCPU twice at once (boot, and a guest that boots another kernel), then 50/s.
@@ -102,7 +104,7 @@ static uint32_t op_may_register(void *ctx)
 {
 	struct pvsched_vm *vm = ctx;
 	uint64_t full = REGISTER_COST_NS * REGISTER_BURST_PER_VCPU * vm->vcpus;
-	uint64_t now = pvsched_now_ns();
+	uint64_t now = now_ns();
 	uint64_t idle = now - vm->register_seen_ns;
 
 	/* register_seen_ns starts at 0: the first one finds the bucket full */

@@ -11,20 +11,13 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <pvsched/pvsched.h>
 
+#include "lib/clock.h"
+
 #define FDS_MAX 4 /* per message; the protocol uses at most two */
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
 
 static int fail(struct pvsched_client *c, int err)
 {

@@ -60,7 +60,4 @@ int pvsched_vm_take_page(struct pvsched_vm *vm, unsigned int index);
 /* The vCPU's doorbell, made when it is first asked for. */
 int pvsched_vm_doorbell(struct pvsched_vm *vm, unsigned int index);
 
-/* Monotonic clock. */
-uint64_t pvsched_now_ns(void);
-
 #endif
