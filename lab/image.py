@@ -2,6 +2,7 @@
 """What L1 boots: a vmlinux out of Debian's package, and an initramfs with busybox, the modules
 asked for, the project as built, and the lab's tests. Owns no state; writes only what it is told.
 """
+import io
 import lzma
 import os
 import pathlib
@@ -94,8 +95,8 @@ class Kernel:
 class Cpio:
     """Writes an initramfs (newc, uncompressed: unpacking costs emulated time)."""
 
-    def __init__(self, path):
-        self.file = open(path, "wb")
+    def __init__(self, file):
+        self.file = file
         self.inode = 0
         self.seen = set()
 
@@ -127,7 +128,8 @@ class Cpio:
 
     def close(self):
         self.entry("TRAILER!!!", 0)
-        self.file.close()
+        self.file.write(b"\0" * (-self.file.tell() % 4)) # another archive may follow
+        self.file.flush()
 
 
 def is_elf(path):
@@ -135,11 +137,12 @@ def is_elf(path):
         return file.read(4) == b"\x7fELF"
 
 
-def libraries(programs):
+def libraries(programs, env=None):
     """What the dynamic loader would map for these programs, by ldd."""
     if not programs:
         return set()
-    result = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False)
+    result = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False,
+                            env=env)
     lost = re.findall(r"^\s*(\S+) => not found", result.stdout, re.M)
     if lost:
         raise LabError(f"libraries not found on this system: {', '.join(sorted(set(lost)))}")
@@ -161,9 +164,27 @@ def project_files(build):
                 yield path
 
 
-def build_initramfs(path, kernel, tools, build, tests, modules, programs):
-    """Writes the initramfs; tests are lab/tests files, programs come from this system."""
-    cpio = Cpio(path)
+def add_linux_guest(cpio, kernel, tools, qemu):
+    """/l2 in L1: a small QEMU, the same kernel, and an initramfs that runs a task (lib.sh)."""
+    program = qemu.tree / "usr/bin/qemu-system-x86_64-microvm"
+    cpio.copy(program, "l2/qemu")
+    for library in sorted(libraries([program], qemu.env)):
+        # Those of the C library keep their place, the loader's; the others go beside QEMU.
+        private = library.startswith(str(qemu.tree))
+        cpio.copy(library, f"l2/lib/{os.path.basename(library)}" if private else library)
+    cpio.copy(qemu.tree / "usr/share/qemu/qboot.rom", "l2/qboot.rom")
+    cpio.copy(kernel.vmlinux, "l2/vmlinux")
+    inner = Cpio(io.BytesIO())
+    inner.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
+    inner.copy(tools / "bin" / "busybox", "bin/busybox")
+    inner.put("init", (HERE / "init-l2").read_bytes(), executable=True)
+    inner.close()
+    cpio.put("l2/initramfs", inner.file.getvalue())
+
+
+def build_initramfs(file, kernel, tools, qemu, build, tests):
+    """Writes the initramfs of L1, with what the tests' headers ask for."""
+    cpio = Cpio(file)
     cpio.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     for name in ("proc", "sys", "tmp", "run", "out"):
         cpio.entry(name, stat.S_IFDIR | 0o755)
@@ -172,15 +193,17 @@ def build_initramfs(path, kernel, tools, build, tests, modules, programs):
     cpio.copy(HERE / "lib.sh", "lab/lib.sh")
     cpio.copy(HERE / "kernel-errors", "lab/kernel-errors")
     cpio.put("lab/test", b'. /lab/lib.sh\n. "/lab/tests/$1.sh"\nexit $LAB_FAILED\n')
-    order = kernel.load_order(modules)
+    order = kernel.load_order(["kvm-amd", *(name for test in tests for name in test.modules)])
     for name, data in order:
         cpio.put(f"lab/modules/{name}.ko", data)
     cpio.put("lab/modules/order", "".join(f"{name}\n" for name, _ in order).encode())
     for test in tests:
-        cpio.copy(test, f"lab/tests/{test.name}")
+        cpio.copy(test.path, f"lab/tests/{test.path.name}")
+    if any("linux" in test.guests for test in tests):
+        add_linux_guest(cpio, kernel, tools, qemu)
 
     dynamic = []
-    for name in programs:
+    for name in sorted({program for test in tests for program in test.programs}):
         found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if not found:
             raise LabError(f"a test needs the program {name}, which this system lacks: "

@@ -45,3 +45,18 @@ within() {
 	done
 	ok "$within_name"
 }
+
+# l2_linux TASK CONSOLE [QEMU ARGUMENTS]: boots the same kernel as a KVM guest with two vCPUs that
+# runs the shell script TASK; returns when it has ended. For tests with `guests: linux`.
+l2_linux() {
+	l2_task=$1 l2_console=$2
+	shift 2
+	mkdir -p /tmp/l2
+	cp "$l2_task" /tmp/l2/task
+	(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+	LD_LIBRARY_PATH=/l2/lib /l2/qemu -accel kvm -cpu host -smp 2 -m 192M -bios /l2/qboot.rom \
+		-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,isa-serial=on \
+		-nodefaults -no-user-config -no-reboot -display none \
+		-serial "file:$l2_console" -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
+		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1" "$@"
+}

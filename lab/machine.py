@@ -33,6 +33,7 @@ class Qemu:
     """The emulator, out of the cache or PVSCHED_LAB_QEMU, and how to run what came with it."""
 
     def __init__(self, tree):
+        self.tree = tree
         self.libs = [str(tree / "usr/lib/x86_64-linux-gnu"), str(tree / "lib/x86_64-linux-gnu")]
         self.data = [str(tree / "usr/share/qemu"), str(tree / "usr/share/seabios")]
         own = os.environ.get("PVSCHED_LAB_QEMU")
