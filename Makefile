@@ -8,14 +8,14 @@ JOBS ?= $(shell nproc)
 NINJA = ninja -C $(BUILD) -j $(JOBS)
 SOURCES = git ls-files '*.c' '*.h'
 
-.PHONY: all setup demo test bench lab format coverage install clean
+.PHONY: all setup demo test bench lab bench-lab format coverage install clean
 
 all: setup
 	$(NINJA)
 
 setup:
-	tools/setup
-	test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
+	@tools/setup
+	@test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
 
 demo: all
 	$(BUILD)/src/cli/pvsched bench --demo
@@ -28,6 +28,10 @@ bench: all
 
 lab: all
 	lab/run
+
+# The bench's cells on a clock that counts instructions.
+bench-lab: all
+	lab/run --deterministic
 
 format:
 	$(SOURCES) | xargs clang-format-14 -i

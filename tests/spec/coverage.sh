@@ -8,7 +8,7 @@ failed=0
 if tools/coverage "${PVSCHED_BUILD:-$PWD/build}/coverage"; then
 	echo "ok core_branches_are_all_taken"
 else
-	echo "not ok core_branches_are_all_taken: see the column Missing"
+	echo "not ok core_branches_are_all_taken: see the column Missing, or the last lines"
 	failed=1
 fi
 
