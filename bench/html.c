@@ -256,8 +256,8 @@ static void put_machine(const struct bench_report *r, FILE *f)
 	put_fact("kernel", m->kernel, f);
 	put_fact("preemption", m->preempt, f);
 	put_fact("CPU", m->cpu, f);
-	snprintf(buf, sizeof(buf), "%u; the vCPU and the hogs on CPU %d, all else on CPU %d",
-		 m->cpus, m->cpu_measured, m->cpu_tool);
+	snprintf(buf, sizeof(buf), "%u; the vCPU and the hogs on CPU %d, all else on CPU %s",
+		 m->cpus, m->cpu_measured, m->cpus_tool);
 	put_fact("CPUs", buf, f);
 	put_fact("clock source", m->clocksource, f);
 	snprintf(buf, sizeof(buf), "RT throttling %ld of %ld us, autogroup %s", m->rt_runtime_us,

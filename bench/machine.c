@@ -73,7 +73,6 @@ void bench_machine_read(struct bench_machine *m)
 
 	memset(m, 0, sizeof(*m));
 	m->cpu_measured = -1;
-	m->cpu_tool = -1;
 	m->steal = -1;
 	if (!uname(&u)) {
 		snprintf(m->kernel, sizeof(m->kernel), "%.48s %.70s", u.sysname, u.release);

@@ -21,7 +21,7 @@ static void put_machine(struct json *j, const struct bench_report *r)
 	json_str(j, "cpu_model", m->cpu);
 	json_u64(j, "cpus", m->cpus);
 	json_i64(j, "cpu_measured", m->cpu_measured);
-	json_i64(j, "cpu_tool", m->cpu_tool);
+	json_str(j, "cpus_tool", m->cpus_tool);
 	json_str(j, "clocksource", m->clocksource);
 	json_str(j, "date", m->date);
 	json_str(j, "loadavg", m->loadavg);

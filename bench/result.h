@@ -71,10 +71,10 @@ struct bench_machine {
 	char date[32]; /* ISO 8601, UTC */
 	char commit[64];
 	char loadavg[32];
-	char guest_tsc[32];
 	char preempt[64]; /* the kernel's own words, from its version string */
 	unsigned int cpus; /* online */
-	int cpu_measured, cpu_tool;
+	int cpu_measured;
+	char cpus_tool[64]; /* a list as the kernel writes it: "0-2" */
 	bool autogroup;
 	long rt_runtime_us, rt_period_us; /* -1 = unlimited */
 	double steal; /* share of the run's CPU time that a hypervisor above took; < 0 unknown */

@@ -91,8 +91,9 @@ void bench_print_table(const struct bench_report *r, FILE *f)
 	unsigned int workload, hogs;
 
 	fprintf(f, "%.40s, %.36s\n", r->machine.kernel, r->machine.cpu);
-	fprintf(f, "vCPU and hogs on CPU %d, everything else on CPU %d; %u round%s\n",
-		r->machine.cpu_measured, r->machine.cpu_tool, r->rounds, r->rounds == 1 ? "" : "s");
+	fprintf(f, "vCPU and hogs on CPU %d, all else on CPU %s; %u round%s\n",
+		r->machine.cpu_measured, r->machine.cpus_tool, r->rounds,
+		r->rounds == 1 ? "" : "s");
 	for (hogs = bench_hogs_most(r) + 1; hogs-- > 0;)
 		for (workload = 0; workload < BENCH_WORKLOADS; workload++)
 			print_group(r, workload, hogs, f);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One run of one cell: boot, wait until ready, let the hogs run, measure, take everything down.
+ */
+#ifndef BENCH_CELL_H
+#define BENCH_CELL_H
+
+#include <pthread.h>
+#include <sched.h>
+
+#include "broker/broker.h"
+#include "hogs.h"
+#include "run.h"
+#include "vmm/vmm.h"
+
+/* What runs share: made once by bench_run(). */
+struct bench_context {
+	const struct bench_plan *plan;
+	struct bench_report *report;
+	struct bench_hogs hogs;
+	cpu_set_t allowed; /* as the tool was started */
+	cpu_set_t elsewhere; /* allowed but the measured CPU */
+	int cpu; /* the measured CPU */
+	pthread_mutex_t lock; /* of error: VMM and broker speak from their own threads */
+	char error[600];
+};
+
+/* The first line that anybody says is the cause; later ones are consequences. */
+__attribute__((format(printf, 2, 3))) void bench_say(struct bench_context *x, const char *format,
+						     ...);
+/* For VMM and broker: keeps errors, drops the rest. ctx: struct bench_context. */
+void bench_print(enum pvsched_log_level level, const char *line, void *ctx);
+
+/* A broker in this process, its agents on all CPUs the tool was given. */
+int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker);
+/* Adds the broker's program statistics to the report's. */
+int bench_broker_programs(struct bench_context *x, struct pvsched_broker *b);
+
+/* Runs the cell once and fills the run (freed by the caller, also on failure). */
+int bench_cell_run(struct bench_context *x, const struct bench_progress *p, struct bench_run *run);
+
+#endif

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the host's KVM, BPF and scheduler settings allow, read from the kernel's own files and
+ * asked of /dev/kvm. No state; nothing is changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "machine.h"
+
+void check_add(struct check_list *l, const char *section, const char *name, enum check_state state,
+	       const char *format, ...)
+{
+	struct check_row *row;
+	va_list args;
+
+	if (l->n == CHECK_ROWS_MAX)
+		return;
+	row = &l->row[l->n++];
+	row->section = section;
+	row->state = state;
+	snprintf(row->name, sizeof(row->name), "%s", name);
+	va_start(args, format);
+	vsnprintf(row->text, sizeof(row->text), format, args);
+	va_end(args);
+}
+
+static const char *kvm_why(int err)
+{
+	switch (err) {
+	case ENOENT:
+		return "there is no such device: load kvm_intel or kvm_amd, or enable nested "
+		       "virtualisation";
+	case EACCES:
+		return "no permission: run as root or join the group that owns it";
+	case ENODEV:
+		return "the module is there, the hardware is not: enable virtualisation in the "
+		       "firmware";
+	default:
+		return strerror(err);
+	}
+}
+
+void check_kvm(struct check_list *l)
+{
+	static const struct {
+		const char *name;
+		int cap;
+		bool needed;
+		const char *without;
+	} caps[] = {
+		{ "irqchip", KVM_CAP_IRQCHIP, true, "in-kernel interrupt controller" },
+		{ "TSC deadline timer", KVM_CAP_TSC_DEADLINE_TIMER, true, "guest timer" },
+		{ "signal MSI", KVM_CAP_SIGNAL_MSI, true, "interrupts from the VMM" },
+		{ "ioeventfd", KVM_CAP_IOEVENTFD, false, "doorbells without a user-space exit" },
+		{ "immediate exit", KVM_CAP_IMMEDIATE_EXIT, true, "stopping a vCPU" },
+		{ "read-only slots", KVM_CAP_READONLY_MEM, false, "only tests need it" },
+	};
+	static const char section[] = "KVM";
+	int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC), version;
+	unsigned int i;
+
+	if (fd < 0) {
+		check_add(l, section, "/dev/kvm", CHECK_NO, "%s", kvm_why(errno));
+		return;
+	}
+	version = ioctl(fd, KVM_GET_API_VERSION, 0);
+	check_add(l, section, "/dev/kvm", version == 12 ? CHECK_OK : CHECK_NO, "API version %d",
+		  version);
+	if (!access("/sys/module/kvm_intel", F_OK))
+		check_add(l, section, "hardware", CHECK_OK, "VMX (kvm_intel)");
+	else if (!access("/sys/module/kvm_amd", F_OK))
+		check_add(l, section, "hardware", CHECK_OK, "SVM (kvm_amd)");
+	else
+		check_add(
+			l, section, "hardware", CHECK_NOTE,
+			"neither kvm_intel nor kvm_amd: a KVM of another kind, its exits may cost "
+			"more and some of its tracepoints may never fire");
+	for (i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+		if (ioctl(fd, KVM_CHECK_EXTENSION, caps[i].cap) > 0)
+			check_add(l, section, caps[i].name, CHECK_OK, "%s", caps[i].without);
+		else
+			check_add(l, section, caps[i].name, caps[i].needed ? CHECK_NO : CHECK_LIMIT,
+				  "missing: %s", caps[i].without);
+	}
+	close(fd);
+}
+
+static unsigned long long effective_caps(void)
+{
+	unsigned long long caps = 0;
+	char line[256];
+	FILE *f = fopen("/proc/self/status", "re");
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "CapEff: %llx", &caps) == 1)
+			break;
+	fclose(f);
+	return caps;
+}
+
+void check_bpf(struct check_list *l)
+{
+	static const struct {
+		const char *name;
+		int bit;
+		const char *use;
+	} caps[] = {
+		{ "CAP_BPF", CAP_BPF, "to load the programs" },
+		{ "CAP_PERFMON", CAP_PERFMON, "to attach them to tracepoints" },
+		{ "CAP_SYS_NICE", CAP_SYS_NICE, "to change a vCPU thread's scheduling" },
+	};
+	static const char section[] = "BPF";
+	unsigned long long have = effective_caps();
+	unsigned int i;
+	char line[64];
+	struct stat st;
+
+	if (stat("/sys/kernel/btf/vmlinux", &st) < 0)
+		check_add(l, section, "BTF", CHECK_NO,
+			  "/sys/kernel/btf/vmlinux: %s: needs a kernel with CONFIG_DEBUG_INFO_BTF",
+			  strerror(errno));
+	else if (access("/sys/kernel/btf/vmlinux", R_OK) < 0)
+		check_add(l, section, "BTF", CHECK_NO, "/sys/kernel/btf/vmlinux: %s: run as root",
+			  strerror(errno));
+	else
+		check_add(l, section, "BTF", CHECK_OK, "of the kernel, %lld KiB%s",
+			  (long long)st.st_size / 1024,
+			  access("/sys/kernel/btf/kvm", F_OK) ? "; kvm is built in or not loaded"
+							      : ", and of the kvm module");
+	for (i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
+		/* CAP_SYS_ADMIN contained the first two before Linux 5.8 and still implies them */
+		if (have >> caps[i].bit & 1 ||
+		    (caps[i].bit != CAP_SYS_NICE && have >> CAP_SYS_ADMIN & 1))
+			check_add(l, section, caps[i].name, CHECK_OK, "%s", caps[i].use);
+		else
+			check_add(l, section, caps[i].name, CHECK_NO,
+				  "missing %s: the broker needs it (a VMM needs none): run as root",
+				  caps[i].use);
+	}
+	if (!bench_read_line("/proc/sys/net/core/bpf_jit_enable", line, sizeof(line)) &&
+	    !strcmp(line, "0"))
+		check_add(l, section, "JIT", CHECK_LIMIT,
+			  "off: programs are interpreted: set net.core.bpf_jit_enable to 1");
+	if (!bench_read_line("/sys/kernel/security/lockdown", line, sizeof(line))) {
+		if (strstr(line, "[confidentiality]"))
+			check_add(
+				l, section, "lockdown", CHECK_NO,
+				"confidentiality: BPF may not read kernel memory: boot without it");
+		else
+			check_add(l, section, "lockdown", CHECK_OK, "%s: nothing that is needed",
+				  strstr(line, "[integrity]") ? "integrity" : "none");
+	}
+}
+
+/* The value of the line that starts with key in /proc/self/status. */
+static void read_status(const char *key, char *buf, size_t size)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[1024];
+
+	buf[0] = '\0';
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, key, strlen(key)))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(buf, size, "%s", line + strlen(key) + strspn(line + strlen(key), " \t"));
+	}
+	fclose(f);
+}
+
+static void check_cpus(struct check_list *l, const char *section)
+{
+	char online[128] = "", allowed[128], line[128] = "";
+
+	bench_read_line("/sys/devices/system/cpu/online", online, sizeof(online));
+	read_status("Cpus_allowed_list:", allowed, sizeof(allowed));
+	check_add(l, section, "CPUs", strcmp(online, allowed) ? CHECK_LIMIT : CHECK_OK,
+		  strcmp(online, allowed)
+			  ? "%s of %s are allowed here (cpuset, taskset): agents run on these only"
+			  : "%s, all allowed",
+		  allowed, online);
+	if (!bench_read_line("/sys/devices/system/cpu/isolated", line, sizeof(line)) && *line)
+		check_add(l, section, "isolated CPUs", CHECK_NOTE,
+			  "%s: vCPUs there compete with nobody; an agent still wakes there", line);
+	line[0] = '\0';
+	if (!bench_read_line("/sys/devices/system/cpu/nohz_full", line, sizeof(line)) && *line &&
+	    strcmp(line, "(null)"))
+		check_add(l, section, "nohz_full CPUs", CHECK_NOTE, "%s", line);
+}
+
+static void check_realtime(struct check_list *l, const char *section)
+{
+	char runtime[32] = "", period[32] = "", line[32] = "";
+
+	if (!bench_read_line("/sys/kernel/realtime", line, sizeof(line)) && !strcmp(line, "1"))
+		check_add(l, section, "PREEMPT_RT", CHECK_NO,
+			  "on: the agent cannot keep its bounds there: use an ordinary kernel");
+	else
+		check_add(l, section, "PREEMPT_RT", CHECK_OK, "off");
+	if (bench_read_line("/proc/sys/kernel/sched_rt_runtime_us", runtime, sizeof(runtime)) ||
+	    bench_read_line("/proc/sys/kernel/sched_rt_period_us", period, sizeof(period)))
+		check_add(l, section, "RT throttling", CHECK_NOTE, "cannot be read");
+	else if (!strcmp(runtime, "0"))
+		check_add(
+			l, section, "RT throttling", CHECK_NO,
+			"kernel.sched_rt_runtime_us is 0: no SCHED_FIFO at all: set it to 950000");
+	else if (!strcmp(runtime, "-1"))
+		check_add(l, section, "RT throttling", CHECK_NOTE,
+			  "off: nothing but pvsched's own budget bounds a boost");
+	else
+		check_add(l, section, "RT throttling", CHECK_OK,
+			  "%s of %s us: above what boosts may take", runtime, period);
+}
+
+/* Own path in the hierarchy that has `controller` (v1), or in the unified one ("" ). */
+static int own_cgroup(const char *controller, char *buf, size_t size)
+{
+	FILE *f = fopen("/proc/self/cgroup", "re");
+	char line[4096], *name, *path, *one, *save;
+	int err = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (err && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		name = strchr(line, ':');
+		path = name ? strchr(name + 1, ':') : NULL;
+		if (!path)
+			continue;
+		*path++ = '\0';
+		name++;
+		if (!*controller && !*name)
+			err = 0;
+		for (one = strtok_r(name, ",", &save); one && *controller;
+		     one = strtok_r(NULL, ",", &save))
+			if (!strcmp(one, controller))
+				err = 0;
+		if (!err)
+			snprintf(buf, size, "%s", strcmp(path, "/") ? path : "");
+	}
+	fclose(f);
+	return err;
+}
+
+static void check_quota_v2(struct check_list *l, const char *section, bool *found)
+{
+	char group[2048], file[2200], line[64], *slash;
+
+	if (own_cgroup("", group, sizeof(group)))
+		return;
+	/* a quota of any group above holds, too; the root has none */
+	while (*group) {
+		snprintf(file, sizeof(file), "/sys/fs/cgroup%s/cpu.max", group);
+		if (!bench_read_line(file, line, sizeof(line)) && strncmp(line, "max", 3)) {
+			check_add(l, section, "cpu.max", CHECK_LIMIT,
+				  "%.120s: %s us: ordinary time of threads in it is limited; a "
+				  "boost must not get past it",
+				  file, line);
+			*found = true;
+		}
+		slash = strrchr(group, '/');
+		*(slash ? slash : group) = '\0';
+	}
+}
+
+static void check_cgroups(struct check_list *l, const char *section)
+{
+	char group[2048], file[2200], line[64];
+	bool found = false;
+
+	check_quota_v2(l, section, &found);
+	if (!own_cgroup("cpu", group, sizeof(group))) {
+		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
+		if (!bench_read_line(file, line, sizeof(line)) && atol(line) > 0) {
+			check_add(l, section, "cpu.cfs_quota_us", CHECK_LIMIT,
+				  "%.120s: %s us: ordinary time of threads in it is limited", file,
+				  line);
+			found = true;
+		}
+		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.rt_runtime_us", group);
+		if (!bench_read_line(file, line, sizeof(line)))
+			check_add(l, section, "RT group scheduling",
+				  atol(line) ? CHECK_NOTE : CHECK_NO,
+				  atol(line) ? "on, this group has %s us"
+					     : "on, and this group has %s us: give it some in "
+					       "cpu.rt_runtime_us",
+				  line);
+		else
+			check_add(l, section, "RT group scheduling", CHECK_OK, "off");
+	} else {
+		check_add(l, section, "RT group scheduling", CHECK_OK,
+			  "off (it exists in cgroup v1 only)");
+	}
+	if (!found)
+		check_add(l, section, "CPU quota", CHECK_OK, "none on this process");
+}
+
+void check_limits(struct check_list *l)
+{
+	static const char section[] = "Limits";
+	char line[32];
+
+	check_cpus(l, section);
+	check_realtime(l, section);
+	check_cgroups(l, section);
+	if (!bench_read_line("/proc/sys/kernel/sched_autogroup_enabled", line, sizeof(line)) &&
+	    !strcmp(line, "1"))
+		check_add(
+			l, section, "autogroup", CHECK_NOTE,
+			"on: nice acts among the threads of one session only; boosts do not care");
+}
