@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-#include "../broker/hist.h"
+#include "hist.h"
 #include "../events/state.h"
 #include "attr.h"
 
@@ -30,6 +30,7 @@ struct pvsched_slot {
 	uint64_t slack_ns;
 	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
 	struct pvsched_page *page; /* broker's mapping; NULL while the page is not enabled */
+	uint64_t doorbells; /* heard; rings that arrive together count once */
 	struct pvsched_hist apply, boost;
 };
 

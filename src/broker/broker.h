@@ -14,7 +14,7 @@
 
 #include <pvsched/pvsched.h>
 
-#include "hist.h"
+#include "../actuator/hist.h"
 
 struct pvsched_broker;
 

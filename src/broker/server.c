@@ -189,7 +189,7 @@ static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_m
 	m->stats.denied_gap = v.denied_gap;
 	m->stats.expired = sh->expired;
 	m->stats.bad_words = v.bad_words;
-	m->stats.doorbells = v.doorbells;
+	m->stats.doorbells = sl->doorbells;
 	/* from our own state: a page is never read back */
 	m->stats.grant =
 		PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE

@@ -90,7 +90,6 @@ int pvsched_doorbell(struct pvsched_slot_arg *arg)
 
 	if (!v)
 		return 0;
-	v->doorbells++;
 	count(this_cpu(), events[7]);
 	return decide(v, slot, PVSCHED_EV_DOORBELL, bpf_ktime_get_ns(), PVSCHED_RIVALS_MANY);
 }

@@ -145,7 +145,6 @@ struct pvsched_vcpu {
 	__u64 bad_words;
 	__u64 denied_throttle;
 	__u64 denied_gap;
-	__u64 doorbells;
 	__u32 throttled; /* latch: stays until half of the burst is repaid */
 	__u32 reserved;
 };

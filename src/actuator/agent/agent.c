@@ -135,6 +135,7 @@ static int on_hint(void *ctx, void *data, size_t size)
 
 static void on_bell(struct agent *a, uint32_t slot)
 {
+	a->all->o.act->slots[slot].doorbells++;
 	/* The vCPU lost its CPU to this very wake-up, so PREEMPTED saw its page already; ask the
 	 * policy only if the desired state still stands. */
 	if (pvsched_word_active(

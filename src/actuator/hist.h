@@ -3,8 +3,8 @@
  * A log-linear histogram: 16 buckets per power of two, so a value is known to 1/16 of itself,
  * in 2.6 KiB, one increment per sample. Single writer; readers may see a sample late.
  */
-#ifndef PVSCHED_BROKER_HIST_H
-#define PVSCHED_BROKER_HIST_H
+#ifndef PVSCHED_ACTUATOR_HIST_H
+#define PVSCHED_ACTUATOR_HIST_H
 
 #include <stdint.h>
 
