@@ -17,12 +17,16 @@
 #ifndef PVSCHED_GUESTABI_H
 #define PVSCHED_GUESTABI_H
 
-#define GUEST_LOAD_GPA	  0x100000
-#define GUEST_CR3_GPA	  0x101000
-#define GUEST_CONTROL_GPA 0x010000
-#define GUEST_BAR_GPA	  0xe0000000 /* where the guest puts BAR0 unless told otherwise */
-#define GUEST_MEMORY_MIN  0x200000
-#define GUEST_RINGS_GPA	  0x200000 /* free for sample rings from here on */
+#define GUEST_LOAD_GPA	   0x100000
+#define GUEST_CR3_GPA	   0x101000
+#define GUEST_CONTROL_GPA  0x010000
+#define GUEST_BAR_GPA	   0xe0000000 /* where the guest puts BAR0 unless told otherwise */
+#define GUEST_MEMORY_MIN   0x200000
+#define GUEST_SIGNATURE_AT 0xff8 /* in the image: GUEST_MAGIC, GUEST_VERSION, 32 bits each */
+#define GUEST_RINGS_GPA	   0x200000 /* free for sample rings from here on */
+
+#define GUEST_MAGIC   0x47535650 /* "PVSG" */
+#define GUEST_VERSION 1
 
 #define GUEST_EXIT_PORT	 0xf4 /* 32-bit OUT: GUEST_EXIT_* | vCPU << 8; the vCPU then halts */
 #define GUEST_EXIT_DONE	 1 /* samples wanted reached */
@@ -36,21 +40,25 @@
 #define GUEST_STEPS_MAX 256
 #define GUEST_STAMPS	1024 /* power of two */
 
+/* For assembly: asserted below. */
+#define GUEST_STATE_FAULT 5
+#define GUEST_VCPUS_AT	  128
+#define GUEST_VCPU_SIZE	  (320 + 8 * GUEST_STAMPS)
+#define GUEST_VCPU_STATE  64
+#define GUEST_VCPU_FAULT  152
+
 #ifndef __ASSEMBLER__
 #include <linux/types.h>
-
-#define GUEST_MAGIC   0x47535650u /* "PVSG" */
-#define GUEST_VERSION 1
 
 enum guest_workload {
 	GUEST_DEMO = 0, /* phases for a human to watch: idle, timer, critical, RT task; endless */
 	GUEST_SLEEPING = 1, /* HLT until the timer; sample: deadline to first instruction */
 	GUEST_BUSY = 2, /* CPU-bound, takes the timer interrupt; same sample */
 	GUEST_CRITICAL = 3, /* critical sections and other work; sample: duration of a section */
-	GUEST_BUSY_RANDOM =
-		4, /* CPU-bound, MSIs from the VMM; sample: stamp to first instruction */
+	GUEST_BUSY_RANDOM = 4, /* CPU-bound, MSIs from the VMM; sample: stamp to first instr. */
 	GUEST_HOSTILE = 5, /* random words into the page's guest lines at full speed, for ever */
 	GUEST_IDLE = 6, /* HLT for ever */
+	GUEST_TASK = 7, /* CPU-bound, says now and then that a FIFO task runs; endless */
 	GUEST_WORKLOADS
 };
 
@@ -67,7 +75,7 @@ enum guest_state {
 	GUEST_READY = 2, /* waits for `go` */
 	GUEST_RUNNING = 3,
 	GUEST_DONE = 4,
-	GUEST_FAULT = 5,
+	GUEST_FAULT = GUEST_STATE_FAULT,
 };
 
 enum guest_device {
@@ -111,7 +119,7 @@ struct guest_step {
 struct guest_vcpu {
 	/* VMM */
 	__u32 workload; /* enum guest_workload */
-	__u32 reserved0;
+	__u32 iterations; /* that are section_ns of work; 0 = the guest calibrates */
 	__u64 period_ns; /* timer period; 0 = 1 ms */
 	__u64 section_ns; /* work inside a critical section; 0 = 50 us */
 	__u64 gap_ns; /* work between two; 0 = 50 us */
@@ -132,7 +140,7 @@ struct guest_vcpu {
 	__u64 acks;
 	__u64 start_tsc; /* first deadline or section */
 	__u64 end_tsc;
-	__u64 section_iterations; /* calibrated: loop iterations that are section_ns of work */
+	__u64 section_iterations; /* loop iterations that are section_ns of work */
 	__u64 fault_vector;
 	__u64 fault_code;
 	__u64 fault_rip;
@@ -175,10 +183,14 @@ struct guest_control {
 	struct guest_step step[GUEST_STEPS_MAX];
 };
 
+#define GUEST_AT(s, f, o) _Static_assert(__builtin_offsetof(struct s, f) == (o), #f " moved")
 _Static_assert(sizeof(struct guest_step) == 48, "step size");
-_Static_assert(sizeof(struct guest_vcpu) == 320 + 8 * GUEST_STAMPS, "vCPU block size");
-_Static_assert(__builtin_offsetof(struct guest_vcpu, stamp_head) == 256, "stamps moved");
-_Static_assert(__builtin_offsetof(struct guest_control, vcpu) == 128, "vCPU blocks moved");
+_Static_assert(sizeof(struct guest_vcpu) == GUEST_VCPU_SIZE, "vCPU block size");
+GUEST_AT(guest_vcpu, state, GUEST_VCPU_STATE);
+GUEST_AT(guest_vcpu, fault_vector, GUEST_VCPU_FAULT);
+GUEST_AT(guest_vcpu, stamp_head, 256);
+GUEST_AT(guest_control, vcpu, GUEST_VCPUS_AT);
 _Static_assert(GUEST_CONTROL_GPA + sizeof(struct guest_control) <= 0x9f000, "low memory");
+#undef GUEST_AT
 #endif
 #endif

@@ -41,6 +41,9 @@ struct vmm_vcpu_opts {
 	uint64_t period_ns; /* 0 = 1 ms; GUEST_BUSY_RANDOM: mean of the gaps */
 	uint64_t floor_ns; /* GUEST_BUSY_RANDOM: least gap; 0 = 200 us */
 	uint64_t section_ns, gap_ns; /* GUEST_CRITICAL; 0 = 50 us */
+	/* Loop iterations that are section_ns of work; 0 = the guest calibrates when it boots. To
+	 * compare VMs give all of them the section_iterations that one reported. */
+	uint32_t iterations;
 	uint64_t samples; /* wanted; 0 = endless */
 	bool pinned; /* to cpu */
 	int cpu;

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/*
+ * The workloads, one vCPU each: what they publish (GUEST-1 to 5, BELL-1, TICK-2 of
+ * spec/protocol.md), what they measure. No coordinated omission: a period that passed unseen is a
+ * sample of its own. Publishing costs one store each; the question whether to ring comes after a
+ * full barrier, when urgency has ended.
+ */
+#include "guest.h"
+
+#define MSR_TSC_DEADLINE 0x6e0
+
+#define DEMO_PHASE_NS 2000000000ull
+#define TASK_ON_NS    2000000
+#define TASK_OFF_NS   8000000
+
+static void set_task(struct vcpu *v, __u8 policy, __u8 priority, __u8 task_flags)
+{
+	WRITE_ONCE(v->page->current_task,
+		   pvsched_task_word(policy, 0, priority, task_flags, ++v->generation));
+}
+
+static void set_context(struct vcpu *v, __u8 context)
+{
+	WRITE_ONCE(v->page->context, pvsched_context_word(context, ++v->generation));
+}
+
+static void record(struct vcpu *v, __u64 ticks)
+{
+	__u64 n = v->io->samples;
+
+	if (v->ring_entries) {
+		v->ring[v->ring_at] = ticks;
+		if (++v->ring_at == v->ring_entries)
+			v->ring_at = 0;
+	}
+	WRITE_ONCE(v->io->samples, n + 1);
+}
+
+static int finished(struct vcpu *v, __u64 until)
+{
+	if (until)
+		return rdtsc() >= until;
+	return v->io->samples_wanted && v->io->samples >= v->io->samples_wanted;
+}
+
+/* Urgency has ended: the guest's words say so already. */
+static void ring_if_boosted(struct vcpu *v)
+{
+	full_barrier();
+	if (!(READ_ONCE(v->page->grant) >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED))
+		return;
+	if (!v->doorbell || flags & GUEST_F_NO_DOORBELL)
+		return;
+	*v->doorbell = 1;
+	WRITE_ONCE(v->io->doorbells, v->io->doorbells + 1);
+}
+
+/* The work of an interrupt is done: answer the ticket of the boost it may have brought. */
+static void interrupt_done(struct vcpu *v)
+{
+	__u64 ticket = READ_ONCE(v->page->ticket);
+
+	if (ticket != v->page->ack && !(flags & GUEST_F_NO_ACK)) {
+		WRITE_ONCE(v->page->ack, ticket);
+		WRITE_ONCE(v->io->acks, v->io->acks + 1);
+	}
+	ring_if_boosted(v);
+}
+
+/* Records the periods that were due at time t; returns the first deadline after it. */
+static __u64 record_periods(struct vcpu *v, __u64 deadline, __u64 t)
+{
+	if (t + v->period / 2 < deadline)
+		return deadline; /* of an earlier use of the timer */
+	record(v, t > deadline ? t - deadline : 0);
+	for (deadline += v->period; deadline <= t; deadline += v->period) {
+		record(v, t - deadline);
+		WRITE_ONCE(v->io->missed, v->io->missed + 1);
+	}
+	return deadline;
+}
+
+static void arm(struct vcpu *v, __u64 deadline)
+{
+	WRITE_ONCE(v->page->next_event, deadline);
+	WRITE_ONCE(v->cpu->next, deadline + v->period);
+	/* the handler arms the next by itself: this is for the first, and after a late one */
+	if (READ_ONCE(v->cpu->armed) != deadline)
+		wrmsr(MSR_TSC_DEADLINE, deadline);
+}
+
+static void disarm(struct vcpu *v)
+{
+	WRITE_ONCE(v->cpu->next, 0);
+	wrmsr(MSR_TSC_DEADLINE, 0);
+	WRITE_ONCE(v->cpu->armed, 0);
+	WRITE_ONCE(v->page->next_event, 0);
+}
+
+static void timer_workload(struct vcpu *v, int sleeping, __u64 until)
+{
+	struct cpu *cpu = v->cpu;
+	__u64 timers = READ_ONCE(cpu->timers), irqs;
+	__u64 deadline = rdtsc() + v->period;
+
+	arm(v, deadline);
+	while (!finished(v, until)) {
+		for (;;) {
+			irqs = READ_ONCE(cpu->irqs);
+			if (READ_ONCE(cpu->timers) != timers)
+				break;
+			if (sleeping) {
+				set_context(v, PVSCHED_CTX_IDLE);
+				halt(irqs);
+				set_context(v, 0);
+			}
+		}
+		deadline = record_periods(v, deadline,
+					  READ_ONCE(cpu->timer_tsc[timers++ % CPU_SLOTS]));
+		arm(v, deadline);
+		WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
+		interrupt_done(v);
+	}
+	disarm(v);
+	interrupt_done(v);
+}
+
+static void critical_workload(struct vcpu *v, __u64 until)
+{
+	__u64 start, ticks;
+
+	while (!finished(v, until)) {
+		start = rdtsc();
+		set_context(v, PVSCHED_CTX_CRITICAL);
+		work(v->section);
+		set_context(v, 0);
+		ticks = rdtsc() - start;
+		ring_if_boosted(v);
+		record(v, ticks);
+		WRITE_ONCE(v->io->sections, v->io->sections + 1);
+		work(v->gap);
+	}
+}
+
+static void busy_random_workload(struct vcpu *v)
+{
+	struct cpu *cpu = v->cpu;
+	__u64 msis = READ_ONCE(cpu->msis), tail = 0, t, stamp;
+
+	while (!finished(v, 0)) {
+		if (READ_ONCE(cpu->msis) == msis)
+			continue;
+		t = READ_ONCE(cpu->msi_tsc[msis++ % CPU_SLOTS]);
+		WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
+		/* those after t have an interrupt of their own to come */
+		while (tail != READ_ONCE(v->io->stamp_head)) {
+			stamp = READ_ONCE(v->io->stamp[tail % GUEST_STAMPS]);
+			if (stamp > t)
+				break;
+			record(v, t - stamp);
+			tail++;
+		}
+		interrupt_done(v);
+	}
+}
+
+/* CPU-bound: a part of the time it says that a real-time task runs. */
+static void task_workload(struct vcpu *v, __u64 until)
+{
+	while (!finished(v, until)) {
+		set_task(v, PVSCHED_POLICY_FIFO, 50, PVSCHED_TASK_LATENCY);
+		delay_ns(TASK_ON_NS);
+		set_task(v, PVSCHED_POLICY_NORMAL, 0, 0);
+		ring_if_boosted(v);
+		delay_ns(TASK_OFF_NS);
+	}
+}
+
+static void demo_workload(struct vcpu *v)
+{
+	__u64 phase = ns_to_ticks(DEMO_PHASE_NS), until = rdtsc();
+
+	for (;;) {
+		WRITE_ONCE(v->io->phase, GUEST_SLEEPING);
+		timer_workload(v, 1, until += phase);
+		WRITE_ONCE(v->io->phase, GUEST_BUSY);
+		timer_workload(v, 0, until += phase);
+		WRITE_ONCE(v->io->phase, GUEST_CRITICAL);
+		critical_workload(v, until += phase);
+		WRITE_ONCE(v->io->phase, GUEST_TASK);
+		task_workload(v, until += phase);
+	}
+}
+
+/* Every guest line and the host's too, header included; now and then the doorbell. */
+static void hostile_workload(struct vcpu *v)
+{
+	__u64 *word = (__u64 *)v->page, x = v->seed, n;
+	unsigned int i;
+
+	for (n = 1;; n++) {
+		for (i = 0; i < __builtin_offsetof(struct pvsched_page, extension) / 8; i++) {
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			WRITE_ONCE(word[i], x);
+		}
+		WRITE_ONCE(v->io->sections, n);
+		if (v->doorbell && !(n % 65536)) {
+			*v->doorbell = x;
+			WRITE_ONCE(v->io->doorbells, v->io->doorbells + 1);
+		}
+	}
+}
+
+void workload_run(struct vcpu *v)
+{
+	set_task(v, PVSCHED_POLICY_NORMAL, 0, 0);
+	WRITE_ONCE(v->io->phase, v->io->workload);
+	WRITE_ONCE(v->io->start_tsc, rdtsc());
+	switch (v->io->workload) {
+	case GUEST_DEMO:
+		demo_workload(v);
+		break;
+	case GUEST_SLEEPING:
+		timer_workload(v, 1, 0);
+		break;
+	case GUEST_BUSY:
+		timer_workload(v, 0, 0);
+		break;
+	case GUEST_CRITICAL:
+		critical_workload(v, 0);
+		break;
+	case GUEST_BUSY_RANDOM:
+		busy_random_workload(v);
+		break;
+	case GUEST_TASK:
+		task_workload(v, 0);
+		break;
+	case GUEST_HOSTILE:
+		hostile_workload(v);
+		break;
+	default:
+		break;
+	}
+	set_context(v, PVSCHED_CTX_IDLE);
+}

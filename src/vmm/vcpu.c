@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * One vCPU: CPUID, long mode as the load contract says, its thread and its exits. The thread is
+ * the only one that runs it; vmm_stop takes it out of KVM_RUN with VMM_KICK, which is blocked
+ * outside of it, so that none is lost and no handler is needed.
+ */
+#include <asm/kvm.h>
+#include <cpuid.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "internal.h"
+
+#define CPUID_ENTRIES_MAX 4096
+#define MSR_IA32_TSC	  0x10
+
+static int fail(struct vmm_vcpu *v, const char *what)
+{
+	int error = errno;
+
+	vmm_say(v->vm, PVSCHED_LOG_ERROR, "vCPU %u: %s: %s", v->index, what, strerror(error));
+	return -error;
+}
+
+/* What the guest needs beyond the host's own: x2APIC, TSC-deadline, and who it is. */
+static void adjust_cpuid(struct kvm_cpuid2 *cpuid, unsigned int index, unsigned int vcpus)
+{
+	unsigned int i;
+
+	for (i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
+		switch (e->function) {
+		case 1:
+			e->ebx = (e->ebx & 0x0000ffff) | vcpus << 16 | index << 24;
+			e->ecx |= 1u << 21 | 1u << 24 | 1u << 31; /* and: under a hypervisor */
+			break;
+		case 0xb:
+		case 0x1f:
+			/* every vCPU a core of one package */
+			e->eax = e->index == 0 ? 0 : e->index == 1 ? 3 : 0;
+			e->ebx = e->index == 0 ? 1 : e->index == 1 ? vcpus : 0;
+			e->ecx = e->index | (e->index < 2 ? (e->index + 1) << 8 : 0);
+			e->edx = index;
+			break;
+		}
+	}
+}
+
+static int set_cpuid(struct vmm_vcpu *v)
+{
+	struct kvm_cpuid2 *cpuid = NULL;
+	unsigned int entries = 128;
+	int ret = 0;
+
+	for (;;) {
+		free(cpuid);
+		cpuid = calloc(1, sizeof(*cpuid) + entries * sizeof(cpuid->entries[0]));
+		if (!cpuid)
+			return fail(v, "CPUID");
+		cpuid->nent = entries;
+		if (!ioctl(v->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
+			break;
+		if (errno != E2BIG || entries >= CPUID_ENTRIES_MAX) {
+			ret = fail(v, "KVM_GET_SUPPORTED_CPUID");
+			goto out;
+		}
+		entries *= 2;
+	}
+	adjust_cpuid(cpuid, v->index, v->vm->opts.vcpus);
+	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid))
+		ret = fail(v, "KVM_SET_CPUID2");
+out:
+	free(cpuid);
+	return ret;
+}
+
+static int set_registers(struct vmm_vcpu *v)
+{
+	struct kvm_regs regs = { .rip = GUEST_LOAD_GPA, .rdi = v->index, .rflags = 2 };
+	struct kvm_segment code = {
+		.base = 0,
+		.limit = 0xffffffff,
+		.selector = 0x08,
+		.type = 11,
+		.present = 1,
+		.dpl = 0,
+		.db = 0,
+		.s = 1,
+		.l = 1,
+		.g = 1,
+	};
+	struct kvm_segment data = {
+		.base = 0,
+		.limit = 0xffffffff,
+		.selector = 0x10,
+		.type = 3,
+		.present = 1,
+		.dpl = 0,
+		.db = 1,
+		.s = 1,
+		.l = 0,
+		.g = 1,
+	};
+	struct kvm_mp_state state = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	struct kvm_sregs sregs;
+
+	if (ioctl(v->fd, KVM_GET_SREGS, &sregs))
+		return fail(v, "KVM_GET_SREGS");
+	sregs.cs = code;
+	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+	sregs.cr0 = 0x80000033; /* PG, NE, ET, MP, PE */
+	sregs.cr3 = GUEST_CR3_GPA;
+	sregs.cr4 = 0x20; /* PAE */
+	sregs.efer = 0x500; /* LMA, LME */
+	if (ioctl(v->fd, KVM_SET_SREGS, &sregs))
+		return fail(v, "KVM_SET_SREGS (long mode)");
+	if (ioctl(v->fd, KVM_SET_REGS, &regs))
+		return fail(v, "KVM_SET_REGS");
+	if (ioctl(v->fd, KVM_SET_MP_STATE, &state))
+		return fail(v, "KVM_SET_MP_STATE");
+	return 0;
+}
+
+/* Guest TSC = host TSC where KVM offers to say so (5.16); else the difference is measured. */
+static int set_tsc(struct vmm_vcpu *v)
+{
+	uint64_t zero = 0, before, after, best = UINT64_MAX;
+	struct kvm_device_attr attr = {
+		.group = KVM_VCPU_TSC_CTRL,
+		.attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&zero,
+	};
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head = { .nmsrs = 1 }, .entry = { .index = MSR_IA32_TSC } };
+	int i;
+
+	if (!ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr))
+		return 0;
+	for (i = 0; i < 16; i++) {
+		before = __rdtsc();
+		if (ioctl(v->fd, KVM_GET_MSRS, &msrs) != 1)
+			return fail(v, "KVM_GET_MSRS (TSC)");
+		after = __rdtsc();
+		if (after - before < best) {
+			best = after - before;
+			v->tsc_offset = (int64_t)(msrs.entry.data - before - best / 2);
+		}
+	}
+	return 0;
+}
+
+static int set_kick_mask(struct vmm_vcpu *v)
+{
+	struct {
+		struct kvm_signal_mask head;
+		uint64_t set;
+	} __attribute__((packed)) mask = { .head = { .len = 8 }, .set = ~(1ull << (VMM_KICK - 1)) };
+
+	if (ioctl(v->fd, KVM_SET_SIGNAL_MASK, &mask))
+		return fail(v, "KVM_SET_SIGNAL_MASK");
+	return 0;
+}
+
+int vmm_vcpu_create(struct vmm *vm, unsigned int index)
+{
+	struct vmm_vcpu *v = &vm->vcpu[index];
+	void *run;
+	int ret;
+
+	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
+	if (v->fd < 0)
+		return fail(v, "KVM_CREATE_VCPU");
+	ret = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (ret < 0)
+		return fail(v, "KVM_GET_VCPU_MMAP_SIZE");
+	v->run_size = ret;
+	run = mmap(NULL, v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (run == MAP_FAILED)
+		return fail(v, "mmap of kvm_run");
+	v->run = run;
+	ret = set_cpuid(v);
+	if (!ret)
+		ret = set_registers(v);
+	if (!ret)
+		ret = set_tsc(v);
+	if (!ret)
+		ret = set_kick_mask(v);
+	return ret;
+}
+
+void vmm_vcpu_destroy(struct vmm_vcpu *v)
+{
+	if (v->run)
+		munmap(v->run, v->run_size);
+	if (v->fd >= 0)
+		close(v->fd);
+	v->run = NULL;
+	v->fd = -1;
+}
+
+/* The thread's own scheduling, set whatever it inherited. */
+static int set_scheduling(struct vmm_vcpu *v)
+{
+	const struct vmm_opts *o = &v->vm->opts;
+	struct sched_param param = { .sched_priority = o->sched == VMM_SCHED_FIFO };
+	int nice = o->sched == VMM_SCHED_NICE ? -20 : 0;
+	cpu_set_t set;
+
+	if (o->vcpu[v->index].pinned) {
+		CPU_ZERO(&set);
+		CPU_SET(o->vcpu[v->index].cpu, &set);
+		if (sched_setaffinity(0, sizeof(set), &set)) {
+			int error = errno;
+
+			vmm_say(v->vm, PVSCHED_LOG_ERROR,
+				"vCPU %u: pinning to CPU %d: %s: choose one that this process may use",
+				v->index, o->vcpu[v->index].cpu, strerror(error));
+			return -error;
+		}
+	}
+	if (o->sched == VMM_SCHED_FIFO) {
+		if (sched_setscheduler(0, SCHED_FIFO, &param))
+			return fail(v, "SCHED_FIFO 1 (needs root or CAP_SYS_NICE)");
+		return 0;
+	}
+	if (sched_getscheduler(0) != SCHED_OTHER && sched_setscheduler(0, SCHED_OTHER, &param))
+		return fail(v, "SCHED_OTHER");
+	errno = 0;
+	if (getpriority(PRIO_PROCESS, 0) != nice && setpriority(PRIO_PROCESS, 0, nice))
+		return fail(v, nice ? "nice -20 (needs root or CAP_SYS_NICE)" : "nice 0");
+	return 0;
+}
+
+static void handle_io(struct vmm_vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	bool write = run->io.direction == KVM_EXIT_IO_OUT;
+	uint32_t i, value;
+
+	for (i = 0; i < run->io.count; i++, data += run->io.size) {
+		if (run->io.port == GUEST_EXIT_PORT && write && run->io.size == 4) {
+			memcpy(&value, data, 4);
+			vmm_guest_said(v, value & 0xff);
+		} else {
+			vmm_pci_port(v->vm, run->io.port, write, data, run->io.size);
+		}
+	}
+}
+
+static void died(struct vmm_vcpu *v, const char *what, unsigned int detail)
+{
+	struct kvm_regs regs = { 0 };
+
+	ioctl(v->fd, KVM_GET_REGS, &regs);
+	vmm_guest_died(v, "%s (%u) at RIP 0x%llx", what, detail, (unsigned long long)regs.rip);
+}
+
+/* Returns false when the vCPU cannot go on. */
+static bool handle_exit(struct vmm_vcpu *v)
+{
+	struct kvm_run *run = v->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		handle_io(v);
+		return true;
+	case KVM_EXIT_MMIO:
+		vmm_pci_mmio(v->vm, run->mmio.phys_addr, run->mmio.is_write, run->mmio.data,
+			     run->mmio.len);
+		return true;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_HLT:
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		died(v, "triple fault", 0);
+		return false;
+	case KVM_EXIT_FAIL_ENTRY:
+		died(v, "KVM cannot enter the guest",
+		     run->fail_entry.hardware_entry_failure_reason);
+		return false;
+	case KVM_EXIT_INTERNAL_ERROR:
+		died(v, "KVM internal error", run->internal.suberror);
+		return false;
+	default:
+		died(v, "unexpected exit", run->exit_reason);
+		return false;
+	}
+}
+
+static void run_vcpu(struct vmm_vcpu *v)
+{
+	const struct timespec now = { 0 };
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, VMM_KICK);
+	while (!atomic_load(&v->vm->stopping)) {
+		if (!ioctl(v->fd, KVM_RUN, 0)) {
+			if (!handle_exit(v))
+				return;
+		} else if (errno == EINTR) {
+			sigtimedwait(&kick, NULL, &now);
+		} else if (errno != EAGAIN) {
+			vmm_guest_died(v, "KVM_RUN: %s", strerror(errno));
+			return;
+		}
+	}
+}
+
+void *vmm_vcpu_thread(void *vcpu)
+{
+	struct vmm_vcpu *v = vcpu;
+	struct vmm *vm = v->vm;
+	char name[16];
+	int ret;
+
+	snprintf(name, sizeof(name), "vcpu%u", v->index);
+	prctl(PR_SET_NAME, name);
+	ret = set_scheduling(v);
+	pthread_mutex_lock(&vm->lock);
+	v->tid = gettid();
+	v->setup_error = ret;
+	pthread_cond_broadcast(&vm->cond);
+	while (!vm->released && !atomic_load(&vm->stopping))
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+	if (!ret)
+		run_vcpu(v);
+	pthread_mutex_lock(&vm->lock);
+	vm->out++;
+	pthread_cond_broadcast(&vm->cond);
+	while (!vm->may_exit)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+	return NULL;
+}
