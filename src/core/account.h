@@ -38,7 +38,7 @@ static inline struct pvsched_bucket_conf pvsched_bucket_conf(__u32 percent, __u6
 
 	c.rate_q10 = percent * 1024 / 100;
 	c.cost_q10 = (1024u * 1024u + c.rate_q10 - 1) / c.rate_q10;
-	c.horizon_ns = burst_ns * c.cost_q10 >> 10;
+	c.horizon_ns = (burst_ns << 10) / c.rate_q10;
 	return c;
 }
 
@@ -51,14 +51,14 @@ static __always_inline __u64 pvsched_bucket_left(__u64 paid_at, __u64 now,
 	return debt >= c->horizon_ns ? 0 : (c->horizon_ns - debt) * c->rate_q10 >> 10;
 }
 
-/* The bucket's word after boosted_ns, which ended at now. Charged as of its start: the time
+/* The bucket's word after boosted_ns, which ended at now. Rounds up. Charged as of its start: the time
  * while it was taken pays already, which is what makes the bound above exact. */
 static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u64 boosted_ns,
 						   const struct pvsched_bucket_conf *c)
 {
 	__u64 start = now - boosted_ns;
 
-	return (paid_at > start ? paid_at : start) + (boosted_ns * c->cost_q10 >> 10);
+	return (paid_at > start ? paid_at : start) + ((boosted_ns * c->cost_q10 + 1023) >> 10);
 }
 
 struct pvsched_stretch {

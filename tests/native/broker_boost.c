@@ -14,7 +14,7 @@ static int group_start(void **state)
 	struct pvsched_broker_opts o = { .print = bed_say };
 
 	(void)state;
-	return pvsched_broker__start(&o, &broker);
+	return bed_broker(&o, &broker);
 }
 
 static int group_stop(void **state)
