@@ -80,7 +80,8 @@ int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa);
  * apic_id: its local APIC's id; vcpu_fd: KVM's, borrowed until remove or close.
  * Call when the thread exists (before its first KVM_RUN is fine).
  * -EPERM the thread is not this process's, -EEXIST, -EINVAL, -EPIPE broker gone, -ETIMEDOUT.
- * remove_vcpu: call before the thread ends; -ENOENT it was not added, -ENOMEM as del_memory.
+ * remove_vcpu: call before the thread ends; -ENOENT it was not added, -ENOMEM its page could not
+ * be moved back: del_memory first.
  */
 int pvsched_vm__add_vcpu(struct pvsched_vm *vm, unsigned int index, pid_t tid, uint32_t apic_id,
 			 int vcpu_fd);

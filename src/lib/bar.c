@@ -34,6 +34,21 @@ static uint32_t op_read_header(void *ctx, uint64_t gfn, struct pvsched_page *ret
 	return result;
 }
 
+int pvsched_vm_give_back(struct pvsched_vm *vm, unsigned int index)
+{
+	struct pvsched_overlay *overlay = &vm->vcpu[index].overlay;
+	int err;
+
+	err = pvsched_overlay_detach(overlay);
+	if (!err)
+		return 0;
+	pvsched_reserve_drop(vm->reserve);
+	vm->reserve = NULL;
+	err = pvsched_overlay_detach(overlay);
+	vm->reserve = pvsched_reserve_take();
+	return err;
+}
+
 static uint32_t op_attach(void *ctx, unsigned int index, uint64_t gfn, uint64_t nonce)
 {
 	struct pvsched_vm *vm = ctx;
@@ -53,7 +68,12 @@ static uint32_t op_attach(void *ctx, unsigned int index, uint64_t gfn, uint64_t 
 		if (i != index && vm->vcpu[i].overlay.hva == hva)
 			return PVSCHED_R_IN_USE;
 	}
-	return pvsched_overlay_attach(&vcpu->overlay, hva, nonce);
+	if (vcpu->overlay.hva)
+		return PVSCHED_R_HOST; /* left of an earlier one; it cannot stand in for two */
+	result = pvsched_overlay_attach(&vcpu->overlay, hva, nonce);
+	if (result != PVSCHED_R_OK && vcpu->overlay.hva)
+		pvsched_vm_give_back(vm, index);
+	return result;
 }
 
 static uint32_t op_enable(void *ctx, unsigned int index, uint64_t features)
@@ -86,9 +106,10 @@ static void op_detach(void *ctx, unsigned int index)
 	if (vcpu->enabled)
 		pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
 	vcpu->enabled = false;
-	/* Out of mappings: the page stays shared with status OFF, which harms nobody, and the next
-	 * REGISTER, del_memory, remove_vcpu or close tries again. */
-	pvsched_overlay_detach(&vcpu->overlay);
+	/* Where even the reserve did not help the page stays shared, with nobody of the host on the
+	 * other side. The guest may use it for anything now, so a copy could lose what it stores:
+	 * only del_memory and close, with no vCPU on this memory, try again. */
+	pvsched_vm_give_back(vm, index);
 }
 
 static uint64_t op_nonce(void *ctx)

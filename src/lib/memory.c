@@ -105,8 +105,10 @@ int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa)
 	for (unsigned int i = 0; i < vm->vcpus && !err; i++) {
 		const uint8_t *page = vm->vcpu[i].overlay.hva;
 
-		if (page && page >= slot->hva && (uint64_t)(page - slot->hva) < slot->size)
-			err = pvsched_vm_take_page(vm, i);
+		if (!page || page < slot->hva || (uint64_t)(page - slot->hva) >= slot->size)
+			continue;
+		pvsched_device_detach(&vm->device, i);
+		err = pvsched_vm_give_back(vm, i);
 	}
 	if (!err)
 		pvsched_memory_del(&vm->memory, slot);

@@ -27,6 +27,9 @@
 #define MREMAP_DONTUNMAP 4 /* linux/mman.h; glibc 2.32 and later has it */
 #endif
 
+/* mremap() wants to see five mappings to spare; at either end one may merge with a neighbour. */
+#define RESERVE_PAGES 12
+
 /* Lines 3 and 4: what the host writes. */
 #define HOST_AREA      offsetof(struct pvsched_page, status)
 #define HOST_AREA_SIZE (offsetof(struct pvsched_page, extension) - HOST_AREA)
@@ -65,16 +68,13 @@ static int unpark(struct pvsched_overlay *o)
 		return -errno;
 	o->parked = NULL;
 	o->hva = NULL;
+	o->given_up = false;
 	return 0;
 }
 
 uint32_t pvsched_overlay_attach(struct pvsched_overlay *o, void *hva, uint64_t nonce)
 {
 	void *parked;
-
-	/* A page that could not be given back before: one shared page cannot stand in for two. */
-	if (o->hva && pvsched_overlay_detach(o))
-		return PVSCHED_R_HOST;
 
 	/* Whatever the guest writes meanwhile: nothing of this copy was checked or is relied on. */
 	memcpy(o->page, hva, PVSCHED_PAGE_SIZE);
@@ -99,7 +99,7 @@ uint32_t pvsched_overlay_attach(struct pvsched_overlay *o, void *hva, uint64_t n
 
 undo:
 	pvsched_overlay_set_status(o, PVSCHED_PAGE_OFF);
-	unpark(o); /* the parked page still has the guest's content; a failure is retried above */
+	unpark(o); /* as it was; where that fails hva is still set, and says so */
 	return PVSCHED_R_HOST;
 }
 
@@ -107,8 +107,34 @@ int pvsched_overlay_detach(struct pvsched_overlay *o)
 {
 	if (!o->hva)
 		return 0;
-	pvsched_overlay_set_status(o, PVSCHED_PAGE_OFF);
+	/* Once only: after a failure these bytes, too, may be the guest's for any use. */
+	if (!o->given_up)
+		memset((char *)o->page + HOST_AREA, 0, HOST_AREA_SIZE);
+	o->given_up = true;
 	memcpy(o->parked, o->page, PVSCHED_PAGE_SIZE);
-	memset((char *)o->parked + HOST_AREA, 0, HOST_AREA_SIZE);
 	return unpark(o);
+}
+
+void *pvsched_reserve_take(void)
+{
+	char *reserve;
+
+	reserve = mmap(NULL, RESERVE_PAGES * PVSCHED_PAGE_SIZE, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (reserve == MAP_FAILED)
+		return NULL;
+	/* Every other page readable: as many mappings as pages. */
+	for (int i = 1; i < RESERVE_PAGES; i += 2) {
+		if (mprotect(reserve + i * PVSCHED_PAGE_SIZE, PVSCHED_PAGE_SIZE, PROT_READ)) {
+			pvsched_reserve_drop(reserve);
+			return NULL;
+		}
+	}
+	return reserve;
+}
+
+void pvsched_reserve_drop(void *reserve)
+{
+	if (reserve)
+		munmap(reserve, RESERVE_PAGES * PVSCHED_PAGE_SIZE);
 }

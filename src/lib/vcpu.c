@@ -40,13 +40,6 @@ int pvsched_vm_doorbell(struct pvsched_vm *vm, unsigned int index)
 	return vcpu->doorbell;
 }
 
-int pvsched_vm_take_page(struct pvsched_vm *vm, unsigned int index)
-{
-	pvsched_device_detach(&vm->device, index);
-	/* It may also still be there from an earlier detach that found no mapping to spare. */
-	return pvsched_overlay_detach(&vm->vcpu[index].overlay);
-}
-
 int pvsched_vm__doorbell_fd(struct pvsched_vm *vm, unsigned int index)
 {
 	int fd;
@@ -115,9 +108,12 @@ int pvsched_vm__remove_vcpu(struct pvsched_vm *vm, unsigned int index)
 		err = -ENOENT;
 		goto out;
 	}
-	err = pvsched_vm_take_page(vm, index);
-	if (err)
+	pvsched_device_detach(&vm->device, index);
+	if (vm->vcpu[index].overlay.hva) {
+		err = -ENOMEM;
 		goto out;
+	}
+	err = 0;
 	/* With the broker lost the thread is restored all the same, and the vCPU is not ours. */
 	pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
 	pvsched_overlay_close(&vm->vcpu[index].overlay);

@@ -96,6 +96,7 @@ static void vm_free(struct pvsched_vm *vm)
 		if (vm->vcpu[i].doorbell >= 0)
 			close(vm->vcpu[i].doorbell);
 	}
+	pvsched_reserve_drop(vm->reserve);
 	pvsched_client_close(&vm->client);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
@@ -137,6 +138,11 @@ struct pvsched_vm *pvsched_vm__open(const struct pvsched_vm_opts *caller_opts)
 		vm->vcpu[i].overlay = PVSCHED_OVERLAY_NONE;
 	}
 
+	vm->reserve = pvsched_reserve_take();
+	if (!vm->reserve) {
+		err = -ENOMEM;
+		goto out;
+	}
 	err = pvsched_client_connect(&vm->client, opts.socket);
 	if (err) {
 		pvsched_vm_print(vm, PVSCHED_LOG_ERROR, "no broker at %s: %s", opts.socket,
@@ -170,7 +176,7 @@ void pvsched_vm__close(struct pvsched_vm *vm)
 	for (unsigned int i = 0; i < vm->vcpus; i++) {
 		struct pvsched_msg msg = { .type = PVSCHED_MSG_REMOVE_VCPU, .index = i };
 
-		if (vm->vcpu[i].overlay.hva && pvsched_overlay_detach(&vm->vcpu[i].overlay))
+		if (pvsched_vm_give_back(vm, i))
 			pvsched_vm_print(vm, PVSCHED_LOG_ERROR,
 					 "vCPU %u: its page could not be unmapped and stays shared",
 					 i);

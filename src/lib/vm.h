@@ -33,6 +33,7 @@ struct pvsched_vm {
 	struct pvsched_client client;
 	bool gone_told; /* the device knows that client.gone */
 	struct pvsched_memory memory;
+	void *reserve; /* of mappings, for giving a page back */
 	struct pvsched_device device;
 	struct pvsched_pci pci;
 	/* token bucket of REGISTER, in ns of credit */
@@ -54,8 +55,8 @@ pvsched_vm_print(struct pvsched_vm *vm, enum pvsched_log_level level, const char
  * this build does not know must be zero: -EINVAL. */
 int pvsched_opts_copy(void *dst, size_t dst_size, const void *src);
 
-/* The host takes one page away from the guest: its memory or its vCPU goes. 0 or -ENOMEM. */
-int pvsched_vm_take_page(struct pvsched_vm *vm, unsigned int index);
+/* Gives the guest its own page back, if need be with the reserve. 0 or -ENOMEM. */
+int pvsched_vm_give_back(struct pvsched_vm *vm, unsigned int index);
 
 /* The vCPU's doorbell, made when it is first asked for. */
 int pvsched_vm_doorbell(struct pvsched_vm *vm, unsigned int index);

@@ -109,6 +109,58 @@ static void page_moved_often_costs_no_mapping(void **state)
 	assert_int_equal(bed->peer->count[PVSCHED_MSG_DISABLE], 0); /* never enabled */
 }
 
+/* Takes every mapping this process may have; munmap of what it returns gives them back. */
+static void *fill_mappings(size_t *ret_size)
+{
+	FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+	size_t max = 0;
+	char *all;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%zu", &max), 1);
+	fclose(file);
+	*ret_size = 2 * (max + 1) * PVSCHED_PAGE_SIZE;
+	all = mmap(NULL, *ret_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal(all, MAP_FAILED);
+	for (size_t at = PVSCHED_PAGE_SIZE; at < *ret_size; at += 2 * PVSCHED_PAGE_SIZE) {
+		if (mprotect(all + at, PVSCHED_PAGE_SIZE, PROT_READ))
+			return all;
+	}
+	fail_msg("no limit found");
+	return NULL;
+}
+
+static void page_at_the_limit_of_mappings_is_given_back(void **state)
+{
+	struct bed *bed = *state;
+	size_t size;
+	void *all;
+
+	bed_enable(bed, 1, 5);
+	all = fill_mappings(&size);
+	assert_int_equal(guest_command(bed->vm, 1, PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	bed->peer->page[1]->ack = 0x7777;
+	munmap(all, size);
+	assert_page_is_the_guests(bed_page(bed, 5));
+	assert_int_equal(bed_page(bed, 5)->ack, 0);
+	assert_int_equal(pvsched_vm__remove_vcpu(bed->vm, 1), 0);
+}
+
+static void page_at_the_limit_of_mappings_is_not_attached(void **state)
+{
+	struct bed *bed = *state;
+	size_t size;
+	void *all;
+
+	assert_true(guest_negotiate(bed->vm) & PVSCHED_S_FEATURES_OK);
+	guest_prepare(bed->vm, bed_page(bed, 5), 1);
+	all = fill_mappings(&size);
+	assert_int_equal(guest_register(bed->vm, 1, BED_GFN + 5), PVSCHED_R_HOST);
+	munmap(all, size);
+	assert_page_is_the_guests(bed_page(bed, 5));
+	assert_int_equal(guest_register(bed->vm, 1, BED_GFN + 5), PVSCHED_R_OK);
+}
+
 static void page_of_a_file_goes_back_to_the_file(void **state)
 {
 	struct bed *bed = *state;
@@ -554,6 +606,8 @@ int main(void)
 		WITH_VM(page_unregistered_is_the_guests_again),
 		WITH_VM(page_is_dead_before_the_broker_lets_go),
 		WITH_VM(page_moved_often_costs_no_mapping),
+		WITH_VM(page_at_the_limit_of_mappings_is_given_back),
+		WITH_VM(page_at_the_limit_of_mappings_is_not_attached),
 		WITH_VM(page_of_a_file_goes_back_to_the_file),
 		WITH_VM(page_is_not_inherited_by_a_child),
 		WITH_VM(register_outside_memory_is_refused),
