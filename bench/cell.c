@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One run of one cell. The context is shared by consecutive runs; only its error line is written
- * from several threads (VMM, broker), under its lock.
+ * One run of one cell. The context is shared by consecutive runs; only `said` is written from
+ * several threads (VMM, broker), under its own lock.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,31 +15,12 @@
 #define PERIOD_NS  1000000ull
 #define SECTION_NS 50000ull
 
-void bench_say(struct bench_context *x, const char *format, ...)
-{
-	va_list args;
-
-	pthread_mutex_lock(&x->lock);
-	if (!x->error[0]) {
-		va_start(args, format);
-		vsnprintf(x->error, sizeof(x->error), format, args);
-		va_end(args);
-	}
-	pthread_mutex_unlock(&x->lock);
-}
-
-void bench_print(enum pvsched_log_level level, const char *line, void *ctx)
-{
-	if (level == PVSCHED_LOG_ERROR)
-		bench_say(ctx, "%s", line);
-}
-
 int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker)
 {
 	struct pvsched_broker_opts opts = {
 		.cap_ns = x->report->cap_ns,
-		.print = bench_print,
-		.print_ctx = x,
+		.print = said_print,
+		.print_ctx = &x->said,
 		.stats = true,
 	};
 	int err;
@@ -50,10 +30,11 @@ int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_brok
 	err = pvsched_broker__start(&opts, ret_broker);
 	sched_setaffinity(0, sizeof(x->elsewhere), &x->elsewhere);
 	if (err == -EEXIST)
-		bench_say(x, "start a broker: another one runs on this host: stop it, or leave "
-			     "the variant out (--variant other,nice,fifo)");
+		said_say(&x->said,
+			 "start a broker: another one runs on this host: stop it, or leave "
+			 "the variant out (--variant other,nice,fifo)");
 	else if (err)
-		bench_say(x, "start a broker: %s: see 'pvsched check'", strerror(-err));
+		said_say(&x->said, "start a broker: %s: see 'pvsched check'", strerror(-err));
 	return err;
 }
 
@@ -127,8 +108,8 @@ static void fill_opts(struct bench_context *x, const struct bench_progress *p,
 	opts->guest_flags = GUEST_F_WAIT_GO;
 	/* all variants of one round see the same random intervals */
 	opts->seed = x->plan->seed + p->round;
-	opts->print = bench_print;
-	opts->print_ctx = x;
+	opts->print = said_print;
+	opts->print_ctx = &x->said;
 }
 
 /* What the guest counted and the host did, up to now. */
@@ -147,14 +128,14 @@ static int take_marks(struct bench_context *x, struct vmm *vm, struct pvsched_br
 	m->ns = now_ns();
 	err = bench_hogs_cpu_ns(&x->hogs, &m->hogs_ns);
 	if (err) {
-		bench_say(x, "read the hogs' CPU time: %s", strerror(-err));
+		said_say(&x->said, "read the hogs' CPU time: %s", strerror(-err));
 		return err;
 	}
 	err = vmm_vcpu_info(vm, 0, &m->info);
 	if (!err && broker)
 		err = pvsched_broker__vcpu_report(broker, m->info.tid, &m->report);
 	if (err)
-		bench_say(x, "read the vCPU's statistics: %s", strerror(-err));
+		said_say(&x->said, "read the vCPU's statistics: %s", strerror(-err));
 	return err;
 }
 
@@ -218,7 +199,7 @@ static int measure(struct bench_context *x, const struct bench_progress *start, 
 	do {
 		err = vmm_wait(vm, POLL_MS);
 		if (err && err != -ETIMEDOUT) {
-			bench_say(x, "run the guest: %s", strerror(-err));
+			said_say(&x->said, "run the guest: %s", strerror(-err));
 			return err;
 		}
 		if (x->plan->stop && *x->plan->stop)
@@ -239,13 +220,13 @@ static int take_samples(struct bench_context *x, struct vmm *vm, uint64_t asked,
 	size_t n;
 
 	if (!buf) {
-		bench_say(x, "take the samples: out of memory");
+		said_say(&x->said, "take the samples: out of memory");
 		goto out;
 	}
 	n = vmm_samples(vm, 0, buf, asked);
 	err = n ? bench_samples_append(&run->samples, buf, n) : -ENODATA;
 	if (err == -ENODATA)
-		bench_say(x, "take the samples: the guest made none in time");
+		said_say(&x->said, "take the samples: the guest made none in time");
 out:
 	free(buf);
 	return err;
@@ -277,17 +258,18 @@ int bench_cell_run(struct bench_context *x, const struct bench_progress *p, stru
 	if (!err)
 		err = vmm_guest_info(vm, &guest);
 	if (err) {
-		bench_say(x, "boot the guest: %s", strerror(-err));
+		said_say(&x->said, "boot the guest: %s", strerror(-err));
 		goto out;
 	}
 	if (opts.pvsched && guest.device != GUEST_DEVICE_ON) {
-		bench_say(x, "handshake with the guest: %s", pvsched_result_str(guest.result));
+		said_say(&x->said, "handshake with the guest: %s",
+			 pvsched_result_str(guest.result));
 		err = -EPROTO;
 		goto out;
 	}
 	err = bench_hogs_run(&x->hogs, p->hogs);
 	if (err) {
-		bench_say(x, "let the hogs run: %s", strerror(-err));
+		said_say(&x->said, "let the hogs run: %s", strerror(-err));
 		goto out;
 	}
 	err = take_marks(x, vm, broker, &marks[0]);

@@ -5,12 +5,12 @@
 #ifndef BENCH_CELL_H
 #define BENCH_CELL_H
 
-#include <pthread.h>
 #include <sched.h>
 
 #include "broker/broker.h"
 #include "hogs.h"
 #include "run.h"
+#include "said.h"
 #include "vmm/vmm.h"
 
 /* What runs share: made once by bench_run(). */
@@ -21,15 +21,8 @@ struct bench_context {
 	cpu_set_t allowed; /* as the tool was started */
 	cpu_set_t elsewhere; /* allowed but the measured CPU */
 	int cpu; /* the measured CPU */
-	pthread_mutex_t lock; /* of error: VMM and broker speak from their own threads */
-	char error[600];
+	struct said said;
 };
-
-/* The first line that anybody says is the cause; later ones are consequences. */
-__attribute__((format(printf, 2, 3))) void bench_say(struct bench_context *x, const char *format,
-						     ...);
-/* For VMM and broker: keeps errors, drops the rest. ctx: struct bench_context. */
-void bench_print(enum pvsched_log_level level, const char *line, void *ctx);
 
 /* A broker in this process, its agents on all CPUs the tool was given. */
 int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker);

@@ -210,8 +210,8 @@ static int measure_vcpu(struct bench_context *x, struct pvsched_broker *broker)
 			     .pinned = true,
 			     .cpu = x->cpu },
 		.guest_flags = GUEST_F_WAIT_GO,
-		.print = bench_print,
-		.print_ctx = x,
+		.print = said_print,
+		.print_ctx = &x->said,
 	};
 	uint64_t from = 0, to = 0, own, runs;
 	struct hook_time a, b;
@@ -271,9 +271,9 @@ int bench_cost_measure(struct bench_context *x)
 	if (!err)
 		err = measure_vcpu(x, broker);
 	if (err)
-		bench_say(x,
-			  "measure the cost of a context switch: %s: leave it out with --no-cost",
-			  strerror(-err));
+		said_say(&x->said,
+			 "measure the cost of a context switch: %s: leave it out with --no-cost",
+			 strerror(-err));
 	pvsched_broker__stop(broker);
 	return err;
 }

@@ -25,10 +25,10 @@ static int choose_cpus(struct bench_context *x)
 	if (sched_getaffinity(0, sizeof(x->allowed), &x->allowed) < 0)
 		return -errno;
 	if (CPU_COUNT(&x->allowed) < 2) {
-		bench_say(x,
-			  "choose CPUs: one for the vCPU and another for the tool are needed, "
-			  "this process may use %d: see taskset(1) and the cpuset",
-			  CPU_COUNT(&x->allowed));
+		said_say(&x->said,
+			 "choose CPUs: one for the vCPU and another for the tool are needed, "
+			 "this process may use %d: see taskset(1) and the cpuset",
+			 CPU_COUNT(&x->allowed));
 		return -ENOTSUP;
 	}
 	for (cpu = CPU_SETSIZE - 1; !CPU_ISSET(cpu, &x->allowed); cpu--)
@@ -88,7 +88,7 @@ static int write_raw(struct bench_context *x, const struct bench_progress *p,
 		err = -errno;
 out:
 	if (err)
-		bench_say(x, "write samples: %s: %s", path, strerror(-err));
+		said_say(&x->said, "write samples: %s: %s", path, strerror(-err));
 	return err;
 }
 
@@ -193,7 +193,7 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 	struct bench_context x = {
 		.plan = plan,
 		.report = r,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.said = SAID_INIT,
 	};
 	struct bench_ticks before, after;
 	struct timespec from, to;
@@ -216,7 +216,7 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 	/* before there are threads, guest memory or an affinity for them to inherit */
 	err = bench_hogs_start(&x.hogs, most_hogs(plan), x.cpu);
 	if (err) {
-		bench_say(&x, "start the hogs: CPU %d: %s", x.cpu, strerror(-err));
+		said_say(&x.said, "start the hogs: CPU %d: %s", x.cpu, strerror(-err));
 		goto out;
 	}
 	sched_setaffinity(0, sizeof(x.elsewhere), &x.elsewhere);
@@ -235,6 +235,6 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 out:
 	bench_hogs_stop(&x.hogs);
 	if (err)
-		snprintf(error, error_size, "%s", x.error[0] ? x.error : strerror(-err));
+		snprintf(error, error_size, "%s", x.said.line[0] ? x.said.line : strerror(-err));
 	return err;
 }

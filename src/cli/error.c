@@ -5,7 +5,6 @@
 #include <stdarg.h>
 
 #include "error.h"
-#include "json.h"
 
 int cli_fail(struct cli_error *e, int exit, const char *what, const char *on, const char *next,
 	     const char *why, ...)
@@ -46,18 +45,23 @@ void cli_error_print(const struct cli_error *e, FILE *f)
 	fputc('\n', f);
 }
 
+void cli_error_member(const struct cli_error *e, struct json *j)
+{
+	json_object(j, "error");
+	json_str(j, "what", e->what);
+	json_str(j, "on", e->on);
+	json_str(j, "why", e->why);
+	json_str(j, "next", e->next);
+	json_i64(j, "exit", e->exit);
+	json_end(j, '}');
+}
+
 void cli_error_json(const struct cli_error *e, FILE *f)
 {
 	struct json j;
 
 	json_init(&j, f);
 	json_object(&j, NULL);
-	json_object(&j, "error");
-	json_str(&j, "what", e->what);
-	json_str(&j, "on", e->on);
-	json_str(&j, "why", e->why);
-	json_str(&j, "next", e->next);
-	json_i64(&j, "exit", e->exit);
-	json_end(&j, '}');
+	cli_error_member(e, &j);
 	json_end(&j, '}');
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "json.h"
+
 #define CLI_FAILED 1
 #define CLI_USAGE  2
 
@@ -28,6 +30,8 @@ __attribute__((format(printf, 6, 7))) int cli_fail(struct cli_error *e, int exit
 
 /* "pvsched: what: on: why: next" and a newline. */
 void cli_error_print(const struct cli_error *e, FILE *f);
+/* "error": {...}, inside an object that is open. */
+void cli_error_member(const struct cli_error *e, struct json *j);
 /* {"error": {"what", "on", "why", "next", "exit"}} */
 void cli_error_json(const struct cli_error *e, FILE *f);
 

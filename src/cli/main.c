@@ -9,7 +9,7 @@
 #include "cmd.h"
 #include "version.h"
 
-static const struct cmd *const commands[] = { &cmd_check, &cmd_bench };
+static const struct cmd *const commands[] = { &cmd_check, &cmd_run, &cmd_bench, &cmd_serve };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pvsched run: boots the bare-metal guest in the reference VMM, and shows the handshake, what
+ * each vCPU publishes and what it is granted. Starts a broker in this process when the host has
+ * none. One thread shows; VMM and broker have theirs.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "cmd.h"
+#include "hogs.h"
+#include "said.h"
+#include "show.h"
+
+struct values {
+	uint64_t cpus, hogs, seconds;
+	unsigned int workload;
+	const char *policy, *socket, *image;
+	bool json;
+};
+
+/* In the order of enum guest_workload. */
+static const char *const workloads[] = { "demo",	"sleeping", "busy", "critical",
+					 "busy-random", "hostile",  "idle", NULL };
+
+static const struct option options[] = {
+	{ "cpus", OPTION_NUMBER, offsetof(struct values, cpus), "N", "1", "vCPUs", 1, VMM_VCPUS_MAX,
+	  NULL },
+	{ "hogs", OPTION_NUMBER, offsetof(struct values, hogs), "N", "0",
+	  "processes that burn the CPU of vCPU 0, which is then pinned to the last allowed CPU", 0,
+	  BENCH_HOGS_MAX, NULL },
+	{ "seconds", OPTION_NUMBER, offsetof(struct values, seconds), "N", "0",
+	  "end after so long; 0 = on ^C", 0, 86400, NULL },
+	{ "workload", OPTION_CHOICE, offsetof(struct values, workload), "W", "demo",
+	  "what the guest does", 0, 0, workloads },
+	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
+	  "of the broker that is started: a built-in policy or an object file; default latency", 0,
+	  0, NULL },
+	{ "socket", OPTION_STRING, offsetof(struct values, socket), "PATH", NULL,
+	  "the broker's; default $PVSCHED_SOCKET, else " PVSCHED_SOCKET, 0, 0, NULL },
+	{ "image", OPTION_STRING, offsetof(struct values, image), "FILE", NULL,
+	  "another bare-metal guest than the one inside this program", 0, 0, NULL },
+	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL,
+	  "print JSON: the handshake, a snapshot each second, the end", 0, 0, NULL },
+	OPTIONS_END
+};
+
+static const char details[] =
+	"The guest 'demo' idles, takes timer interrupts, enters critical sections and runs\n"
+	"a real-time task in turn. When a broker runs on this host (pvsched serve, or\n"
+	"another run), this guest joins it; else one is started in this process.\n";
+
+struct session {
+	const struct values *v;
+	struct said said;
+	struct bench_hogs hogs;
+	struct pvsched_broker *broker; /* NULL = another process's */
+	struct vmm *vm;
+	struct vmm_guest_info guest;
+	int signal_fd;
+	int cpu; /* of the hogs */
+	bool tty;
+	struct timespec from;
+};
+
+static double elapsed(const struct session *s)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - s->from.tv_sec) +
+	       (double)(now.tv_nsec - s->from.tv_nsec) / 1e9;
+}
+
+static int start_hogs(struct session *s, struct cli_error *e)
+{
+	cpu_set_t set;
+	int err;
+
+	if (!s->v->hogs)
+		return 0;
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "sched_getaffinity: %s",
+				strerror(errno));
+	for (s->cpu = CPU_SETSIZE - 1; !CPU_ISSET(s->cpu, &set); s->cpu--)
+		;
+	err = bench_hogs_start(&s->hogs, s->v->hogs, s->cpu);
+	if (err)
+		return cli_fail(e, CLI_FAILED, "start the hogs", NULL, NULL, "%s", strerror(-err));
+	return 0;
+}
+
+/* Joins the host's broker, or is it. */
+static int start_broker(struct session *s, struct cli_error *e)
+{
+	struct pvsched_broker_opts opts = {
+		.socket = s->v->socket,
+		.policy = s->v->policy,
+		.print = said_print,
+		.print_ctx = &s->said,
+	};
+	int err = pvsched_broker__start(&opts, &s->broker);
+
+	if (err == -EEXIST) {
+		if (s->v->policy)
+			return cli_fail(e, CLI_FAILED, "run", "--policy",
+					"leave it out, or stop that broker first",
+					"a broker runs on this host and has a policy already");
+		said_forget(&s->said);
+		return 0;
+	}
+	if (err)
+		return cli_fail(e, CLI_FAILED, "start a broker", NULL,
+				s->said.line[0] ? NULL : "see 'pvsched check'", "%s",
+				s->said.line[0] ? s->said.line : strerror(-err));
+	return 0;
+}
+
+static int boot(struct session *s, struct cli_error *e)
+{
+	struct vmm_opts opts = {
+		.name = "pvsched-run",
+		.pvsched = true,
+		.socket = s->v->socket,
+		.image = s->v->image,
+		.vcpus = s->v->cpus,
+		.guest_flags = GUEST_F_WAIT_GO,
+		.seed = 1,
+		.print = said_print,
+		.print_ctx = &s->said,
+	};
+	unsigned int i;
+	int err;
+
+	for (i = 0; i < opts.vcpus; i++)
+		opts.vcpu[i].workload = s->v->workload;
+	if (s->v->hogs) {
+		opts.vcpu[0].pinned = true;
+		opts.vcpu[0].cpu = s->cpu;
+	}
+	err = vmm_create(&opts, &s->vm);
+	if (!err)
+		err = vmm_start(s->vm);
+	if (!err)
+		err = vmm_wait_ready(s->vm, 20000);
+	if (!err)
+		err = vmm_guest_info(s->vm, &s->guest);
+	if (err)
+		return cli_fail(e, CLI_FAILED, "boot the guest", s->v->image,
+				!s->vm && !s->broker ? "another socket is the running broker's? "
+						       "Give it with --socket"
+						     : NULL,
+				"%s", s->said.line[0] ? s->said.line : strerror(-err));
+	if (s->guest.device != GUEST_DEVICE_ON)
+		return cli_fail(e, CLI_FAILED, "handshake", NULL,
+				"is the image one for this version?",
+				s->guest.device == GUEST_DEVICE_NONE ? "the guest found no device"
+								     : "vCPU %u was refused: %s",
+				s->guest.result_vcpu, pvsched_result_str(s->guest.result));
+	err = bench_hogs_run(&s->hogs, s->v->hogs);
+	if (!err)
+		err = vmm_go(s->vm);
+	if (err)
+		return cli_fail(e, CLI_FAILED, "let the guest run", NULL, NULL, "%s",
+				s->said.line[0] ? s->said.line : strerror(-err));
+	return 0;
+}
+
+static int look(struct session *s, unsigned int index, struct show_vcpu *v)
+{
+	int err;
+
+	memset(v, 0, sizeof(*v));
+	v->stats.sz = sizeof(v->stats);
+	err = vmm_vcpu_info(s->vm, index, &v->info);
+	if (!err)
+		err = pvsched_vm__vcpu_stats(vmm_pvsched(s->vm), index, &v->stats);
+	if (!err && s->broker)
+		v->has_report = !pvsched_broker__vcpu_report(s->broker, v->info.tid, &v->report);
+	return err;
+}
+
+static int show(struct session *s, bool again, struct json *j, struct show_vcpu *v)
+{
+	/* the VMM keeps guest and host TSC equal where KVM lets it; only the display relies on it */
+	uint64_t tsc = __rdtsc();
+	double seconds = elapsed(s);
+	unsigned int i;
+	int err;
+
+	if (s->v->json) {
+		json_object(j, NULL);
+		json_num(j, "seconds", seconds, 3);
+		json_array(j, "vcpus");
+	} else if (s->tty && again) {
+		printf("\033[%uA", (unsigned int)s->v->cpus * SHOW_VCPU_LINES + 1);
+	}
+	if (!s->v->json && s->tty)
+		printf("%.1f s\033[K\n", seconds);
+	for (i = 0; i < s->v->cpus; i++) {
+		err = look(s, i, v);
+		if (err)
+			return err;
+		if (s->v->json)
+			show_vcpu_json(j, i, v);
+		else if (s->tty)
+			show_vcpu(i, v, tsc, vmm_tsc_khz(s->vm), "\033[K\n", stdout);
+		else
+			show_vcpu_line(seconds, i, v, stdout);
+	}
+	if (s->v->json) {
+		json_end(j, ']');
+		json_end(j, '}');
+	}
+	fflush(stdout);
+	return 0;
+}
+
+/* Until the time is over, a signal comes, or the guest or the broker ends. */
+static int watch(struct session *s, struct json *j, struct cli_error *e)
+{
+	struct show_vcpu *v = calloc(1, sizeof(*v));
+	struct pollfd fds[] = {
+		{ .fd = s->signal_fd, .events = POLLIN },
+		{ .fd = s->broker ? pvsched_broker__poll_fd(s->broker) : -1, .events = POLLIN },
+	};
+	int pause_ms = s->tty && !s->v->json ? 200 : 1000, status = 0, err;
+	bool again = false;
+
+	if (!v)
+		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "out of memory");
+	for (;; again = true) {
+		err = show(s, again, j, v);
+		if (err) {
+			status = cli_fail(e, CLI_FAILED, "read the vCPU's statistics", NULL,
+					  "did the broker end? Start this again", "%s",
+					  strerror(-err));
+			break;
+		}
+		if (ferror(stdout) || (s->v->seconds && elapsed(s) >= (double)s->v->seconds))
+			break;
+		if (poll(fds, 2, pause_ms) < 0 && errno != EINTR) {
+			status = cli_fail(e, CLI_FAILED, "run", NULL, NULL, "poll: %s",
+					  strerror(errno));
+			break;
+		}
+		if (fds[0].revents)
+			break;
+		if (fds[1].revents) {
+			status = cli_fail(e, CLI_FAILED, "run", "broker", "start this again",
+					  "it ended by itself");
+			break;
+		}
+		err = vmm_wait(s->vm, 0);
+		if (err && err != -ETIMEDOUT) {
+			status = cli_fail(e, CLI_FAILED, "run the guest", s->v->image, NULL, "%s",
+					  s->said.line[0] ? s->said.line : strerror(-err));
+			break;
+		}
+	}
+	free(v);
+	return status;
+}
+
+static void print_head(const struct session *s, struct json *j)
+{
+	char hogs[64] = "no hogs";
+
+	if (s->v->json) {
+		json_object(j, NULL);
+		json_str(j, "broker", s->broker ? "in this process" : "joined");
+		json_u64(j, "vcpus", s->v->cpus);
+		json_u64(j, "hogs", s->v->hogs);
+		show_handshake_json(j, &s->guest);
+		json_array(j, "snapshots");
+		return;
+	}
+	if (s->v->hogs)
+		snprintf(hogs, sizeof(hogs), "%u hogs and vCPU 0 on CPU %d",
+			 (unsigned int)s->v->hogs, s->cpu);
+	printf("guest: %u vCPU%s, %s; broker: %s\n", (unsigned int)s->v->cpus,
+	       s->v->cpus == 1 ? "" : "s", hogs,
+	       s->broker ? "in this process" : "the one that runs on this host");
+	show_handshake(&s->guest, s->v->cpus, stdout);
+	if (s->tty)
+		putchar('\n');
+	fflush(stdout);
+}
+
+/* ^C and SIGTERM end a run in good order: threads are restored, the hogs die. */
+static int open_signals(struct session *s, struct cli_error *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return s->signal_fd < 0
+		       ? cli_fail(e, CLI_FAILED, "run", NULL, NULL, "signalfd: %s", strerror(errno))
+		       : 0;
+}
+
+static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
+{
+	struct session s = {
+		.v = values,
+		.said = SAID_INIT,
+		.signal_fd = -1,
+		.tty = isatty(STDOUT_FILENO),
+	};
+	struct json j;
+	int status;
+
+	(void)operands;
+	(void)count;
+	status = start_hogs(&s, e); /* before any thread */
+	if (!status)
+		status = open_signals(&s, e);
+	if (!status)
+		status = start_broker(&s, e);
+	if (!status)
+		status = boot(&s, e);
+	if (status)
+		goto out;
+	clock_gettime(CLOCK_MONOTONIC, &s.from);
+	json_init(&j, stdout);
+	print_head(&s, &j);
+	status = watch(&s, &j, e);
+	if (s.v->json) {
+		json_end(&j, ']');
+		/* the document has begun: the error goes into it, and main says no more */
+		if (e->exit)
+			cli_error_member(e, &j);
+		e->exit = 0;
+		json_end(&j, '}');
+	}
+out:
+	bench_hogs_stop(&s.hogs);
+	vmm_destroy(s.vm);
+	pvsched_broker__stop(s.broker);
+	if (s.signal_fd >= 0)
+		close(s.signal_fd);
+	return status;
+}
+
+const struct cmd cmd_run = {
+	.name = "run",
+	.summary = "boot a guest and watch what it publishes and is granted",
+	.details = details,
+	.options = options,
+	.size = sizeof(struct values),
+	.run = run,
+};
