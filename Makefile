@@ -18,13 +18,13 @@ setup:
 	@test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
 
 demo: all
-	$(BUILD)/src/cli/pvsched bench --demo
+	$(BUILD)/src/cli/pvsched bench --demo --html $(BUILD)/demo.html --json $(BUILD)/demo.json
 
 test: all
 	@tests/run --build $(BUILD) $(TIERS)
 
 bench: all
-	$(BUILD)/src/cli/pvsched bench
+	$(BUILD)/src/cli/pvsched bench --html $(BUILD)/bench.html --json $(BUILD)/bench.json
 
 lab: all
 	lab/run
