@@ -121,6 +121,15 @@ static int create_machine(struct vmm *vm)
 	return 0;
 }
 
+/* What libpvsched says, but for its failure to open: open_pvsched says that, with what to do. */
+static void print_pvsched(enum pvsched_log_level level, const char *line, void *ctx)
+{
+	struct vmm *vm = ctx;
+
+	if (vm->pvsched)
+		vmm_say(vm, level, "%s", line);
+}
+
 static int open_pvsched(struct vmm *vm)
 {
 	const char *socket = vm->opts.socket;
@@ -129,8 +138,8 @@ static int open_pvsched(struct vmm *vm)
 		.name = vm->name,
 		.socket = socket,
 		.vcpus = vm->opts.vcpus,
-		.print = vm->opts.print,
-		.print_ctx = vm->opts.print_ctx,
+		.print = print_pvsched,
+		.print_ctx = vm,
 	};
 	int ret;
 
@@ -257,11 +266,9 @@ static void *service_thread(void *arg)
 			break;
 		if (fds[1].revents)
 			break;
-		if (fds[0].revents && pvsched_vm__dispatch(vm->pvsched)) {
-			vmm_say(vm, PVSCHED_LOG_WARN,
-				"broker: gone: guest %s goes on without pvsched", vm->name);
+		/* libpvsched says that the broker is gone; the VM goes on */
+		if (fds[0].revents && pvsched_vm__dispatch(vm->pvsched))
 			break;
-		}
 	}
 	return NULL;
 }

@@ -47,17 +47,14 @@ volatile __u32 *device_doorbell(__u32 index)
 
 static __u32 config(__u32 where, __u32 offset, __u32 size, int write, __u32 value)
 {
-	__u32 port = PCI_DATA + (offset & 3);
+	static const __u8 out[] = { [1] = SVC_OUTB, [2] = SVC_OUTW, [4] = SVC_OUTL };
+	static const __u8 in[] = { [1] = SVC_INB, [2] = SVC_INW, [4] = SVC_INL };
+	__u32 address = 0x80000000 | where << 8 | (offset & 0xfc);
 
-	service(SVC_OUTL, 0x80000000 | where << 8 | (offset & 0xfc), 0, PCI_ADDRESS, 0, NULL);
-	if (write) {
-		service(size == 1   ? SVC_OUTB
-			: size == 2 ? SVC_OUTW
-				    : SVC_OUTL,
-			value, 0, port, 0, NULL);
-		return 0;
-	}
-	return service(size == 1 ? SVC_INB : size == 2 ? SVC_INW : SVC_INL, 0, 0, port, 0, NULL);
+	if (size != 1 && size != 2)
+		size = 4;
+	service(SVC_OUTL, address, 0, PCI_ADDRESS, 0, 0, NULL);
+	return service(write ? out[size] : in[size], value, 0, PCI_DATA + (offset & 3), 0, 0, NULL);
 }
 
 static int find_function(void)

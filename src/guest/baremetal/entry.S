@@ -63,6 +63,17 @@ start:
 	mov	%rbx, %rdi
 	iretq
 
+	.macro	end_of_interrupt
+	mov	$MSR_X2APIC_EOI, %ecx
+	xor	%eax, %eax
+	xor	%edx, %edx
+	wrmsr
+	pop	%rcx
+	pop	%rdx
+	pop	%rax
+	iretq
+	.endm
+
 /*
  * Both stamp into a ring, since a second one may come before CPL 3 looks. The timer's arms the
  * next deadline, if that is still to come: an interrupt's work is not done before.
@@ -72,42 +83,30 @@ timer:
 	push	%rdx
 	rdtsc
 	push	%rcx
-	mov	%gs:CPU_TIMERS, %rcx
-	and	$(CPU_SLOTS - 1), %ecx
-	shl	$32, %rdx
-	or	%rdx, %rax
-	mov	%rax, %gs:CPU_TIMER_TSC(, %rcx, 8)
-	incq	%gs:CPU_TIMERS
+	mov	%gs:CPU_TIMER_AT, %rcx
+	mov	%eax, (%rcx)
+	mov	%edx, 4(%rcx)
+	addb	$8, %gs:CPU_TIMER_AT
 	mov	%gs:CPU_NEXT, %rdx
-	cmp	%rax, %rdx
-	jbe	interrupt_done
+	cmp	(%rcx), %rdx
+	jbe	1f
 	mov	%rdx, %gs:CPU_ARMED
 	mov	%edx, %eax
 	shr	$32, %rdx
 	mov	$MSR_TSC_DEADLINE, %ecx
 	wrmsr
-interrupt_done:
-	incq	%gs:CPU_IRQS
-	mov	$MSR_X2APIC_EOI, %ecx
-	xor	%eax, %eax
-	xor	%edx, %edx
-	wrmsr
-	pop	%rcx
-	pop	%rdx
-	pop	%rax
-	iretq
+1:	end_of_interrupt
 
 msi:
 	push	%rax
 	push	%rdx
 	rdtsc
 	push	%rcx
-	mov	%gs:CPU_MSIS, %rcx
-	and	$(CPU_SLOTS - 1), %ecx
-	mov	%eax, %gs:CPU_MSI_TSC(, %rcx, 8)
-	mov	%edx, %gs:CPU_MSI_TSC + 4(, %rcx, 8)
-	incq	%gs:CPU_MSIS
-	jmp	interrupt_done
+	mov	%gs:CPU_MSI_AT, %rcx
+	mov	%eax, (%rcx)
+	mov	%edx, 4(%rcx)
+	addb	$8, %gs:CPU_MSI_AT
+	end_of_interrupt
 
 spurious:
 	iretq
@@ -123,7 +122,9 @@ invalid_opcode:
 	jmp	*services(, %r8, 8)
 svc_halt:
 	/* an interrupt between the caller's look and here is not lost: IF is clear */
-	cmp	%rdi, %gs:CPU_IRQS
+	cmp	%rdi, %gs:CPU_TIMER_AT
+	jne	svc_done
+	cmp	%rsi, %gs:CPU_MSI_AT
 	jne	svc_done
 	sti
 	hlt
@@ -268,6 +269,8 @@ idt_end:
 	.set	tss, CPU_GPA + n * CPU_SIZE + CPU_TSS
 	.org	block + CPU_INDEX
 	.quad	n
+	.quad	CPU_GPA + n * CPU_SIZE + CPU_TIMER_TSC
+	.quad	CPU_GPA + n * CPU_SIZE + CPU_MSI_TSC
 	.org	block + CPU_GDT
 	.quad	0
 	.quad	0x00af9b000000ffff /* SEL_CODE0 */

@@ -25,6 +25,7 @@ struct vcpu {
 	struct guest_vcpu *io; /* this vCPU's part of the control block */
 	struct pvsched_page *page; /* the shared one, or one that nobody reads */
 	volatile __u32 *doorbell; /* NULL = no device */
+	__u64 timer_seen, msi_seen; /* stamps taken: as cpu->timer_at, cpu->msi_at */
 	__u64 *ring;
 	__u64 ring_entries, ring_at;
 	__u64 period, section, gap; /* ticks, and loop iterations */
@@ -56,14 +57,14 @@ static inline void full_barrier(void)
 	__asm__ volatile("lock orl $0, (%%rsp)" ::: "memory", "cc");
 }
 
-static inline __u32 service(__u64 number, __u32 eax, __u32 ecx, __u32 edx, __u64 rdi,
+static inline __u32 service(__u64 number, __u32 eax, __u32 ecx, __u32 edx, __u64 rdi, __u64 rsi,
 			    __u32 *ret_edx)
 {
 	register __u64 r8 __asm__("r8") = number;
 
 	__asm__ volatile("ud2"
 			 : "+a"(eax), "+d"(edx)
-			 : "c"(ecx), "D"(rdi), "r"(r8)
+			 : "c"(ecx), "D"(rdi), "S"(rsi), "r"(r8)
 			 : "memory", "cc");
 	if (ret_edx)
 		*ret_edx = edx;
@@ -72,20 +73,32 @@ static inline __u32 service(__u64 number, __u32 eax, __u32 ecx, __u32 edx, __u64
 
 static inline void wrmsr(__u32 msr, __u64 value)
 {
-	service(SVC_WRMSR, (__u32)value, msr, value >> 32, 0, NULL);
+	service(SVC_WRMSR, (__u32)value, msr, value >> 32, 0, 0, NULL);
 }
 
 static inline __u64 rdmsr(__u32 msr)
 {
-	__u32 high, low = service(SVC_RDMSR, 0, msr, 0, 0, &high);
+	__u32 high, low = service(SVC_RDMSR, 0, msr, 0, 0, 0, &high);
 
 	return low | (__u64)high << 32;
 }
 
-/* Sleeps unless an interrupt came since the caller read `seen` from cpu->irqs. */
-static inline void halt(__u64 seen)
+/* Sleeps unless a stamp waits that was not taken. */
+static inline void halt(struct vcpu *v)
 {
-	service(SVC_HALT, 0, 0, 0, seen, NULL);
+	service(SVC_HALT, 0, 0, 0, v->timer_seen, v->msi_seen, NULL);
+}
+
+/* The oldest stamp not taken yet; 0 = there is none. `seen` wraps as the handler's pointer. */
+static inline __u64 take_stamp(const __u64 *at, __u64 *seen)
+{
+	__u64 stamp;
+
+	if (READ_ONCE(*at) == *seen)
+		return 0;
+	stamp = *(const volatile __u64 *)*seen;
+	*seen = (*seen & ~0xffull) | ((*seen + 8) & 0xff);
+	return stamp;
 }
 
 static inline __u64 ns_to_ticks(__u64 ns)

@@ -112,14 +112,18 @@ static void start_vcpu(struct vcpu *v)
 
 static void tell_vmm(struct vcpu *v, __u32 what)
 {
-	service(SVC_OUTL, what | (__u32)v->cpu->index << 8, 0, GUEST_EXIT_PORT, 0, NULL);
+	service(SVC_OUTL, what | (__u32)v->cpu->index << 8, 0, GUEST_EXIT_PORT, 0, 0, NULL);
 }
 
 void guest_main(struct cpu *cpu);
 void guest_main(struct cpu *cpu)
 {
-	struct vcpu v = { .cpu = cpu, .io = &control->vcpu[cpu->index] };
-	__u64 seen;
+	struct vcpu v = {
+		.cpu = cpu,
+		.io = &control->vcpu[cpu->index],
+		.timer_seen = cpu->timer_at,
+		.msi_seen = cpu->msi_at,
+	};
 
 	WRITE_ONCE(v.io->state, GUEST_BOOTING);
 	if (!cpu->index)
@@ -130,12 +134,9 @@ void guest_main(struct cpu *cpu)
 	if (flags & GUEST_F_WAIT_GO) {
 		WRITE_ONCE(v.io->state, GUEST_READY);
 		tell_vmm(&v, GUEST_EXIT_READY);
-		for (;;) {
-			seen = READ_ONCE(cpu->irqs);
-			if (READ_ONCE(control->go))
-				break;
-			halt(seen);
-		}
+		while (!READ_ONCE(control->go))
+			if (!take_stamp(&cpu->msi_at, &v.msi_seen))
+				halt(&v);
 	}
 	WRITE_ONCE(v.io->state, GUEST_RUNNING);
 	workload_run(&v);
@@ -143,5 +144,7 @@ void guest_main(struct cpu *cpu)
 	WRITE_ONCE(v.io->state, GUEST_DONE);
 	tell_vmm(&v, GUEST_EXIT_DONE);
 	for (;;)
-		halt(READ_ONCE(cpu->irqs));
+		if (!take_stamp(&cpu->msi_at, &v.msi_seen) &&
+		    !take_stamp(&cpu->timer_at, &v.timer_seen))
+			halt(&v);
 }

@@ -97,26 +97,32 @@ static void disarm(struct vcpu *v)
 	WRITE_ONCE(v->page->next_event, 0);
 }
 
-static void timer_workload(struct vcpu *v, int sleeping, __u64 until)
+/* Until the next timer interrupt; returns its stamp. */
+static __u64 wait_timer(struct vcpu *v, int sleeping)
 {
 	struct cpu *cpu = v->cpu;
-	__u64 timers = READ_ONCE(cpu->timers), irqs;
+	__u64 t;
+
+	for (;;) {
+		t = take_stamp(&cpu->timer_at, &v->timer_seen);
+		if (t)
+			return t;
+		if (!sleeping)
+			continue;
+		take_stamp(&cpu->msi_at, &v->msi_seen); /* a wake-up: of no use here */
+		set_context(v, PVSCHED_CTX_IDLE);
+		halt(v);
+		set_context(v, 0);
+	}
+}
+
+static void timer_workload(struct vcpu *v, int sleeping, __u64 until)
+{
 	__u64 deadline = rdtsc() + v->period;
 
 	arm(v, deadline);
 	while (!finished(v, until)) {
-		for (;;) {
-			irqs = READ_ONCE(cpu->irqs);
-			if (READ_ONCE(cpu->timers) != timers)
-				break;
-			if (sleeping) {
-				set_context(v, PVSCHED_CTX_IDLE);
-				halt(irqs);
-				set_context(v, 0);
-			}
-		}
-		deadline = record_periods(v, deadline,
-					  READ_ONCE(cpu->timer_tsc[timers++ % CPU_SLOTS]));
+		deadline = record_periods(v, deadline, wait_timer(v, sleeping));
 		arm(v, deadline);
 		WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
 		interrupt_done(v);
@@ -144,13 +150,12 @@ static void critical_workload(struct vcpu *v, __u64 until)
 
 static void busy_random_workload(struct vcpu *v)
 {
-	struct cpu *cpu = v->cpu;
-	__u64 msis = READ_ONCE(cpu->msis), tail = 0, t, stamp;
+	__u64 tail = 0, t, stamp;
 
 	while (!finished(v, 0)) {
-		if (READ_ONCE(cpu->msis) == msis)
+		t = take_stamp(&v->cpu->msi_at, &v->msi_seen);
+		if (!t)
 			continue;
-		t = READ_ONCE(cpu->msi_tsc[msis++ % CPU_SLOTS]);
 		WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
 		/* those after t have an interrupt of their own to come */
 		while (tail != READ_ONCE(v->io->stamp_head)) {
