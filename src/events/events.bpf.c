@@ -87,9 +87,10 @@ int pvsched_doorbell(struct pvsched_slot_arg *arg)
 {
 	__u32 slot = arg->slot;
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_cpu *c = this_cpu();
 
 	if (!v)
 		return 0;
-	count(this_cpu(), events[7]);
+	count(c, events[7]);
 	return decide(v, slot, PVSCHED_EV_DOORBELL, bpf_ktime_get_ns(), PVSCHED_RIVALS_MANY);
 }

@@ -40,7 +40,7 @@ struct thread_info {
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
-	int on_rq;
+	unsigned int on_rq; /* 7.3: one byte, which libbpf adjusts to if this is unsigned */
 	int prio;
 	unsigned int policy;
 	unsigned int flags;

@@ -151,6 +151,7 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 {
 	__u32 tid = p->pid;
 	struct pvsched_vcpu *v;
+	struct pvsched_cpu *c;
 	__u64 now;
 	int slot;
 
@@ -165,7 +166,8 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	now = bpf_ktime_get_ns();
 	v->state = PVSCHED_STATE_PREEMPTED;
 	v->wait_ns = now;
-	count(this_cpu(), events[3]);
+	c = this_cpu();
+	count(c, events[3]);
 	decide(v, slot, PVSCHED_EV_WOKEN, now, rivals_anywhere(v));
 	return 0;
 }

@@ -16,12 +16,13 @@ extern const void apic_timer_fn __ksym __weak;
 static __always_inline void intr_pending(__u32 slot)
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_cpu *c = this_cpu(); /* once: before 6.13 each look-up may be NULL */
 	__u64 now;
 
 	if (!v || v->state == PVSCHED_STATE_RUNNING || v->state == PVSCHED_STATE_UNKNOWN)
 		return;
 	now = bpf_ktime_get_ns();
-	count(this_cpu(), events[4]);
+	count(c, events[4]);
 	decide(v, slot, PVSCHED_EV_INTR_PENDING, now, rivals_anywhere(v));
 }
 
