@@ -11,9 +11,18 @@
 #include "cell.h"
 
 #define READY_MS   20000
+#define VISITOR_NS 60000000000ull
 #define POLL_MS	   200
 #define PERIOD_NS  1000000ull
 #define SECTION_NS 50000ull
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
+}
 
 int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker)
 {
@@ -23,6 +32,8 @@ int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_brok
 		.print_ctx = &x->said,
 		.stats = true,
 	};
+	const struct timespec pause = { .tv_nsec = 200000000 };
+	uint64_t give_up = now_ns() + VISITOR_NS;
 	int err;
 
 	/* agents go where the thread that starts them may */
@@ -67,14 +78,6 @@ int bench_broker_programs(struct bench_context *x, struct pvsched_broker *b)
 		r->programs[k].run_ns += row[i].run_ns;
 	}
 	return 0;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
 }
 
 static void fill_opts(struct bench_context *x, const struct bench_progress *p,

@@ -21,6 +21,7 @@ struct bench_context {
 	cpu_set_t allowed; /* as the tool was started */
 	cpu_set_t elsewhere; /* allowed but the measured CPU */
 	int cpu; /* the measured CPU */
+	bool had_broker; /* one was started before */
 	struct said said;
 };
 

@@ -8,14 +8,38 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cell.h"
 #include "cost.h"
 #include "machine.h"
 
 #define CAP_NS 1000000ull /* the broker's default, told to it so that the targets know it */
+
+#define LOCK_DIR  "/run/pvsched"
+#define LOCK_FILE LOCK_DIR "/bench.lock"
+
+/*
+ * Two benches at once would measure each other's hogs: the later one waits. Who may not write
+ * there (no privilege, so no pvsched either) goes without. -1 = no lock.
+ */
+static int take_lock(const struct bench_plan *plan)
+{
+	int fd;
+
+	mkdir(LOCK_DIR, 0755);
+	fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (fd < 0 || !flock(fd, LOCK_EX | LOCK_NB))
+		return fd;
+	if (plan->waits)
+		plan->waits(plan->progress_ctx);
+	while (flock(fd, LOCK_EX) < 0 && errno == EINTR && !(plan->stop && *plan->stop))
+		;
+	return fd;
+}
 
 /* The last allowed CPU is measured: boot CPUs carry most of a machine's own work. */
 static int choose_cpus(struct bench_context *x)
@@ -198,8 +222,9 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 	struct bench_ticks before, after;
 	struct timespec from, to;
 	unsigned int i;
-	int err;
+	int err, lock;
 
+	lock = take_lock(plan);
 	bench_machine_read(&r->machine);
 	r->seed = plan->seed;
 	r->rounds = plan->rounds;
@@ -234,6 +259,8 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 		err = bench_targets(r);
 out:
 	bench_hogs_stop(&x.hogs);
+	if (lock >= 0)
+		close(lock);
 	if (err)
 		snprintf(error, error_size, "%s", x.said.line[0] ? x.said.line : strerror(-err));
 	return err;

@@ -34,6 +34,7 @@ struct bench_plan {
 	const char *raw_dir; /* one file of samples per run; NULL = none */
 	volatile sig_atomic_t *stop; /* set by a signal handler: end soon with -ECANCELED */
 	void (*progress)(const struct bench_progress *p, void *ctx);
+	void (*waits)(void *ctx); /* another bench runs on this host: told once; NULL = not */
 	void *progress_ctx;
 };
 

@@ -91,6 +91,8 @@ static void show(const struct bench_progress *p, void *ctx)
 	long s;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (p->starts && p->run == 1)
+		shown->from = now;
 	s = now.tv_sec - shown->from.tv_sec;
 	if (shown->tty)
 		fprintf(stderr, "\r\033[K[%u/%u] round %u: %s, %s, %u hogs: %llu of %llu (%ld s)",
@@ -100,6 +102,12 @@ static void show(const struct bench_progress *p, void *ctx)
 			(unsigned long long)p->asked, s);
 	else if (p->starts && (p->run == 1 || p->run % 8 == 0 || p->run == p->runs))
 		fprintf(stderr, "pvsched bench: run %u of %u, %ld s\n", p->run, p->runs, s);
+}
+
+static void say_waits(void *ctx)
+{
+	(void)ctx;
+	fprintf(stderr, "pvsched bench: another bench runs on this host: waiting for its end\n");
 }
 
 /* A report file: written beside its name and moved there when whole, so that nobody ever reads
@@ -227,8 +235,8 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	fill_plan(v, &plan);
 	plan.stop = &stopped;
 	plan.progress = show;
+	plan.waits = say_waits;
 	plan.progress_ctx = &shown;
-	clock_gettime(CLOCK_MONOTONIC, &shown.from);
 	catch_signals();
 	err = bench_run(&plan, &report, error, sizeof(error));
 	if (shown.tty)
