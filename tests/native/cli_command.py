@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+# timeout: 240
+"""The pvsched command as a user meets it: help, wrong usage, hosts that lack something, reports.
+
+Each case is a function; hosts that lack something are made with a mount namespace of their own.
+"""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = pathlib.Path(os.environ["PVSCHED_BUILD"])
+PVSCHED = str(BUILD / "src/cli/pvsched")
+LOCK = "/run/pvsched/broker.lock"
+failed = 0
+
+
+def call(*args, before=None, timeout=60, **more):
+    """before: shell commands to run in a mount namespace of its own first."""
+    command = [PVSCHED, *args]
+    if before:
+        command = ["unshare", "-m", "sh", "-ec", before + '; exec "$@"', "sh", *command]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=timeout, **more)
+
+
+def wait_for_no_broker():
+    """Another test's broker may still be ending."""
+    if os.path.exists(LOCK):
+        subprocess.run(["flock", "-w", "30", LOCK, "true"], check=True)
+
+
+def check(condition, *what):
+    if not condition:
+        raise AssertionError(" ".join(str(w) for w in what))
+
+
+def refused(result, status, *words):
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("pvsched bench: run")]
+    check(result.returncode == status, "exit", result.returncode, result.stderr, result.stdout)
+    check(len(lines) == 1, "not one line:", result.stderr)
+    check(lines[0].startswith("pvsched: "), lines[0])
+    for word in words:
+        check(word in lines[0], f"no '{word}' in: {lines[0]}")
+
+
+def command_version_and_help_succeed():
+    check(call("--version").stdout.startswith("pvsched "), "no version")
+    text = call("--help").stdout
+    for name in ("check", "run", "bench", "serve"):
+        check(name in text, name)
+        result = call(name, "--help")
+        check(result.returncode == 0 and "usage:" in result.stdout, name)
+        for line in result.stdout.splitlines():
+            check(len(line) <= 82, "too wide:", line)
+
+
+def command_wrong_usage_exits_2_with_a_hint():
+    refused(call(), 2, "pvsched --help")
+    refused(call("nope"), 2, "nope", "pvsched --help")
+    refused(call("bench", "--nope"), 2, "--nope", "pvsched bench --help")
+    refused(call("bench", "--workload", "nope"), 2, "nope", "busy-random")
+    refused(call("bench", "--variant", "nope"), 2, "nope", "pvsched")
+    refused(call("bench", "--rounds", "0"), 2, "out of range", "1 to 1000")
+    refused(call("bench", "--demo", "--quick"), 2, "exclude")
+    refused(call("run", "--cpus", "9"), 2, "out of range", "1 to 8")
+    refused(call("run", "--hogs", "-1"), 2, "not a number")
+    refused(call("check", "operand"), 2, "operand")
+
+
+def command_wrong_usage_with_json_is_json():
+    result = call("check", "--json", "--nope")
+    check(result.returncode == 2 and not result.stderr, result)
+    check("--nope" in json.loads(result.stdout)["error"]["why"], result.stdout)
+    result = call("bench", "--rounds", "x", "--json", "-")
+    check(json.loads(result.stdout)["error"]["exit"] == 2, result.stdout)
+
+
+def command_full_output_fails():
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([PVSCHED, "--help"], stdout=full, stderr=subprocess.PIPE,
+                                text=True)
+    check(result.returncode == 1 and "standard output" in result.stderr, result)
+
+
+def check_this_host_is_described():
+    result = call("check", "--json")
+    found = json.loads(result.stdout)
+    check(found["ok"] == (result.returncode == 0), result)
+    for section in ("kvm", "bpf", "events", "actuators", "limits"):
+        check(found[section], "nothing in", section)
+    text = call("check")
+    check(text.returncode == result.returncode, text)
+    for line in text.stdout.splitlines():
+        check(len(line) <= 80, "too wide:", line)
+    for event in found["events"]:
+        check(event["event"] in text.stdout, event)
+        check(event["usable"] or event["why"], "no reason:", event)
+
+
+NO_KVM = "mount -t tmpfs tmpfs /dev"
+NO_BTF = "mount -t tmpfs tmpfs /sys/kernel/btf"
+
+
+def check_without_kvm_says_so():
+    result = call("check", "--json", before=NO_KVM)
+    found = json.loads(result.stdout)
+    row = [r for r in found["kvm"] if r["name"] == "/dev/kvm"][0]
+    check(result.returncode == 1 and not found["ok"] and row["state"] == "no", row)
+
+
+def check_without_btf_says_so():
+    result = call("check", before=NO_BTF)
+    check(result.returncode == 1, result)
+    check("CONFIG_DEBUG_INFO_BTF" in " ".join(result.stdout.split()), result.stdout)
+
+
+def check_without_privilege_says_so():
+    result = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                             PVSCHED, "check"], capture_output=True, text=True)
+    check(result.returncode == 1, result)
+    check("CAP_BPF" in result.stdout and "run as root" in " ".join(result.stdout.split()),
+          result.stdout)
+
+
+def run_without_kvm_is_refused():
+    wait_for_no_broker()
+    refused(call("run", "--seconds", "1", before=NO_KVM), 1, "/dev/kvm", "load kvm")
+    refused(call("bench", "--quick", "--variant", "other", before=NO_KVM), 1, "/dev/kvm")
+
+
+def run_without_btf_is_refused():
+    wait_for_no_broker()
+    refused(call("run", "--seconds", "1", before=NO_BTF), 1)
+
+
+def run_without_capabilities_is_refused():
+    wait_for_no_broker()
+    result = subprocess.run(["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", PVSCHED,
+                             "run", "--seconds", "1"], capture_output=True, text=True)
+    refused(result, 1)
+
+
+def run_unknown_policy_is_refused():
+    wait_for_no_broker()
+    refused(call("run", "--policy", "nope", "--seconds", "1"), 1, "nope")
+
+
+def run_missing_image_is_refused():
+    wait_for_no_broker()
+    refused(call("run", "--image", "/nope.bin", "--seconds", "1"), 1, "/nope.bin")
+
+
+def run_publishes_and_is_granted():
+    wait_for_no_broker()
+    result = call("run", "--seconds", "3", "--cpus", "2", "--hogs", "2", "--workload", "busy",
+                  "--json")
+    check(result.returncode == 0, result)
+    found = json.loads(result.stdout)
+    check(found["handshake"]["result"] == "OK", found["handshake"])
+    last = found["snapshots"][-1]["vcpus"]
+    check(len(last) == 2, last)
+    check(last[0]["plays"] == "busy" and last[0]["current"]["valid"], last[0])
+    check(last[0]["next_event"] > 0 and last[0]["boosts"] > 0, last[0])
+
+
+def run_joins_a_broker_that_serves():
+    wait_for_no_broker()
+    with tempfile.TemporaryDirectory() as folder:
+        socket = folder + "/socket"
+        with subprocess.Popen([PVSCHED, "serve", "--socket", socket], stdout=subprocess.PIPE,
+                              text=True) as serve:
+            try:
+                check(serve.stdout.readline() == "ready\n", "serve did not get ready")
+                refused(call("serve", "--socket", folder + "/other"), 1, "runs on this host")
+                refused(call("run", "--policy", "off", "--seconds", "1"), 1, "--policy")
+                result = call("run", "--socket", socket, "--seconds", "1", "--json")
+                check(result.returncode == 0, result)
+                check(json.loads(result.stdout)["broker"] == "joined", result.stdout)
+            finally:
+                serve.terminate()
+            check(serve.wait(20) == 0, "serve's exit status")
+        check(not os.path.exists(socket), "the socket was left behind")
+
+
+def bench_quick_measures_every_cell():
+    with tempfile.TemporaryDirectory() as folder:
+        result = call("bench", "--quick", "--variant", "other,fifo", "--hogs", "0,2", "--json",
+                      folder + "/b.json", "--html", folder + "/b.html", "--raw", folder + "/raw",
+                      "--samples", "50")
+        check(result.returncode == 0, result)
+        with open(folder + "/b.json") as file:
+            found = json.load(file)
+        check(sorted(os.listdir(folder)) == ["b.html", "b.json", "raw"], os.listdir(folder))
+        check(len(found["cells"]) == 4 * 2 * 2, len(found["cells"]))
+        for cell in found["cells"]:
+            check(cell["samples"] == 50 and sum(n for _, n in cell["hist"]) == 50, cell)
+            check(cell["p50_us"] <= cell["p99_us"] <= cell["p999_us"] <= cell["max_us"], cell)
+            check(cell["max_us"] > 0, cell)
+            # static FIFO may leave them nothing at all
+            check(cell["hogs"] or not cell["hogs_share"], cell)
+            check(not cell["hogs"] or cell["variant"] == "fifo" or cell["hogs_share"] > 0, cell)
+            raw = f"{folder}/raw/{cell['workload']}-{cell['variant']}-{cell['hogs']}-1.txt"
+            with open(raw) as file:
+                values = sorted(int(line) for line in file)
+            check(values[-1] == round(cell["max_us"] * 1000), raw)
+            check(values[24] == round(cell["p50_us"] * 1000), raw)
+        for line in result.stdout.splitlines():
+            check(len(line) <= 80 or line.startswith("wrote"), "too wide:", line)
+
+
+def bench_pvsched_boosts_and_counts():
+    wait_for_no_broker()
+    result = call("bench", "--quick", "--workload", "busy", "--variant", "pvsched", "--json", "-")
+    check(result.returncode == 0, result)
+    found = json.loads(result.stdout)
+    cell = found["cells"][0]
+    check(cell["boosts"] > 0 and 0 < cell["boosted_share"] < 1, cell)
+    check(cell["apply_p50_us"] > 0 and cell["boost_p999_us"] > 0, cell)
+    check(any(p["attached_to"] == "sched_switch" and p["runs"] > 0 for p in found["programs"]),
+          found["programs"])
+
+
+def bench_unwritable_report_is_refused_at_once():
+    started = time.monotonic()
+    refused(call("bench", "--json", "/nope/b.json"), 1, "/nope/b.json")
+    refused(call("bench", "--raw", "/dev/null"), 1, "/dev/null")
+    check(time.monotonic() - started < 5, "it ran first")
+
+
+def bench_on_one_cpu_is_refused():
+    cpu = str(max(os.sched_getaffinity(0)))
+    result = subprocess.run(["taskset", "-c", cpu, PVSCHED, "bench", "--quick"],
+                            capture_output=True, text=True)
+    refused(result, 1, "taskset")
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return [int(p) for p in file.read().split()]
+
+
+def bench_killed_leaves_no_hog():
+    with subprocess.Popen([PVSCHED, "bench", "--variant", "other", "--hogs", "3"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        deadline = time.monotonic() + 20
+        while len(children_of(bench.pid)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        hogs = children_of(bench.pid)
+        check(len(hogs) == 3, hogs)
+        bench.kill()
+    deadline = time.monotonic() + 10
+    while any(os.path.exists(f"/proc/{h}/exe") for h in hogs) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    check(not any(os.path.exists(f"/proc/{h}/exe") for h in hogs), "a hog lives")
+
+
+def bench_interrupted_leaves_no_file():
+    with tempfile.TemporaryDirectory() as folder:
+        with subprocess.Popen([PVSCHED, "bench", "--variant", "other", "--html",
+                               folder + "/b.html"], stderr=subprocess.PIPE, text=True) as bench:
+            bench.stderr.readline()  # the first run has begun
+            bench.send_signal(signal.SIGINT)
+            check(bench.wait(30) == 1, "exit", bench.returncode)
+            check("interrupted" in bench.stderr.read(), "no reason given")
+        check(not os.listdir(folder), os.listdir(folder))
+
+
+CASES = [value for name, value in list(globals().items())
+         if callable(value) and getattr(value, "__module__", "") == "__main__"
+         and name.split("_")[0] in ("command", "check", "run", "bench") and "_" in name]
+
+for case in CASES:
+    try:
+        case()
+        print(f"ok {case.__name__}", flush=True)
+    except (AssertionError, subprocess.SubprocessError, OSError, ValueError, KeyError) as e:
+        failed += 1
+        why = " ".join(f"{type(e).__name__}: {e}".split())
+        print(f"not ok {case.__name__}: {why[:400]}", flush=True)
+sys.exit(1 if failed else 0)
