@@ -65,7 +65,8 @@ struct vmm {
 	bool may_exit; /* and end: libpvsched has let go of them */
 	unsigned int out; /* vCPU threads that will not run again */
 	_Atomic bool stopping;
-	bool dead; /* said why */
+	_Atomic bool dying; /* somebody says why */
+	bool dead;
 	uint32_t ready, done; /* bit per vCPU */
 	pthread_mutex_t stop_lock; /* one vmm_stop at a time */
 };

@@ -7,7 +7,7 @@
 
 #include "internal.h"
 
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+#define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 
 static const char *const workload_names[GUEST_WORKLOADS] = {
 	[GUEST_DEMO] = "demo",

@@ -381,19 +381,18 @@ void vmm_guest_died(struct vmm_vcpu *v, const char *format, ...)
 	struct vmm *vm = v->vm;
 	char why[200];
 	va_list args;
-	bool first;
 
 	va_start(args, format);
 	vsnprintf(why, sizeof(why), format, args);
 	va_end(args);
+	/* said before a waiter learns of it */
+	if (!atomic_exchange(&vm->dying, true))
+		vmm_say(vm, PVSCHED_LOG_ERROR, "guest %s: vCPU %u died: %s", vm->name, v->index,
+			why);
 	pthread_mutex_lock(&vm->lock);
-	first = !vm->dead;
 	vm->dead = true;
 	pthread_cond_broadcast(&vm->cond);
 	pthread_mutex_unlock(&vm->lock);
-	if (first)
-		vmm_say(vm, PVSCHED_LOG_ERROR, "guest %s: vCPU %u died: %s", vm->name, v->index,
-			why);
 }
 
 /* Until (*bits & wanted) == wanted. */
@@ -445,7 +444,7 @@ static void retire_vcpus(struct vmm *vm)
 {
 	unsigned int i, threads = 0;
 
-	for (i = 0; i < vm->opts.vcpus; i++) {
+	for (i = 0; i < VMM_VCPUS_MAX; i++) {
 		if (!vm->vcpu[i].has_thread)
 			continue;
 		threads++;
@@ -455,14 +454,14 @@ static void retire_vcpus(struct vmm *vm)
 	while (vm->out < threads)
 		pthread_cond_wait(&vm->cond, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
-	for (i = 0; vm->pvsched && i < vm->opts.vcpus; i++)
+	for (i = 0; vm->pvsched && i < VMM_VCPUS_MAX; i++)
 		if (vm->vcpu[i].has_thread)
 			pvsched_vm__remove_vcpu(vm->pvsched, i);
 	pthread_mutex_lock(&vm->lock);
 	vm->may_exit = true;
 	pthread_cond_broadcast(&vm->cond);
 	pthread_mutex_unlock(&vm->lock);
-	for (i = 0; i < vm->opts.vcpus; i++) {
+	for (i = 0; i < VMM_VCPUS_MAX; i++) {
 		if (vm->vcpu[i].has_thread)
 			pthread_join(vm->vcpu[i].thread, NULL);
 		vm->vcpu[i].has_thread = false;
