@@ -102,9 +102,9 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 	unsigned int percent = o->budget_percent ? o->budget_percent : 40;
 
 	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
-	c->lead_ns = o->lead_ns ? o->lead_ns : 150000;
+	c->lead_ns = o->lead_ns;
 	c->grace_ns = 200000;
-	c->slack_ns = 2000000;
+	c->slack_ns = 500000;
 	c->min_ns = 50000; /* about one actuation there and back */
 	/* rate * 100 ms + burst = 50 ms at the default: at most 50 % of any 100 ms */
 	c->cs = pvsched_bucket_conf(percent, 10000000);

@@ -24,7 +24,7 @@ struct pvsched_broker_opts {
 	pvsched_print_fn print; /* NULL = silent; called from several threads */
 	void *print_ctx;
 	uint64_t cap_ns; /* contiguous cap; 0 = 1 ms */
-	uint64_t lead_ns; /* boost this long before next_event; 0 = 150 us */
+	uint64_t lead_ns; /* boost this long before next_event; 0 = as measured */
 	unsigned int budget_percent; /* per vCPU, VM and CPU; 0 = 40: with 10 ms of burst at
 				      * most 50 % of any 100 ms */
 	bool stats; /* BPF run-time statistics: +20..40 ns per event, host-wide */

@@ -63,9 +63,10 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 		count(c, tsc_unknown);
 		return 0;
 	}
-	/* 1.0 is 1 << 32 on SVM and 1 << 48 on VMX; a scaled guest is not converted. */
+	/* 1.0 is 1 << 32 on SVM, 1 << 48 on VMX, 1 where nothing can be scaled; a scaled guest is
+	 * not converted. */
 	bpf_core_read(&ratio, sizeof(ratio), &kv->arch.l1_tsc_scaling_ratio);
-	if (ratio && ratio != 1ull << 32 && ratio != 1ull << 48) {
+	if (ratio > 1 && ratio != 1ull << 32 && ratio != 1ull << 48) {
 		count(c, tsc_unknown);
 		return 0;
 	}
@@ -189,7 +190,7 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	in.state = v->state;
 	in.rivals = rivals;
 	in.off_since_ns = v->off_ns;
-	in.lead_ns = config.lead_ns;
+	in.lead_ns = config.lead_ns ? config.lead_ns : pvsched_lead(v->lead_avg, v->lead_dev);
 	in.grace_ns = config.grace_ns;
 	in.features = v->features;
 	in.base_policy = v->base_policy;
@@ -220,10 +221,14 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 		if (out.value < 1 || (__u32)out.value > config.ceiling)
 			out.value = out.value < 1 ? 1 : config.ceiling;
 		if (left < config.min_ns && !in.boosted) {
+			/* ask again when the gap is over, or some budget is back: a vCPU that
+			 * waits for its CPU has no event of its own */
 			if (stretch < config.min_ns) {
+				out.again_ns = s->stretch.off_ns + s->stretch.sum_ns;
 				v->denied_gap++;
 				count(c, denied_gap);
 			} else {
+				out.again_ns = now + config.cap_ns;
 				v->denied_throttle++;
 				count(c, denied_throttle);
 			}
@@ -240,6 +245,9 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 			MEMBER(page, ticket) = v->ticket;
 	}
 	changed = desire(s, now, &out, gen, c);
+	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
+	    in.next_event_ns > now)
+		v->asked_ns = in.next_event_ns - in.lead_ns;
 	if (changed && event != PVSCHED_EV_DOORBELL)
 		hint(v->cpu, slot, now, c);
 	if (out.level != PVSCHED_LEVEL_BASE)

@@ -107,6 +107,11 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 		return;
 	if (v->wait_ns && now > v->wait_ns)
 		v->steal_ns += now - v->wait_ns;
+	if (v->asked_ns) {
+		pvsched_lead_sample(&v->lead_avg, &v->lead_dev,
+				    now > v->asked_ns ? now - v->asked_ns : 0);
+		v->asked_ns = 0;
+	}
 	v->in_ns = now;
 	v->off_ns = 0;
 	v->wait_ns = 0;

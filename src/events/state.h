@@ -145,6 +145,9 @@ struct pvsched_vcpu {
 	__u64 bad_words;
 	__u64 denied_throttle;
 	__u64 denied_gap;
+	__u64 asked_ns; /* the time timer_at stood for, when a boost ahead came of it; 0 = none */
+	__u32 lead_avg; /* ns from asked_ns to SCHED_IN: smoothed mean, mean deviation */
+	__u32 lead_dev;
 	__u32 throttled; /* latch: stays until half of the burst is repaid */
 	__u32 reserved;
 };
@@ -162,7 +165,7 @@ struct pvsched_apic_key {
 
 struct pvsched_config {
 	__u64 cap_ns; /* contiguous cap */
-	__u64 lead_ns; /* boost this long before next_event */
+	__u64 lead_ns; /* boost this long before next_event; 0 = each vCPU's own measure */
 	__u64 grace_ns;
 	__u64 slack_ns; /* after an expiry, before the second line is called */
 	__u64 min_ns; /* boosts shorter than this are not worth an actuation */
@@ -182,6 +185,43 @@ struct pvsched_clock {
 	__u64 ns;
 	__u64 mult; /* ns per tick, << 24 */
 };
+
+/*
+ * How long before next_event a boost must begin: the time from a bpf_timer's expiry to the
+ * boosted vCPU's SCHED_IN, smoothed as TCP smooths its round-trip time (RFC 6298: gains 1/8 and
+ * 1/4), plus what KVM takes to enter the guest. Mean + 2 deviations, not TCP's 4: a boost that
+ * comes late costs a little latency, one that comes early takes time from the neighbours.
+ */
+#define PVSCHED_LEAD_FIRST_NS 120000
+#define PVSCHED_LEAD_MIN_NS   30000
+#define PVSCHED_LEAD_MAX_NS   300000
+#define PVSCHED_ENTRY_NS      25000
+
+static __always_inline __u64 pvsched_lead(__u32 avg, __u32 dev)
+{
+	__u64 lead = avg ? (__u64)avg + 2ull * dev + PVSCHED_ENTRY_NS : PVSCHED_LEAD_FIRST_NS;
+
+	if (lead < PVSCHED_LEAD_MIN_NS)
+		return PVSCHED_LEAD_MIN_NS;
+	return lead < PVSCHED_LEAD_MAX_NS ? lead : PVSCHED_LEAD_MAX_NS;
+}
+
+static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 took)
+{
+	__u32 err;
+
+	/* an outlier is the machine's hiccup, not its habit */
+	if (took > PVSCHED_LEAD_MAX_NS)
+		took = PVSCHED_LEAD_MAX_NS;
+	if (!*avg) {
+		*avg = took + 1;
+		*dev = took / 2;
+		return;
+	}
+	err = took > *avg ? took - *avg : *avg - took;
+	*avg += took > *avg ? err / 8 : -(err / 8);
+	*dev += err > *dev ? (err - *dev) / 4 : -((*dev - err) / 4);
+}
 
 #define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll

@@ -9,7 +9,9 @@
 
 /* An interrupt that the guest did not answer within this time has had its chance. */
 #define INTR_WINDOW_NS 500000
-/* After next_event: the time the interrupt takes to arrive and to be worked on. */
+/* After next_event: the time the interrupt takes to arrive and to be worked on. A vCPU that wants
+ * to run and still has not said what comes next has not got its interrupt: it stays urgent. One
+ * that sleeps would have been woken by it: its word is stale. */
 #define NEXT_TAIL_NS 400000
 
 static inline __attribute__((always_inline)) int urgent_task(const struct pvsched_task *t)
@@ -32,9 +34,10 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 {
 	__u64 now = in->now_ns, next = in->next_event_ns;
 	int intr = in->intr_since_ns && now - in->intr_since_ns < INTR_WINDOW_NS;
-	int due = next && now + in->lead_ns >= next && now < next + NEXT_TAIL_NS;
 	/* a sleeping vCPU runs nothing: what its page says of its task is history */
 	int runs = in->state != PVSCHED_STATE_BLOCKED;
+	int due = next && now + in->lead_ns >= next && (runs || now < next + NEXT_TAIL_NS);
+	__u64 tail = next > now ? next + NEXT_TAIL_NS : now + NEXT_TAIL_NS;
 
 	if (!in->page)
 		return;
@@ -61,7 +64,7 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 	} else if (runs && in->pending.flags & PVSCHED_TASK_VALID && urgent_task(&in->pending)) {
 		boost_until(out, PVSCHED_REASON_PENDING, now + in->cap_ns, in);
 	} else if (due) {
-		boost_until(out, PVSCHED_REASON_NEXT_EVENT, next + NEXT_TAIL_NS, in);
+		boost_until(out, PVSCHED_REASON_NEXT_EVENT, tail, in);
 	}
 	if (out->level == PVSCHED_LEVEL_BASE && !out->again_ns && next > now + in->lead_ns)
 		out->again_ns = next - in->lead_ns;
