@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "cell.h"
+#include "machine.h"
 
 #define READY_MS   20000
 #define VISITOR_NS 60000000000ull
@@ -123,10 +124,23 @@ static void fill_opts(struct bench_context *x, const struct bench_progress *p,
 
 /* What the guest counted and the host did, up to now. */
 struct marks {
-	uint64_t ns, hogs_ns;
+	uint64_t ns, hogs_ns, vcpu_ns;
 	struct vmm_vcpu_info info;
 	struct pvsched_vcpu_report report;
 };
+
+/* The scheduler's own sum of the thread's time on a CPU, ns. */
+static int read_cpu_ns(pid_t tid, uint64_t *ret_ns)
+{
+	char path[64], line[128];
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
+	err = bench_read_line(path, line, sizeof(line));
+	if (!err)
+		*ret_ns = strtoull(line, NULL, 10);
+	return err;
+}
 
 static int take_marks(struct bench_context *x, struct vmm *vm, struct pvsched_broker *broker,
 		      struct marks *m)
@@ -141,6 +155,8 @@ static int take_marks(struct bench_context *x, struct vmm *vm, struct pvsched_br
 		return err;
 	}
 	err = vmm_vcpu_info(vm, 0, &m->info);
+	if (!err)
+		err = read_cpu_ns(m->info.tid, &m->vcpu_ns);
 	if (!err && broker)
 		err = pvsched_broker__vcpu_report(broker, m->info.tid, &m->report);
 	if (err)
@@ -167,6 +183,7 @@ static void fill_run(struct bench_run *run, const struct marks *a, const struct 
 {
 	run->wall_ns = b->ns - a->ns;
 	run->hogs_ns = b->hogs_ns - a->hogs_ns;
+	run->vcpu_ns = b->vcpu_ns - a->vcpu_ns;
 	run->sections = b->info.sections - a->info.sections;
 	run->interrupts = b->info.interrupts - a->info.interrupts;
 	run->missed = b->info.missed - a->info.missed;

@@ -46,11 +46,11 @@ static const char style[] =
 	".wide{overflow-x:auto}\n"
 	"table{border-collapse:collapse;width:100%;font-size:13px;"
 	"font-variant-numeric:tabular-nums}\n"
-	"th{font-weight:500;color:var(--soft);text-align:right;padding:4px 5px;white-space:nowrap}"
-	"td{text-align:right;padding:4px 5px;border-top:1px solid var(--line);white-space:nowrap}"
+	"th{font-weight:500;color:var(--soft);text-align:right;padding:4px 4px;white-space:nowrap}"
+	"td{text-align:right;padding:4px 4px;border-top:1px solid var(--line);white-space:nowrap}"
 	"th:first-child,td:first-child,.left{text-align:left}\n"
 	"tr.own td{font-weight:600}\n"
-	".bar{display:inline-block;width:48px;height:9px;border-radius:3px;background:var(--fine);"
+	".bar{display:inline-block;width:36px;height:9px;border-radius:3px;background:var(--fine);"
 	"margin-left:7px;vertical-align:middle;overflow:hidden}"
 	".bar span{display:block;height:100%}\n"
 	".met{color:var(--pvsched);font-weight:600}.missed{color:var(--bad);font-weight:600}\n"
@@ -288,7 +288,8 @@ static void put_machine(const struct bench_report *r, FILE *f)
 
 void bench_print_html(const struct bench_report *r, FILE *f)
 {
-	unsigned int workload, hogs, v;
+	unsigned int workload, hogs, v, cells;
+	double foreign;
 	bool any;
 
 	fprintf(f,
@@ -299,6 +300,12 @@ void bench_print_html(const struct bench_report *r, FILE *f)
 		"<p class=\"soft\">One KVM guest whose vCPU shares a CPU with ordinary processes that "
 		"burn it. Lower and further left is better.</p>\n",
 		style, bench_hogs_most(r));
+	foreign = bench_foreign_worst(r, &cells);
+	if (cells)
+		fprintf(f,
+			"<p class=\"missed\">Other work ran on the measured CPU: more than %.0f %% of the "
+			"time in %u cells, %.0f %% in the worst. Do not trust these figures.</p>\n",
+			BENCH_FOREIGN_LIMIT * 100, cells, foreign * 100);
 	put_tiles(r, f);
 	for (hogs = bench_hogs_most(r) + 1; hogs-- > 0;) {
 		any = false;

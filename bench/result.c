@@ -80,6 +80,7 @@ int bench_cell_add(struct bench_cell *c, const struct bench_run *run)
 	p->asked += run->asked;
 	p->wall_ns += run->wall_ns;
 	p->hogs_ns += run->hogs_ns;
+	p->vcpu_ns += run->vcpu_ns;
 	p->sections += run->sections;
 	p->interrupts += run->interrupts;
 	p->missed += run->missed;
@@ -159,6 +160,30 @@ void bench_spread(const struct bench_cell *c, uint64_t *ret_min, uint64_t *ret_m
 double bench_hogs_share(const struct bench_cell *c)
 {
 	return c->pooled.wall_ns ? (double)c->pooled.hogs_ns / (double)c->pooled.wall_ns : 0;
+}
+
+double bench_foreign_share(const struct bench_cell *c)
+{
+	uint64_t own = c->pooled.hogs_ns + c->pooled.vcpu_ns;
+
+	if (!c->hogs || !c->pooled.wall_ns || own >= c->pooled.wall_ns)
+		return 0;
+	return 1 - (double)own / (double)c->pooled.wall_ns;
+}
+
+double bench_foreign_worst(const struct bench_report *r, unsigned int *ret_cells)
+{
+	double share, worst = 0;
+	unsigned int i;
+
+	*ret_cells = 0;
+	for (i = 0; i < r->cell_count; i++) {
+		share = bench_foreign_share(&r->cells[i]);
+		*ret_cells += share > BENCH_FOREIGN_LIMIT;
+		if (share > worst)
+			worst = share;
+	}
+	return worst;
 }
 
 double bench_boosted_share(const struct bench_cell *c)

@@ -34,6 +34,18 @@ static void print_cell(const struct bench_cell *c, FILE *f)
 			p->samples.n, p->asked);
 }
 
+static void warn_foreign(const struct bench_report *r, FILE *f)
+{
+	unsigned int cells;
+	double worst = bench_foreign_worst(r, &cells);
+
+	if (cells)
+		fprintf(f,
+			"\nOther work ran on the measured CPU: more than %.0f %% of the time in %u cell%s,\n"
+			"%.0f %% in the worst. Do not trust these figures.\n",
+			BENCH_FOREIGN_LIMIT * 100, cells, cells == 1 ? "" : "s", worst * 100);
+}
+
 static void print_group(const struct bench_report *r, unsigned int workload, unsigned int hogs,
 			FILE *f)
 {
@@ -100,6 +112,7 @@ void bench_print_table(const struct bench_report *r, FILE *f)
 	fputs("\nhogs: the share of the CPU that they got; boosts, time: how often, and for what\n"
 	      "share of the time, the vCPU ran at better than its own priority\n",
 	      f);
+	warn_foreign(r, f);
 	print_programs(r, f);
 	print_targets(r, f);
 }

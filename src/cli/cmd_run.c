@@ -154,7 +154,7 @@ static int boot(struct session *s, struct cli_error *e)
 	if (!err)
 		err = vmm_guest_info(s->vm, &s->guest);
 	if (err)
-		return cli_fail(e, CLI_FAILED, "boot the guest", s->v->image,
+		return cli_fail(e, CLI_FAILED, "boot the guest", NULL,
 				!s->vm && !s->broker ? "another socket is the running broker's? "
 						       "Give it with --socket"
 						     : NULL,

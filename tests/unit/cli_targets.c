@@ -212,6 +212,33 @@ static void table_with_wide_figures_has_80_columns(void **state)
 	bench_report_free(&r);
 }
 
+static void table_with_foreign_work_warns(void **state)
+{
+	char *text = NULL;
+	struct bench_report r;
+	unsigned int cells;
+	size_t size;
+	FILE *f;
+
+	(void)state;
+	begin(&r);
+	add_cell(&r, BENCH_BUSY, BENCH_OTHER, 4, 40, 1000, 8000, 70);
+	add_cell(&r, BENCH_BUSY, BENCH_OTHER, 0, 40, 1000, 8000, 0);
+	r.cells[0].pooled.vcpu_ns = 200000000;
+	assert_true(fabs(bench_foreign_worst(&r, &cells) - 0.1) < 1e-9);
+	assert_int_equal(cells, 0);
+	r.cells[0].pooled.vcpu_ns = 100000000;
+	assert_true(fabs(bench_foreign_worst(&r, &cells) - 0.2) < 1e-9);
+	assert_int_equal(cells, 1);
+	f = open_memstream(&text, &size);
+	assert_non_null(f);
+	bench_print_table(&r, f);
+	fclose(f);
+	assert_non_null(strstr(text, "Other work ran on the measured CPU"));
+	free(text);
+	bench_report_free(&r);
+}
+
 /* Text from the machine must not become markup, and nothing may be loaded from elsewhere. */
 static void html_is_escaped_and_self_contained(void **state)
 {
@@ -252,6 +279,7 @@ int main(void)
 		cmocka_unit_test(targets_without_hogs_look_at_p50_and_boosts),
 		cmocka_unit_test(targets_of_cost_need_a_measurement),
 		cmocka_unit_test(table_with_wide_figures_has_80_columns),
+		cmocka_unit_test(table_with_foreign_work_warns),
 		cmocka_unit_test(html_is_escaped_and_self_contained),
 	};
 
