@@ -59,6 +59,7 @@ enum guest_workload {
 	GUEST_HOSTILE = 5, /* random words into the page's guest lines at full speed, for ever */
 	GUEST_IDLE = 6, /* HLT for ever */
 	GUEST_TASK = 7, /* CPU-bound, says now and then that a FIFO task runs; endless */
+	GUEST_EXITS = 8, /* exits into KVM as fast as it can; sample: the time of one round trip */
 	GUEST_WORKLOADS
 };
 

@@ -18,6 +18,7 @@ static const char *const workload_names[GUEST_WORKLOADS] = {
 	[GUEST_HOSTILE] = "hostile",
 	[GUEST_IDLE] = "idle",
 	[GUEST_TASK] = "task",
+	[GUEST_EXITS] = "exits",
 };
 
 const char *vmm_workload_str(unsigned int workload)

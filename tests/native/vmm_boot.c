@@ -85,6 +85,12 @@ static void workload_busy_random_answers_every_injection(void **state)
 	assert_true(info.worst_ns > 0);
 }
 
+static void workload_exits_gives_samples(void **state)
+{
+	(void)state;
+	run_to_the_end(1, GUEST_EXITS, 200);
+}
+
 static void workload_critical_given_iterations_are_used(void **state)
 {
 	(void)state;
@@ -407,6 +413,7 @@ int main(void)
 		CASE(workload_busy_gives_samples),
 		CASE(workload_critical_takes_as_long_as_its_work),
 		CASE(workload_busy_random_answers_every_injection),
+		CASE(workload_exits_gives_samples),
 		CASE(workload_critical_given_iterations_are_used),
 		CASE(vcpus_two_and_eight_all_run),
 		CASE(vcpus_of_different_workloads_run_side_by_side),

@@ -368,13 +368,14 @@ static void guest_may_be_reset_while_others_run(void **state)
 	(void)state;
 	vmm_peer_init(2, GUEST_CRITICAL, 0);
 	bed.opts.guest_flags = 0;
+	bed.opts.vcpu[1].iterations = 10000; /* at work at once */
 	bed.opts.script = script;
 	bed.opts.steps = ARRAY_SIZE(script);
 	assert_int_equal(vmm_create(&bed.opts, &bed.vm), 0);
 	assert_int_equal(vmm_start(bed.vm), 0);
 	WAIT_UNTIL(!vmm_guest_info(bed.vm, &info) && info.steps_done == ARRAY_SIZE(script));
 	assert_int_equal(peer->count[PVSCHED_MSG_DISABLE], 2);
-	assert_true(vmm_bed_info(&bed, 1).sections > 0);
+	WAIT_UNTIL(vmm_bed_info(&bed, 1).sections > 0);
 	assert_int_equal(device_stats().status, 0);
 	assert_int_equal(bed.errors, 0);
 }
