@@ -98,6 +98,21 @@ out:
 	return err;
 }
 
+/* One that has died is reaped and forgotten: its number may be another process's soon. */
+static int send_hog(struct bench_hogs *h, unsigned int i, int signal, int until)
+{
+	int err;
+
+	if (!h->pid[i])
+		return -ECHILD;
+	if (kill(h->pid[i], signal) < 0)
+		return -errno;
+	err = await(h->pid[i], until);
+	if (err)
+		h->pid[i] = 0;
+	return err;
+}
+
 int bench_hogs_run(struct bench_hogs *h, unsigned int n)
 {
 	int err;
@@ -105,16 +120,12 @@ int bench_hogs_run(struct bench_hogs *h, unsigned int n)
 	if (n > h->made)
 		return -EINVAL;
 	for (; h->running < n; h->running++) {
-		if (kill(h->pid[h->running], SIGCONT) < 0)
-			return -errno;
-		err = await(h->pid[h->running], WCONTINUED);
+		err = send_hog(h, h->running, SIGCONT, WCONTINUED);
 		if (err)
 			return err;
 	}
 	for (; h->running > n; h->running--) {
-		if (kill(h->pid[h->running - 1], SIGSTOP) < 0)
-			return -errno;
-		err = await(h->pid[h->running - 1], WUNTRACED);
+		err = send_hog(h, h->running - 1, SIGSTOP, WUNTRACED);
 		if (err)
 			return err;
 	}
@@ -130,7 +141,7 @@ int bench_hogs_cpu_ns(const struct bench_hogs *h, uint64_t *ret_ns)
 	int err;
 
 	for (i = 0; i < h->made; i++) {
-		err = clock_getcpuclockid(h->pid[i], &clock);
+		err = h->pid[i] ? clock_getcpuclockid(h->pid[i], &clock) : ESRCH;
 		if (err)
 			return -err;
 		if (clock_gettime(clock, &ts) < 0)
@@ -146,8 +157,10 @@ void bench_hogs_stop(struct bench_hogs *h)
 	unsigned int i;
 
 	for (i = 0; i < h->made; i++)
-		kill(h->pid[i], SIGKILL);
+		if (h->pid[i])
+			kill(h->pid[i], SIGKILL);
 	for (i = 0; i < h->made; i++)
-		await(h->pid[i], 0);
+		if (h->pid[i])
+			await(h->pid[i], 0);
 	memset(h, 0, sizeof(*h));
 }
