@@ -141,7 +141,7 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	}
 	/* accounting reads applied_ns when it sees the level change: times before the word */
 	pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
-	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now);
+	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now, act->config->cap_ns);
 	STORE(sh->applied_ns, now);
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_LEVEL_BASE, 0, reason, now));

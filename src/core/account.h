@@ -12,8 +12,8 @@
  * plus what one grant may overshoot. rate 1/2 is a debt with 1:1 recovery: a boosted ns is paid
  * by an unboosted one.
  *
- * A stretch bounds contiguous boosts: boosts that are not separated by an unboosted gap at least
- * as long as the boosts before it count as one stretch, and a stretch is at most `cap` long.
+ * A stretch bounds contiguous boosts: unboosted time pays boosted time back one to one, and no
+ * more than `cap` may be owed. Who has used the cap up gets nothing for as long as he had it.
  */
 #ifndef PVSCHED_CORE_ACCOUNT_H
 #define PVSCHED_CORE_ACCOUNT_H
@@ -64,33 +64,40 @@ static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u
 struct pvsched_stretch {
 	__u64 on_ns; /* start of the boost in force; 0 = none is */
 	__u64 off_ns; /* end of the last boost; 0 = never boosted */
-	__u64 sum_ns; /* boosted time of the stretch so far, without the boost in force */
+	__u64 sum_ns; /* owed at the start of the boost in force, or else at off_ns */
+	__u64 hold_ns; /* no boost before: the gap after a cap that was used up */
 };
+
+static __always_inline __u64 pvsched_stretch_owed(const struct pvsched_stretch *s, __u64 now)
+{
+	__u64 gap = now > s->off_ns ? now - s->off_ns : 0;
+
+	if (s->on_ns)
+		return s->sum_ns + (now > s->on_ns ? now - s->on_ns : 0);
+	return s->sum_ns > gap ? s->sum_ns - gap : 0;
+}
 
 /* How long a boost that is in force, or starts at now, may last from now on. */
 static __always_inline __u64 pvsched_stretch_left(const struct pvsched_stretch *s, __u64 now,
 						  __u64 cap_ns)
 {
-	__u64 used = s->sum_ns;
+	__u64 owed = pvsched_stretch_owed(s, now);
 
-	if (s->on_ns)
-		used += now > s->on_ns ? now - s->on_ns : 0;
-	else if (now >= s->off_ns && now - s->off_ns >= used)
-		used = 0;
-	return used >= cap_ns ? 0 : cap_ns - used;
+	if (owed >= cap_ns || (!s->on_ns && now < s->hold_ns))
+		return 0;
+	return cap_ns - owed;
 }
 
 static __always_inline void pvsched_stretch_on(struct pvsched_stretch *s, __u64 now)
 {
 	if (s->on_ns)
 		return;
-	if (now >= s->off_ns && now - s->off_ns >= s->sum_ns)
-		s->sum_ns = 0;
+	s->sum_ns = pvsched_stretch_owed(s, now);
 	s->on_ns = now;
 }
 
 /* Returns the length of the boost that ends, 0 if none was in force. */
-static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u64 now)
+static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u64 now, __u64 cap_ns)
 {
 	__u64 len;
 
@@ -100,6 +107,8 @@ static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u6
 	s->sum_ns += len;
 	s->off_ns = now;
 	s->on_ns = 0;
+	if (s->sum_ns >= cap_ns)
+		s->hold_ns = now + s->sum_ns;
 	return len;
 }
 

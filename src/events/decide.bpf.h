@@ -224,7 +224,8 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 			/* ask again when the gap is over, or some budget is back: a vCPU that
 			 * waits for its CPU has no event of its own */
 			if (stretch < config.min_ns) {
-				out.again_ns = s->stretch.off_ns + s->stretch.sum_ns;
+				out.again_ns = s->stretch.hold_ns > now ? s->stretch.hold_ns
+									: now + config.min_ns;
 				v->denied_gap++;
 				count(c, denied_gap);
 			} else {

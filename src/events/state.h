@@ -59,7 +59,7 @@ struct pvsched_shared {
 	__u64 failed; /* the system call failed */
 	__u64 external; /* somebody else changed the thread's scheduling: hands off */
 	__u64 boosted_wall_ns;
-	__u64 reserved[2];
+	__u64 reserved;
 };
 _Static_assert(sizeof(struct pvsched_shared) == 128, "two lines");
 

@@ -7,7 +7,9 @@
  */
 #include <pvsched/policy.h>
 
-/* An interrupt that the guest did not answer within this time has had its chance. */
+/* One boost for an interrupt. A guest that takes tickets and has not answered yet, though it wants
+ * to run, has not had its interrupt: it stays urgent, within its budget. From any other guest no
+ * answer can come: this is all it gets. */
 #define INTR_WINDOW_NS 500000
 /* After next_event: the time the interrupt takes to arrive and to be worked on. A vCPU that wants
  * to run and still has not said what comes next has not got its interrupt: it stays urgent. One
@@ -33,9 +35,10 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 				PVSCHED_EV_TIMER | PVSCHED_EV_DOORBELL)
 {
 	__u64 now = in->now_ns, next = in->next_event_ns;
-	int intr = in->intr_since_ns && now - in->intr_since_ns < INTR_WINDOW_NS;
 	/* a sleeping vCPU runs nothing: what its page says of its task is history */
 	int runs = in->state != PVSCHED_STATE_BLOCKED;
+	int intr = in->intr_since_ns && ((runs && in->features & PVSCHED_F_TICKET) ||
+					 now - in->intr_since_ns < INTR_WINDOW_NS);
 	int due = next && now + in->lead_ns >= next && (runs || now < next + NEXT_TAIL_NS);
 	__u64 tail = next > now ? next + NEXT_TAIL_NS : now + NEXT_TAIL_NS;
 
@@ -57,7 +60,7 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 	if (runs && in->context & PVSCHED_CTX_URGENT) {
 		boost_until(out, PVSCHED_REASON_CRITICAL, now + in->cap_ns, in);
 	} else if (intr) {
-		boost_until(out, PVSCHED_REASON_INTR, in->intr_since_ns + INTR_WINDOW_NS, in);
+		boost_until(out, PVSCHED_REASON_INTR, now + INTR_WINDOW_NS, in);
 		out->ticket = in->event == PVSCHED_EV_INTR_PENDING;
 	} else if (runs && urgent_task(&in->task)) {
 		boost_until(out, PVSCHED_REASON_TASK, now + in->cap_ns, in);

@@ -92,7 +92,7 @@ static void stretch_fresh_allows_the_cap(void **state)
 	(void)state;
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS, MS), MS);
 	/* a boost that never was cannot end */
-	assert_int_equal(pvsched_stretch_off(&s, 5 * MS), 0);
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS), 0);
 }
 
 static void stretch_in_force_counts_down_and_ends_at_the_cap(void **state)
@@ -108,65 +108,71 @@ static void stretch_in_force_counts_down_and_ends_at_the_cap(void **state)
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS - 10, MS), MS);
 }
 
-static void stretch_without_its_gap_goes_on(void **state)
+static void stretch_is_paid_back_one_to_one(void **state)
 {
 	struct pvsched_stretch s = { 0 };
 
 	(void)state;
 	pvsched_stretch_on(&s, 5 * MS);
-	assert_int_equal(pvsched_stretch_off(&s, 5 * MS + 600000), 600000);
-	/* 599,999 ns later: the gap is shorter than the boost was */
-	assert_int_equal(pvsched_stretch_left(&s, 6 * MS + 199999, MS), 400000);
-	pvsched_stretch_on(&s, 6 * MS + 199999);
-	assert_int_equal(pvsched_stretch_left(&s, 6 * MS + 199999, MS), 400000);
-	/* a clock that runs behind off_ns never frees a stretch */
-	assert_int_equal(pvsched_stretch_off(&s, 6 * MS), 0);
-	assert_int_equal(s.sum_ns, 600000);
-	assert_int_equal(pvsched_stretch_left(&s, 5 * MS, MS), 400000);
-	pvsched_stretch_on(&s, 5 * MS);
-	assert_int_equal(s.sum_ns, 600000);
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS + 600000, MS), 600000);
+	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 600000, MS), 400000);
+	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 800000, MS), 600000);
+	pvsched_stretch_on(&s, 5 * MS + 800000);
+	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 900000, MS), 500000);
+	/* a clock that runs behind neither pays back nor charges */
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS), 0);
+	assert_int_equal(pvsched_stretch_left(&s, 4 * MS, MS), 600000);
+	assert_int_equal(pvsched_stretch_left(&s, 9 * MS, MS), MS);
 }
 
-static void stretch_after_its_gap_starts_anew(void **state)
+static void stretch_that_used_the_cap_up_waits_as_long(void **state)
 {
 	struct pvsched_stretch s = { 0 };
 
 	(void)state;
 	pvsched_stretch_on(&s, 5 * MS);
-	pvsched_stretch_off(&s, 6 * MS);
-	assert_int_equal(pvsched_stretch_left(&s, 6 * MS + 999999, MS), 0);
-	assert_int_equal(pvsched_stretch_left(&s, 7 * MS, MS), MS);
-	pvsched_stretch_on(&s, 7 * MS);
-	assert_int_equal(s.sum_ns, 0);
+	pvsched_stretch_off(&s, 6 * MS + 1000, MS);
+	assert_int_equal(pvsched_stretch_left(&s, 6 * MS + 900000, MS), 0);
+	assert_int_equal(pvsched_stretch_left(&s, 7 * MS + 1999, MS), 0);
+	assert_int_equal(pvsched_stretch_left(&s, 7 * MS + 2000, MS), MS);
 }
 
-/* Whoever boosts as much as it may, at any times, never gets more than the cap between two gaps
- * of at least the length of what it got before. */
-static void stretch_greedy_taker_never_exceeds_the_cap_between_gaps(void **state)
+/* Whoever boosts as much as it may, at any times: no boost is longer than the cap, a used-up cap
+ * is followed by a gap as long, and any window holds at most (window + cap) / 2 of boosts. */
+static void stretch_greedy_taker_stays_within_cap_and_half(void **state)
 {
+	enum { HISTORY = 64 };
+	static struct {
+		__u64 start, end;
+	} piece[HISTORY];
 	struct pvsched_stretch s = { 0 };
-	__u64 now = 1000 * MS, boosted = 0, last_end = 0;
+	__u64 now = 1000 * MS, full_end = 0;
+	int n = 0;
 
 	(void)state;
 	srandom(2);
 	for (int i = 0; i < 300000; i++) {
-		__u64 left, take;
+		__u64 left, take, sum = 0;
 
 		now += random() % (random() % 4 ? 200000 : 2 * MS);
 		left = pvsched_stretch_left(&s, now, MS);
-		if (now - last_end >= boosted)
-			boosted = 0; /* the naive rule */
-		assert_int_equal(left, MS - boosted);
 		if (!left)
 			continue;
-		take = 1 + random() % left;
+		assert_true(now >= full_end + MS);
+		take = random() % 4 ? 1 + random() % left : left;
 		pvsched_stretch_on(&s, now);
 		now += take;
-		assert_int_equal(pvsched_stretch_off(&s, now), take);
-		boosted += take;
-		last_end = now;
-		assert_true(boosted <= MS);
+		assert_int_equal(pvsched_stretch_off(&s, now, MS), take);
+		if (take == left)
+			full_end = now;
+		piece[n % HISTORY].start = now - take;
+		piece[n++ % HISTORY].end = now;
+		for (int k = n - 1; k >= 0 && k > n - HISTORY; k--) {
+			sum += piece[k % HISTORY].end - piece[k % HISTORY].start;
+			assert_true(2 * sum <= now - piece[k % HISTORY].start + MS);
+		}
 	}
+	assert_true(n > 10000);
 }
 
 int main(void)
@@ -178,9 +184,9 @@ int main(void)
 		cmocka_unit_test(bucket_greedy_taker_stays_within_rate_and_burst_in_every_window),
 		cmocka_unit_test(stretch_fresh_allows_the_cap),
 		cmocka_unit_test(stretch_in_force_counts_down_and_ends_at_the_cap),
-		cmocka_unit_test(stretch_without_its_gap_goes_on),
-		cmocka_unit_test(stretch_after_its_gap_starts_anew),
-		cmocka_unit_test(stretch_greedy_taker_never_exceeds_the_cap_between_gaps),
+		cmocka_unit_test(stretch_is_paid_back_one_to_one),
+		cmocka_unit_test(stretch_that_used_the_cap_up_waits_as_long),
+		cmocka_unit_test(stretch_greedy_taker_stays_within_cap_and_half),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,10 +194,22 @@ static void latency_pending_interrupt_boosts_with_a_ticket_for_its_window(void *
 	assert_int_equal(out.reason, PVSCHED_REASON_INTR);
 	assert_int_equal(out.ticket, 1);
 	assert_int_equal(out.expiry_ns, NOW + INTR_WINDOW_NS);
-	/* any later event of it carries no new ticket, and a stale one no boost */
+	/* any later event of it carries no new ticket */
 	in.event = PVSCHED_EV_WOKEN;
 	assert_int_equal(decide(in).ticket, 0);
-	in.now_ns = NOW + INTR_WINDOW_NS;
+}
+
+static void latency_unanswered_interrupt_counts_while_an_answer_can_come(void **state)
+{
+	struct pvsched_policy_in in = urgent();
+
+	(void)state;
+	in.context = 0;
+	in.intr_since_ns = NOW - INTR_WINDOW_NS;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE); /* no tickets were agreed on */
+	in.features = PVSCHED_F_TICKET;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
+	in.state = PVSCHED_STATE_BLOCKED; /* it was woken, looked, and sleeps again */
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
 }
 
@@ -271,6 +283,7 @@ int main(void)
 		cmocka_unit_test(latency_sleeping_vcpu_is_not_boosted_for_its_task),
 		cmocka_unit_test(latency_urgent_tasks_are_boosted_and_plain_ones_not),
 		cmocka_unit_test(latency_pending_interrupt_boosts_with_a_ticket_for_its_window),
+		cmocka_unit_test(latency_unanswered_interrupt_counts_while_an_answer_can_come),
 		cmocka_unit_test(latency_next_event_is_asked_for_again_then_boosted_ahead),
 		cmocka_unit_test(latency_next_event_in_the_past_is_history),
 		cmocka_unit_test(latency_never_asks_for_more_than_the_budget_allows),
