@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "actuator/hist.h"
+#include "core/hist.h"
 #include "stats.h"
 
 enum bench_workload {

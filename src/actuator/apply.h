@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-#include "hist.h"
+#include "../core/hist.h"
 #include "../events/state.h"
 #include "attr.h"
 

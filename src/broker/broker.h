@@ -14,7 +14,7 @@
 
 #include <pvsched/pvsched.h>
 
-#include "../actuator/hist.h"
+#include "../core/hist.h"
 
 struct pvsched_broker;
 

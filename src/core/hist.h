@@ -1,10 +1,10 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 /*
  * A log-linear histogram: 16 buckets per power of two, so a value is known to 1/16 of itself,
  * in 2.6 KiB, one increment per sample. Single writer; readers may see a sample late.
  */
-#ifndef PVSCHED_ACTUATOR_HIST_H
-#define PVSCHED_ACTUATOR_HIST_H
+#ifndef PVSCHED_CORE_HIST_H
+#define PVSCHED_CORE_HIST_H
 
 #include <stdint.h>
 
