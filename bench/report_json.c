@@ -165,6 +165,7 @@ static void put_cost(struct json *j, const struct bench_cost *cost)
 	json_num(j, "empty_ns", cost->empty_ns, 1);
 	json_num(j, "other_switch_ns", cost->other_ns, 1);
 	json_num(j, "vcpu_switch_ns", cost->vcpu_ns, 1);
+	json_num(j, "vcpu_acting_switch_ns", cost->acting_ns, 1);
 	json_u64(j, "exit_programs", cost->exit_programs);
 	json_end(j, '}');
 }

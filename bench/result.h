@@ -93,7 +93,8 @@ struct bench_cost {
 	bool measured;
 	double empty_ns; /* an empty program on sched_switch */
 	double other_ns; /* pvsched's, any task but a registered vCPU */
-	double vcpu_ns; /* pvsched's, a registered vCPU */
+	double vcpu_ns; /* pvsched's, a registered vCPU that needs nothing */
+	double acting_ns; /* one that is boosted each period: timer armed, agent woken */
 	uint64_t exit_programs; /* attached to kvm_exit or kvm_entry */
 };
 

@@ -8,6 +8,7 @@
 #define PVSCHED_EVENTS_DECIDE_BPF_H
 
 #include "maps.bpf.h"
+#include "rivals.bpf.h"
 
 /* Linked in from the policy's object. A global function: verified by itself. */
 extern int pvsched_policy(struct pvsched_policy_in *in, struct pvsched_decision *out);
@@ -164,7 +165,7 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 }
 
 /*
- * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them. hinting: 0 when the
+ * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them, or RIVALS_ASK. hinting: 0 when the
  * caller is the agent itself, which applies the word right away.
  */
 static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now,
@@ -188,7 +189,7 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	in.event = event;
 	in.now_ns = now;
 	in.state = v->state;
-	in.rivals = rivals;
+	in.rivals = rivals == RIVALS_ASK ? PVSCHED_RIVALS_MANY : rivals;
 	in.off_since_ns = v->off_ns;
 	in.lead_ns = config.lead_ns ? config.lead_ns : pvsched_lead(v->lead_avg, v->lead_dev);
 	in.grace_ns = config.grace_ns;
@@ -211,7 +212,14 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	out.ticket = 0;
 
 	pvsched_policy(&in, &out);
-
+	/* Who competes costs six reads through pointers here: asked only when it matters. */
+	if (rivals == RIVALS_ASK && (out.level != PVSCHED_LEVEL_BASE || out.again_ns)) {
+		in.rivals = rivals_anywhere(v);
+		if (in.rivals != PVSCHED_RIVALS_MANY) {
+			out = (struct pvsched_decision){};
+			pvsched_policy(&in, &out);
+		}
+	}
 	if (out.level == PVSCHED_LEVEL_RT) {
 		__u64 cs = left;
 

@@ -41,7 +41,7 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 			    now);
 		return 0;
 	}
-	decide(v, slot, PVSCHED_EV_TIMER, now, rivals_anywhere(v));
+	decide(v, slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
 	return 0;
 }
 

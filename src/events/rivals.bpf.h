@@ -11,6 +11,7 @@
 /* util_avg of a task that used less than 1/16 of its CPU lately (1024 = all of it; the average
  * halves every 32 ms) */
 #define BRIEF_UTIL  64
+#define RIVALS_ASK  255 /* the caller does not know: find out if it matters */
 #define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
 
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)

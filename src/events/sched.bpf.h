@@ -173,7 +173,7 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	v->wait_ns = now;
 	c = this_cpu();
 	count(c, events[3]);
-	decide(v, slot, PVSCHED_EV_WOKEN, now, rivals_anywhere(v));
+	decide(v, slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
 	return 0;
 }
 

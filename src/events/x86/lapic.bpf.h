@@ -23,7 +23,7 @@ static __always_inline void intr_pending(__u32 slot)
 		return;
 	now = bpf_ktime_get_ns();
 	count(c, events[4]);
-	decide(v, slot, PVSCHED_EV_INTR_PENDING, now, rivals_anywhere(v));
+	decide(v, slot, PVSCHED_EV_INTR_PENDING, now, RIVALS_ASK);
 }
 
 SEC("tp_btf/hrtimer_expire_entry")
