@@ -41,7 +41,7 @@ def check(condition, *what):
 
 
 def refused(result, status, *words):
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("pvsched bench: run")]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("pvsched bench: ")]  # progress
     check(result.returncode == status, "exit", result.returncode, result.stderr, result.stdout)
     check(len(lines) == 1, "not one line:", result.stderr)
     check(lines[0].startswith("pvsched: "), lines[0])
