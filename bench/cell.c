@@ -3,6 +3,7 @@
  * One run of one cell. The context is shared by consecutive runs; only `said` is written from
  * several threads (VMM, broker), under its own lock.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -124,7 +125,7 @@ static void fill_opts(struct bench_context *x, const struct bench_progress *p,
 
 /* What the guest counted and the host did, up to now. */
 struct marks {
-	uint64_t ns, hogs_ns, vcpu_ns;
+	uint64_t ns, hogs_ns, vcpu_ns, agent_ns;
 	struct vmm_vcpu_info info;
 	struct pvsched_vcpu_report report;
 };
@@ -142,6 +143,31 @@ static int read_cpu_ns(pid_t tid, uint64_t *ret_ns)
 	return err;
 }
 
+/* Time of the threads of this process that are pinned to the measured CPU, without the vCPU:
+ * the agent, which is a cost of pvsched and no foreign work. */
+static int read_agent_ns(const struct bench_context *x, pid_t vcpu, uint64_t *ret_ns)
+{
+	DIR *dir = opendir("/proc/self/task");
+	uint64_t sum = 0, ns;
+	struct dirent *entry;
+	cpu_set_t set;
+	pid_t tid;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		tid = atoi(entry->d_name);
+		if (tid <= 0 || tid == vcpu || sched_getaffinity(tid, sizeof(set), &set) < 0)
+			continue;
+		/* a thread that ends meanwhile is none of the agents */
+		if (CPU_COUNT(&set) == 1 && CPU_ISSET(x->cpu, &set) && !read_cpu_ns(tid, &ns))
+			sum += ns;
+	}
+	closedir(dir);
+	*ret_ns = sum;
+	return 0;
+}
+
 static int take_marks(struct bench_context *x, struct vmm *vm, struct pvsched_broker *broker,
 		      struct marks *m)
 {
@@ -157,6 +183,8 @@ static int take_marks(struct bench_context *x, struct vmm *vm, struct pvsched_br
 	err = vmm_vcpu_info(vm, 0, &m->info);
 	if (!err)
 		err = read_cpu_ns(m->info.tid, &m->vcpu_ns);
+	if (!err)
+		err = read_agent_ns(x, m->info.tid, &m->agent_ns);
 	if (!err && broker)
 		err = pvsched_broker__vcpu_report(broker, m->info.tid, &m->report);
 	if (err)
@@ -184,6 +212,7 @@ static void fill_run(struct bench_run *run, const struct marks *a, const struct 
 	run->wall_ns = b->ns - a->ns;
 	run->hogs_ns = b->hogs_ns - a->hogs_ns;
 	run->vcpu_ns = b->vcpu_ns - a->vcpu_ns;
+	run->agent_ns = b->agent_ns > a->agent_ns ? b->agent_ns - a->agent_ns : 0;
 	run->sections = b->info.sections - a->info.sections;
 	run->interrupts = b->info.interrupts - a->info.interrupts;
 	run->missed = b->info.missed - a->info.missed;

@@ -143,6 +143,7 @@ static void put_cell(struct json *j, const struct bench_cell *c)
 	json_num(j, "seconds", (double)p->wall_ns / 1e9, 3);
 	json_num(j, "hogs_share", bench_hogs_share(c), 6);
 	json_num(j, "vcpu_share", p->wall_ns ? (double)p->vcpu_ns / (double)p->wall_ns : 0, 6);
+	json_num(j, "agent_share", p->wall_ns ? (double)p->agent_ns / (double)p->wall_ns : 0, 6);
 	json_num(j, "foreign_share", bench_foreign_share(c), 6);
 	json_u64(j, "sections", p->sections);
 	json_u64(j, "interrupts", p->interrupts);

@@ -81,6 +81,7 @@ int bench_cell_add(struct bench_cell *c, const struct bench_run *run)
 	p->wall_ns += run->wall_ns;
 	p->hogs_ns += run->hogs_ns;
 	p->vcpu_ns += run->vcpu_ns;
+	p->agent_ns += run->agent_ns;
 	p->sections += run->sections;
 	p->interrupts += run->interrupts;
 	p->missed += run->missed;
@@ -164,7 +165,7 @@ double bench_hogs_share(const struct bench_cell *c)
 
 double bench_foreign_share(const struct bench_cell *c)
 {
-	uint64_t own = c->pooled.hogs_ns + c->pooled.vcpu_ns;
+	uint64_t own = c->pooled.hogs_ns + c->pooled.vcpu_ns + c->pooled.agent_ns;
 
 	if (!c->hogs || !c->pooled.wall_ns || own >= c->pooled.wall_ns)
 		return 0;

@@ -50,6 +50,7 @@ struct bench_run {
 	uint64_t wall_ns; /* the sampling interval */
 	uint64_t hogs_ns; /* CPU time of the hogs in it */
 	uint64_t vcpu_ns; /* CPU time of the vCPU thread in it */
+	uint64_t agent_ns; /* of this process's other threads that are pinned to the same CPU */
 	uint64_t sections, interrupts, missed, doorbells, acks;
 	bool has_host;
 	struct bench_host host;
@@ -140,8 +141,8 @@ const struct bench_cell *bench_find(const struct bench_report *r, enum bench_wor
 /* Smallest and largest of the rounds' p99. */
 void bench_spread(const struct bench_cell *c, uint64_t *ret_min, uint64_t *ret_max);
 double bench_hogs_share(const struct bench_cell *c); /* of one CPU, 0..1 */
-/* What neither hogs nor vCPU got of a CPU that hogs never leave idle: interrupts, the agent, and
- * work that does not belong to the bench. 0 without hogs. */
+/* What neither hogs nor vCPU nor agent got of a CPU that hogs never leave idle: work that does
+ * not belong to the bench, and a hypervisor's above. 0 without hogs. */
 double bench_foreign_share(const struct bench_cell *c);
 /* Above this a cell's figures speak of something else, too. */
 #define BENCH_FOREIGN_LIMIT 0.10

@@ -222,9 +222,8 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 	struct bench_ticks before, after;
 	struct timespec from, to;
 	unsigned int i;
-	int err, lock;
+	int err, lock = -1;
 
-	lock = take_lock(plan);
 	bench_machine_read(&r->machine);
 	r->seed = plan->seed;
 	r->rounds = plan->rounds;
@@ -238,6 +237,7 @@ int bench_run(const struct bench_plan *plan, struct bench_report *r, char *error
 		goto out;
 	r->machine.cpu_measured = x.cpu;
 	list_cpus(&x.elsewhere, r->machine.cpus_tool, sizeof(r->machine.cpus_tool));
+	lock = take_lock(plan);
 	/* before there are threads, guest memory or an affinity for them to inherit */
 	err = bench_hogs_start(&x.hogs, most_hogs(plan), x.cpu);
 	if (err) {

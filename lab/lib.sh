@@ -18,6 +18,16 @@ figure() {
 	echo "figure $1 $2"
 }
 
+# cells FILE: the cells of a bench's JSON as figures, WORKLOAD_VARIANT_HOGS_KEY
+cells() {
+	awk -F '[":, ]+' '
+		/^      "workload"/ { cell = $3; next }
+		/^      "variant"/ { cell = cell "_" $3; next }
+		/^      "hogs"/ { cell = cell "_" $3; next }
+		/^      "(p50_us|p99_us|p999_us|hogs_share|boosts|boosted_share|apply_p50_us|apply_p99_us)"/ &&
+			$3 != "null" { print "figure", cell "_" $2, $3 }' "$1"
+}
+
 # expect NAME COMMAND...: ok when it succeeds, else its last line of output says why
 expect() {
 	expect_name=$1

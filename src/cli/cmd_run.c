@@ -22,14 +22,9 @@
 
 struct values {
 	uint64_t cpus, hogs, seconds;
-	unsigned int workload;
-	const char *policy, *socket, *image;
+	const char *workload, *policy, *socket, *image;
 	bool json;
 };
-
-/* In the order of enum guest_workload. */
-static const char *const workloads[] = { "demo",	"sleeping", "busy", "critical",
-					 "busy-random", "hostile",  "idle", NULL };
 
 static const struct option options[] = {
 	{ "cpus", OPTION_NUMBER, offsetof(struct values, cpus), "N", "1", "vCPUs", 1, VMM_VCPUS_MAX,
@@ -39,8 +34,8 @@ static const struct option options[] = {
 	  BENCH_HOGS_MAX, NULL },
 	{ "seconds", OPTION_NUMBER, offsetof(struct values, seconds), "N", "0",
 	  "end after so long; 0 = on ^C", 0, 86400, NULL },
-	{ "workload", OPTION_CHOICE, offsetof(struct values, workload), "W", "demo",
-	  "what the guest does", 0, 0, workloads },
+	{ "workload", OPTION_STRING, offsetof(struct values, workload), "W", "demo",
+	  "what the guest does, see below", 0, 0, NULL },
 	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
 	  "of the broker that is started: a built-in policy or an object file; default latency", 0,
 	  0, NULL },
@@ -54,12 +49,16 @@ static const struct option options[] = {
 };
 
 static const char details[] =
-	"The guest 'demo' idles, takes timer interrupts, enters critical sections and runs\n"
-	"a real-time task in turn. When a broker runs on this host (pvsched serve, or\n"
-	"another run), this guest joins it; else one is started in this process.\n";
+	"Workloads: demo (idles, takes timer interrupts, enters critical sections and runs\n"
+	"a real-time task, in turn), or one of its parts or others: sleeping, busy, task,\n"
+	"critical, busy-random, idle, exits (leaves the guest as fast as it can), hostile\n"
+	"(random words into the page). See pvsched-run(1).\n\n"
+	"When a broker runs on this host (pvsched serve, or another run), this guest joins\n"
+	"it; else one is started in this process.\n";
 
 struct session {
 	const struct values *v;
+	enum guest_workload workload;
 	struct said said;
 	struct bench_hogs hogs;
 	struct pvsched_broker *broker; /* NULL = another process's */
@@ -141,7 +140,7 @@ static int boot(struct session *s, struct cli_error *e)
 	int err;
 
 	for (i = 0; i < opts.vcpus; i++)
-		opts.vcpu[i].workload = s->v->workload;
+		opts.vcpu[i].workload = s->workload;
 	if (s->v->hogs) {
 		opts.vcpu[0].pinned = true;
 		opts.vcpu[0].cpu = s->cpu;
@@ -310,6 +309,20 @@ static int open_signals(struct session *s, struct cli_error *e)
 		       : 0;
 }
 
+static int parse_workload(struct session *s, struct cli_error *e)
+{
+	char names[256] = "one of:";
+	unsigned int i;
+
+	if (!vmm_workload_parse(s->v->workload, &s->workload))
+		return 0;
+	for (i = 0; vmm_workload_str(i); i++)
+		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s %s",
+			 i ? "," : "", vmm_workload_str(i));
+	return cli_fail(e, CLI_USAGE, "wrong option", "--workload", names,
+			"'%.100s' is none of the known names", s->v->workload);
+}
+
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
 {
 	struct session s = {
@@ -323,7 +336,9 @@ static int run(const void *values, const char **operands, unsigned int count, st
 
 	(void)operands;
 	(void)count;
-	status = start_hogs(&s, e); /* before any thread */
+	status = parse_workload(&s, e);
+	if (!status)
+		status = start_hogs(&s, e); /* before any thread */
 	if (!status)
 		status = open_signals(&s, e);
 	if (!status)

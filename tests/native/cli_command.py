@@ -41,7 +41,7 @@ def check(condition, *what):
 
 
 def refused(result, status, *words):
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("pvsched bench: run")]
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("pvsched bench: ")]  # progress
     check(result.returncode == status, "exit", result.returncode, result.stderr, result.stdout)
     check(len(lines) == 1, "not one line:", result.stderr)
     check(lines[0].startswith("pvsched: "), lines[0])
@@ -69,6 +69,7 @@ def command_wrong_usage_exits_2_with_a_hint():
     refused(call("bench", "--rounds", "0"), 2, "out of range", "1 to 1000")
     refused(call("bench", "--demo", "--quick"), 2, "exclude")
     refused(call("run", "--cpus", "9"), 2, "out of range", "1 to 8")
+    refused(call("run", "--workload", "nope"), 2, "nope", "busy-random")
     refused(call("run", "--hogs", "-1"), 2, "not a number")
     refused(call("check", "operand"), 2, "operand")
 
