@@ -271,8 +271,7 @@ static int read_switches(pid_t tid, uint64_t *ret)
 	return 0;
 }
 
-static int measure_vcpu(struct bench_context *x, struct pvsched_broker *broker, unsigned int hogs,
-			double *ret_ns)
+static int measure_acting(struct bench_context *x, struct pvsched_broker *broker)
 {
 	struct bench_cost *cost = &x->report->cost;
 	struct vmm_opts opts = {

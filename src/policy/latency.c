@@ -8,9 +8,10 @@
 #include <pvsched/policy.h>
 
 /* One boost for an interrupt. A guest that takes tickets and has not answered yet, though it wants
- * to run, has not had its interrupt: it stays urgent, within its budget. From any other guest no
+ * to run, has not had its interrupt: it stays urgent for a while, within its budget. From any other guest no
  * answer can come: this is all it gets. */
-#define INTR_WINDOW_NS 500000
+#define INTR_WINDOW_NS	 500000
+#define INTR_PATIENCE_NS 10000000 /* a ticket that is not answered by then was lost */
 /* After next_event: the time the interrupt takes to arrive and to be worked on. A vCPU that wants
  * to run and still has not said what comes next has not got its interrupt: it stays urgent. One
  * that sleeps would have been woken by it: its word is stale. */
@@ -37,8 +38,9 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 	__u64 now = in->now_ns, next = in->next_event_ns;
 	/* a sleeping vCPU runs nothing: what its page says of its task is history */
 	int runs = in->state != PVSCHED_STATE_BLOCKED;
-	int intr = in->intr_since_ns && ((runs && in->features & PVSCHED_F_TICKET) ||
-					 now - in->intr_since_ns < INTR_WINDOW_NS);
+	__u64 patience = runs && in->features & PVSCHED_F_TICKET ? INTR_PATIENCE_NS
+								 : INTR_WINDOW_NS;
+	int intr = in->intr_since_ns && now - in->intr_since_ns < patience;
 	int due = next && now + in->lead_ns >= next && (runs || now < next + NEXT_TAIL_NS);
 	__u64 tail = next > now ? next + NEXT_TAIL_NS : now + NEXT_TAIL_NS;
 

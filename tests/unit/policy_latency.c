@@ -209,6 +209,9 @@ static void latency_unanswered_interrupt_counts_while_an_answer_can_come(void **
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE); /* no tickets were agreed on */
 	in.features = PVSCHED_F_TICKET;
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
+	in.intr_since_ns = NOW - INTR_PATIENCE_NS;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	in.intr_since_ns = NOW - INTR_WINDOW_NS;
 	in.state = PVSCHED_STATE_BLOCKED; /* it was woken, looked, and sleeps again */
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
 }

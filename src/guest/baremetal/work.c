@@ -235,6 +235,8 @@ void workload_run(struct vcpu *v)
 {
 	set_task(v, PVSCHED_POLICY_NORMAL, 0, 0);
 	WRITE_ONCE(v->io->phase, v->io->workload);
+	/* the interrupts of boot and go are done with: a workload without any must not owe one */
+	interrupt_done(v);
 	WRITE_ONCE(v->io->start_tsc, rdtsc());
 	switch (v->io->workload) {
 	case GUEST_DEMO:
