@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,13 +85,16 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 }
 
 /* The tid still names the thread that was registered. */
-static bool thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s)
+static bool thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
+			 const struct pvsched_shared *sh)
 {
 	uint64_t start;
 
 	if (act->guardian)
 		return !pvsched_starttime(s->tid, &start) && start == s->starttime;
-	return !syscall(SYS_pidfd_send_signal, s->pidfd, 0, NULL, 0) || errno != ESRCH;
+	/* Set as the thread begins to exit, long before its tid is free: no system call needed.
+	 * The pidfd settled its identity at registration. */
+	return !LOAD(sh->gone);
 }
 
 /* Somebody else changed the thread since we last did: it is theirs now. */
@@ -109,9 +111,9 @@ static bool is_external(struct pvsched_slot *s, struct pvsched_shared *sh, bool 
 }
 
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
-	       const struct pvsched_attr *attr)
+	       const struct pvsched_shared *sh, const struct pvsched_attr *attr)
 {
-	if (!thread_lives(act, s))
+	if (!thread_lives(act, s, sh))
 		return -ESRCH;
 	return pvsched_attr_set(s->tid, attr);
 }
@@ -126,7 +128,7 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (is_external(s, sh, true))
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
 	else
-		err = set(act, s, &s->base);
+		err = set(act, s, sh, &s->base);
 	if (err && err != -ESRCH) {
 		sh->failed++;
 		return err;
@@ -175,7 +177,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		return -EALREADY;
 	if (is_external(s, sh, sh->stretch.on_ns != 0))
 		return -EOWNERDEAD;
-	err = set(act, s, &want);
+	err = set(act, s, sh, &want);
 	if (err) {
 		sh->failed++;
 		return err;

@@ -53,8 +53,8 @@ struct pvsched_applied {
 /*
  * event_ns: when the event happened that led here (0 = unknown, not counted in the histogram).
  * base_only: never boosts. Returns 0, or -errno of the system call; the state then says what
- * the thread really has. ~6 us when it changes something: sched_getattr, sched_setattr, a signal
- * probe of the pidfd; ~60 ns when there is nothing to do.
+ * the thread really has. ~4 us when it changes something: sched_getattr, sched_setattr; ~60 ns
+ * when there is nothing to do.
  */
 int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
 		  struct pvsched_applied *ret);

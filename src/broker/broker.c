@@ -104,7 +104,7 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
 	c->lead_ns = o->lead_ns;
 	c->grace_ns = 200000;
-	c->slack_ns = 500000;
+	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
 	c->min_ns = 50000; /* about one actuation there and back */
 	/* rate * 100 ms + burst = 50 ms at the default: at most 50 % of any 100 ms */
 	c->cs = pvsched_bucket_conf(percent, 10000000);
@@ -112,6 +112,8 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 	c->vm = pvsched_bucket_conf(percent, 10000000);
 	c->cpu = pvsched_bucket_conf(percent, 10000000);
 	c->ceiling = CEILING;
+	c->agent_tgid = getpid();
+	c->agent_prio = 99 - (CEILING + 1); /* how the kernel counts SCHED_FIFO CEILING + 1 */
 }
 
 /* A ring for each CPU that agents may use; a CPU without one gets the first agent's. */
@@ -151,7 +153,7 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 		.act = &b->reg.act,
 		.cpus = cpus,
 		.ring_fds = b->ring_fd,
-		.doorbell_prog_fd = pvsched_programs_doorbell_fd(b->programs),
+		.prog_fd = pvsched_programs_agent_fd(b->programs),
 		.priority = CEILING + 1,
 		.clocks = bss->clocks,
 		.clock_idx = bss->clock_idx,

@@ -164,13 +164,16 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 	return gen;
 }
 
+#define BY_AGENT (1u << 31) /* with the event: the agent that watches the vCPU is about to look */
+
 /*
- * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them, or RIVALS_ASK. hinting: 0 when the
- * caller is the agent itself, which applies the word right away.
+ * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them, or RIVALS_ASK. With BY_AGENT
+ * nobody is told and nothing armed: the agent applies the word and sleeps until again_ns itself.
  */
 static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now,
 			     __u32 rivals)
 {
+	bool by_agent = event & BY_AGENT;
 	struct pvsched_policy_in in = {};
 	struct pvsched_decision out = {};
 	struct pvsched_shared *s;
@@ -186,6 +189,7 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	if (!s)
 		return 0;
 	page = page_of_slot(v, slot);
+	event &= ~BY_AGENT;
 	in.event = event;
 	in.now_ns = now;
 	in.state = v->state;
@@ -257,11 +261,17 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
-	if (changed && event != PVSCHED_EV_DOORBELL)
-		hint(v->cpu, slot, now, c);
+	MEMBER(s, again_ns) = out.level == PVSCHED_LEVEL_BASE && v->off_ns ? out.again_ns : 0;
 	if (out.level != PVSCHED_LEVEL_BASE)
 		arm(v, out.expiry_ns + config.slack_ns, now); /* the second line */
-	else if (out.again_ns && v->off_ns)
+	if (by_agent)
+		return 0;
+	if (changed)
+		hint(v->cpu, slot, now, c);
+	if (out.level != PVSCHED_LEVEL_BASE)
+		return 0;
+	if (out.again_ns && v->off_ns &&
+	    (MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out.again_ns))
 		arm(v, out.again_ns, now);
 	return 0;
 }

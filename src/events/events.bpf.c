@@ -34,14 +34,15 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 		arm(v, now + config.slack_ns, now);
 		return 0;
 	}
-	if (v->state == PVSCHED_STATE_RUNNING) {
-		/* it has what it wants; keep the second line armed */
-		if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE)
-			arm(v, now + pvsched_word_left(MEMBER(s, desired), now) + config.slack_ns,
-			    now);
+	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE) {
+		/* a newer boost than the one this time stood for */
+		arm(v, now + pvsched_word_left(MEMBER(s, desired), now) + config.slack_ns, now);
 		return 0;
 	}
-	decide(v, slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
+	/* An agent will ask later, so what was asked for now is history. Should it be stopped, then
+	 * so is all boosting of this vCPU until it wakes: a loss for the guest only. */
+	if (MEMBER(s, watch_ns) <= now)
+		decide(v, slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
 	return 0;
 }
 
@@ -61,7 +62,7 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
 		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_ENABLE:
-		v->features = arg->features;
+		v->features = arg->value;
 		__sync_fetch_and_or(&v->flags, PVSCHED_V_ENABLED);
 		return 0;
 	case PVSCHED_SLOT_DISABLE:
@@ -70,7 +71,7 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		v->intr_ns = 0;
 		return 0;
 	case PVSCHED_SLOT_CHAIN:
-		v->chain = arg->features;
+		v->chain = arg->value;
 		return 0;
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
@@ -80,17 +81,19 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 	return -1;
 }
 
-/* Run by the agent that read the doorbell; it applies the result itself. ~1.5 us with its
- * system call. */
+/* Run by an agent: a doorbell it heard, or the time it slept for. It applies the result itself.
+ * ~1.5 us with its system call. */
 SEC("syscall")
-int pvsched_doorbell(struct pvsched_slot_arg *arg)
+int pvsched_agent(struct pvsched_slot_arg *arg)
 {
-	__u32 slot = arg->slot;
+	__u32 slot = arg->slot, event = arg->op;
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_cpu *c = this_cpu();
 
 	if (!v)
 		return 0;
-	count(c, events[7]);
-	return decide(v, slot, PVSCHED_EV_DOORBELL, bpf_ktime_get_ns(), PVSCHED_RIVALS_MANY);
+	if (event == PVSCHED_EV_DOORBELL)
+		count(this_cpu(), events[7]);
+	else
+		count(this_cpu(), events[6]);
+	return decide(v, slot, event | BY_AGENT, bpf_ktime_get_ns(), RIVALS_ASK);
 }

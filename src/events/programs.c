@@ -42,7 +42,7 @@ static const struct source {
 	{ "pvsched_hrtimer_expire", "hrtimer_expire_entry", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_accept_irq", "kvm_apic_accept_irq", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_slot", NULL, 0 },
-	{ "pvsched_doorbell", NULL, 0 },
+	{ "pvsched_agent", NULL, 0 },
 };
 #define N_SOURCES (sizeof(sources) / sizeof(sources[0]))
 
@@ -387,15 +387,15 @@ static int prog_fd(const struct pvsched_programs *p, const char *name)
 	return -ENOENT;
 }
 
-int pvsched_programs_doorbell_fd(const struct pvsched_programs *p)
+int pvsched_programs_agent_fd(const struct pvsched_programs *p)
 {
-	return prog_fd(p, "pvsched_doorbell");
+	return prog_fd(p, "pvsched_agent");
 }
 
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
-			  uint64_t features)
+			  uint64_t value)
 {
-	struct pvsched_slot_arg arg = { slot, op, features };
+	struct pvsched_slot_arg arg = { slot, op, value };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
 	int err = bpf_prog_test_run_opts(prog_fd(p, "pvsched_slot"), &opts);
 

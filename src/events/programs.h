@@ -56,10 +56,10 @@ void pvsched_programs_free(struct pvsched_programs *p);
 const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_programs *p);
 const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p);
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map);
-int pvsched_programs_doorbell_fd(const struct pvsched_programs *p);
+int pvsched_programs_agent_fd(const struct pvsched_programs *p);
 /* Runs the broker's program on a slot: see enum pvsched_slot_op. */
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
-			  uint64_t features);
+			  uint64_t value);
 int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *rows, int max);
 
 /* Names of the built-in policies, NULL-terminated. */

@@ -23,6 +23,12 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)
 	return PVSCHED_RIVALS_MANY;
 }
 
+/* The agent that helps is no rival. */
+static __always_inline bool is_agent(__u32 tgid, int prio)
+{
+	return tgid == config.agent_tgid && prio == (int)config.agent_prio;
+}
+
 /* In sched_switch: prev is the vCPU's thread, still counted in nr_running if it was preempted. */
 static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct task_struct *next,
 					      bool preempted)
@@ -34,6 +40,8 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
 	nr = prev->se.cfs_rq->rq->nr_running;
 	if (preempted && nr)
 		nr--;
+	if (is_agent(next->tgid, next->prio))
+		return nr > 1 ? PVSCHED_RIVALS_MANY : PVSCHED_RIVALS_NONE;
 	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, next->prio);
 }
 
@@ -45,7 +53,7 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 	struct rq *rq = NULL;
 	__u64 util = 0;
 	__u32 nr = 0;
-	int pid = 0, prio = 0;
+	int pid = 0, tgid = 0, prio = 0;
 
 	if (!t)
 		return PVSCHED_RIVALS_NONE;
@@ -58,8 +66,11 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 	bpf_core_read(&nr, sizeof(nr), &rq->nr_running);
 	if (v->state == PVSCHED_STATE_PREEMPTED && nr > 1)
 		nr--;
-	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
 	bpf_core_read(&prio, sizeof(prio), &curr->prio);
+	bpf_core_read(&tgid, sizeof(tgid), &curr->tgid);
+	if (is_agent(tgid, prio))
+		return nr > 1 ? PVSCHED_RIVALS_MANY : PVSCHED_RIVALS_NONE;
+	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
 	return rivals_of(nr, util, prio);
 }
 

@@ -86,7 +86,14 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	rivals = rivals_at_switch(prev, next, preempted);
 	if (preempted) {
 		count(c, events[0]);
-		decide(v, slot, PVSCHED_EV_PREEMPTED, now, rivals);
+		/* The agent that boosted it takes the CPU, most likely for its doorbell: it will
+		 * look at the slot before it sleeps again. Saves an interrupt to itself. */
+		decide(v, slot,
+		       PVSCHED_EV_PREEMPTED |
+			       (is_agent(next->tgid, next->prio) && MEMBER(s, owner) == v->cpu + 1
+					? BY_AGENT
+					: 0),
+		       now, rivals);
 	} else {
 		count(c, events[1]);
 		decide(v, slot, PVSCHED_EV_BLOCKED, now, rivals);
@@ -183,6 +190,7 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(pvsched_sched_exit, struct task_struct *p)
 {
 	__u32 tid = p->pid;
+	struct pvsched_shared *s;
 	struct pvsched_vcpu *v;
 	int slot;
 
@@ -192,6 +200,9 @@ int BPF_PROG(pvsched_sched_exit, struct task_struct *p)
 	if (slot < 0)
 		return 0;
 	v = vcpu_of_slot(slot);
+	s = bpf_map_lookup_elem(&shared, &slot);
+	if (s)
+		MEMBER(s, gone) = 1;
 	if (v)
 		__sync_fetch_and_or(&v->flags, PVSCHED_V_GONE);
 	return 0;

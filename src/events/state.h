@@ -44,12 +44,16 @@ static __always_inline int pvsched_word_active(__u64 word, __u64 now)
 	return PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE && pvsched_word_left(word, now) > 0;
 }
 
-/* One per slot, in a mmapable array. desired, gen, event_ns: BPF; the rest: the actuator,
- * under its lock. */
+/* One per slot, in a mmapable array. The first five: BPF; the rest: the actuator, under its
+ * lock. */
 struct pvsched_shared {
 	__u64 desired;
 	__u64 event_ns; /* when desired last changed */
 	__u64 gen; /* guest generation that desired answers */
+	__u64 again_ns; /* when the policy wants to be asked again; 0 = need not */
+	__u32 gone; /* the thread has exited: its tid may be somebody else's */
+	__u32 owner; /* CPU + 1 of the agent that watches over the slot; 0 = none */
+	__u64 watch_ns; /* when that agent will ask again; 0 = it will not */
 	__u64 applied;
 	__u64 applied_ns;
 	struct pvsched_stretch stretch;
@@ -59,9 +63,9 @@ struct pvsched_shared {
 	__u64 failed; /* the system call failed */
 	__u64 external; /* somebody else changed the thread's scheduling: hands off */
 	__u64 boosted_wall_ns;
-	__u64 reserved;
+	__u64 reserved[6];
 };
-_Static_assert(sizeof(struct pvsched_shared) == 128, "two lines");
+_Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
 enum pvsched_vcpu_flags {
 	PVSCHED_V_USED = 1,
@@ -81,14 +85,14 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_INIT,
 	PVSCHED_SLOT_ENABLE, /* the page is in `pages` and may be read */
 	PVSCHED_SLOT_DISABLE,
-	PVSCHED_SLOT_CHAIN, /* chain = features */
+	PVSCHED_SLOT_CHAIN, /* chain = value */
 	PVSCHED_SLOT_FINI,
 };
 
 struct pvsched_slot_arg {
 	__u32 slot;
-	__u32 op;
-	__u64 features;
+	__u32 op; /* or, for the agents' program, the PVSCHED_EV_* */
+	__u64 value; /* ENABLE: features */
 };
 
 struct pvsched_counters {
@@ -174,6 +178,8 @@ struct pvsched_config {
 	struct pvsched_bucket_conf vm;
 	struct pvsched_bucket_conf cpu;
 	__u32 ceiling; /* highest SCHED_FIFO priority of a boost */
+	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
+	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 reserved;
 };
 
@@ -187,19 +193,19 @@ struct pvsched_clock {
 };
 
 /*
- * How long before next_event a boost must begin: the time from a bpf_timer's expiry to the
+ * How long before next_event a boost must begin: the time from the moment asked for to the
  * boosted vCPU's SCHED_IN, smoothed as TCP smooths its round-trip time (RFC 6298: gains 1/8 and
- * 1/4), plus what KVM takes to enter the guest. Mean + 2 deviations, not TCP's 4: a boost that
+ * 1/4), plus what KVM takes to enter the guest. Mean + 1 deviation, not TCP's 4: a boost that
  * comes late costs a little latency, one that comes early takes time from the neighbours.
  */
 #define PVSCHED_LEAD_FIRST_NS 120000
-#define PVSCHED_LEAD_MIN_NS   30000
+#define PVSCHED_LEAD_MIN_NS   20000
 #define PVSCHED_LEAD_MAX_NS   300000
-#define PVSCHED_ENTRY_NS      25000
+#define PVSCHED_ENTRY_NS      10000
 
 static __always_inline __u64 pvsched_lead(__u32 avg, __u32 dev)
 {
-	__u64 lead = avg ? (__u64)avg + 2ull * dev + PVSCHED_ENTRY_NS : PVSCHED_LEAD_FIRST_NS;
+	__u64 lead = avg ? (__u64)avg + dev + PVSCHED_ENTRY_NS : PVSCHED_LEAD_FIRST_NS;
 
 	if (lead < PVSCHED_LEAD_MIN_NS)
 		return PVSCHED_LEAD_MIN_NS;

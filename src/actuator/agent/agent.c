@@ -19,16 +19,19 @@
 #include "clock.h"
 
 #define EVENTS_MAX  16
-#define BOOSTED_MAX 64 /* per agent; more than a CPU can usefully run in one cap */
+#define WATCHED_MAX 64 /* per agent; more than a CPU can usefully run in one cap */
+
+#define WATCH_NS 20000000ull
 
 #define TAG_STOP (1ull << 32)
 #define TAG_RING (2ull << 32)
 #define TAG_BELL (3ull << 32) /* | slot */
 #define TAG_MASK (~0ull << 32)
 
-struct boosted {
+struct watched {
 	uint32_t slot;
-	uint64_t until_ns;
+	bool boosted;
+	uint64_t until_ns; /* boosted: expiry; else: when to ask the policy again */
 };
 
 struct agent {
@@ -36,7 +39,7 @@ struct agent {
 	pthread_t thread;
 	int index, cpu, ep, stop_fd;
 	struct ring_buffer *ring;
-	struct boosted boosted[BOOSTED_MAX];
+	struct watched watched[WATCHED_MAX];
 	unsigned int n;
 	bool running;
 };
@@ -49,23 +52,33 @@ struct pvsched_agents {
 
 static void drop(struct agent *a, uint32_t slot)
 {
+	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
+
 	for (unsigned int i = 0; i < a->n; i++)
-		if (a->boosted[i].slot == slot) {
-			a->boosted[i] = a->boosted[--a->n];
-			return;
+		if (a->watched[i].slot == slot) {
+			a->watched[i] = a->watched[--a->n];
+			break;
 		}
+	if (sh->owner == (uint32_t)a->cpu + 1) {
+		sh->watch_ns = 0;
+		sh->owner = 0;
+	}
 }
 
-static int keep(struct agent *a, uint32_t slot, uint64_t until_ns)
+static int keep(struct agent *a, uint32_t slot, bool boosted, uint64_t until_ns)
 {
-	for (unsigned int i = 0; i < a->n; i++)
-		if (a->boosted[i].slot == slot) {
-			a->boosted[i].until_ns = until_ns;
-			return 0;
-		}
-	if (a->n == BOOSTED_MAX)
+	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
+	unsigned int i;
+
+	for (i = 0; i < a->n && a->watched[i].slot != slot; i++)
+		;
+	if (i == WATCHED_MAX)
 		return -ENOSPC;
-	a->boosted[a->n++] = (struct boosted){ slot, until_ns };
+	a->watched[i] = (struct watched){ slot, boosted, until_ns };
+	if (i == a->n)
+		a->n++;
+	sh->watch_ns = boosted ? 0 : until_ns;
+	sh->owner = a->cpu + 1;
 	return 0;
 }
 
@@ -83,45 +96,59 @@ static void listen_bell(struct agent *a, struct pvsched_slot *s)
 	s->agent = epoll_ctl(a->ep, EPOLL_CTL_ADD, s->doorbell_fd, &ev) ? -1 : a->index;
 }
 
-static void run_doorbell(struct agent *a, uint32_t slot)
+static void ask(struct agent *a, uint32_t slot, uint32_t event)
 {
-	struct pvsched_slot_arg arg = { .slot = slot };
+	struct pvsched_slot_arg arg = { .slot = slot, .op = event };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
 
-	bpf_prog_test_run_opts(a->all->o.doorbell_prog_fd, &opts);
+	bpf_prog_test_run_opts(a->all->o.prog_fd, &opts);
+}
+
+/* Did the guest end its urgency before it could see the grant? Then it did not ring. Pairs with
+ * its barrier, see tell_guest(). */
+static bool unseen(struct agent *a, uint32_t slot)
+{
+	struct pvsched_actuation *act = a->all->o.act;
+	struct pvsched_slot *s = &act->slots[slot];
+	bool newer;
+
+	pthread_mutex_lock(&s->lock);
+	listen_bell(a, s);
+	newer = s->page && pvsched_page_gen(s->page) != (uint32_t)act->shared[slot].gen;
+	pthread_mutex_unlock(&s->lock);
+	return newer;
 }
 
 static void serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 {
 	struct pvsched_actuation *act = a->all->o.act;
-	struct pvsched_slot *s = &act->slots[slot];
-	struct pvsched_page *page;
+	struct pvsched_shared *sh = &act->shared[slot];
 	struct pvsched_applied r;
+	uint64_t again;
 
 	pvsched_apply(act, slot, event_ns, false, &r);
-	if (r.boosted && r.changed) {
-		pthread_mutex_lock(&s->lock);
-		listen_bell(a, s);
-		page = s->page;
-		/* The guest ended its urgency before it could see the grant, so it did not
-		 * ring: ask again on its behalf. Pairs with its barrier, see tell_guest(). */
-		if (page && pvsched_page_gen(page) != (uint32_t)act->shared[slot].gen)
-			event_ns = 1;
-		else
-			event_ns = 0;
-		pthread_mutex_unlock(&s->lock);
-		if (event_ns) {
-			run_doorbell(a, slot);
-			pvsched_apply(act, slot, 0, false, &r);
-		}
+	if (r.boosted && r.changed && unseen(a, slot)) {
+		ask(a, slot, PVSCHED_EV_DOORBELL);
+		pvsched_apply(act, slot, 0, false, &r);
+	} else if (!r.boosted && PVSCHED_WORD_LEVEL(__atomic_load_n(
+					 &sh->desired, __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE) {
+		/* Expired, or too little was left of it to begin. If the vCPU still waits, no
+		 * event of its own will ask for it: do so. */
+		ask(a, slot, PVSCHED_EV_TIMER);
+		pvsched_apply(act, slot, 0, false, &r);
 	}
-	if (!r.boosted) {
-		drop(a, slot);
-	} else if (keep(a, slot, r.until_ns)) {
+	if (r.boosted) {
+		if (!keep(a, slot, true, r.until_ns))
+			return;
 		/* nobody would watch over it: take it back */
-		__atomic_store_n(&act->shared[slot].desired, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&sh->desired, 0, __ATOMIC_RELEASE);
 		pvsched_apply(act, slot, 0, true, &r);
+		return;
 	}
+	again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
+	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
+	if (!again || again > pvsched_now_ns() + WATCH_NS || keep(a, slot, false, again))
+		drop(a, slot);
 }
 
 static int on_hint(void *ctx, void *data, size_t size)
@@ -141,18 +168,40 @@ static void on_bell(struct agent *a, uint32_t slot)
 	if (pvsched_word_active(
 		    __atomic_load_n(&a->all->o.act->shared[slot].desired, __ATOMIC_ACQUIRE),
 		    pvsched_now_ns()))
-		run_doorbell(a, slot);
+		ask(a, slot, PVSCHED_EV_DOORBELL);
 	serve(a, slot, 0);
 }
 
-static void expire(struct agent *a)
+/* At the end of each wake-up: whatever is watched is looked at, due or not. PREEMPTED relies on
+ * it when this thread took the CPU from a vCPU that it watches. */
+static void look(struct agent *a)
 {
-	uint64_t now = pvsched_now_ns();
+	struct pvsched_shared *sh;
+	uint64_t now = pvsched_now_ns(), event_ns;
+	struct watched w;
 
 	/* backwards: serve() may drop the entry, which moves the last one here */
-	for (unsigned int i = a->n; i-- > 0;)
-		if (i < a->n && a->boosted[i].until_ns <= now)
-			serve(a, a->boosted[i].slot, 0);
+	for (unsigned int i = a->n; i-- > 0;) {
+		if (i >= a->n)
+			continue;
+		w = a->watched[i];
+		sh = &a->all->o.act->shared[w.slot];
+		event_ns = 0;
+		if (sh->owner != (uint32_t)a->cpu + 1) { /* another agent took it over */
+			a->watched[i] = a->watched[--a->n];
+			continue;
+		}
+		if (!w.boosted && w.until_ns <= now) {
+			sh->again_ns = 0;
+			ask(a, w.slot, PVSCHED_EV_TIMER);
+			event_ns = now;
+		} else if (pvsched_word_active(__atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE),
+					       now) == w.boosted &&
+			   w.until_ns > now) {
+			continue;
+		}
+		serve(a, w.slot, event_ns);
+	}
 }
 
 static int timeout(struct agent *a, struct timespec *ts)
@@ -162,8 +211,8 @@ static int timeout(struct agent *a, struct timespec *ts)
 	if (!a->n)
 		return -1;
 	for (unsigned int i = 0; i < a->n; i++)
-		if (a->boosted[i].until_ns < min)
-			min = a->boosted[i].until_ns;
+		if (a->watched[i].until_ns < min)
+			min = a->watched[i].until_ns;
 	now = pvsched_now_ns();
 	min = min > now ? min - now : 0;
 	ts->tv_sec = min / 1000000000;
@@ -195,7 +244,7 @@ static void *run(void *arg)
 			}
 		}
 		if (a->n)
-			expire(a);
+			look(a);
 		pvsched_clock_refresh(a->all->o.clocks, a->all->o.clock_idx);
 	}
 	return NULL;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The agents: one SCHED_FIFO thread per allowed CPU, asleep on that CPU's ring. An agent applies
- * what the ring hints at, listens to the doorbells of the vCPUs it boosted, and restores them at
- * expiry by its own absolute sleep. With no event it has no wake-up at all.
+ * what the ring hints at. It watches over the vCPUs it boosted: it hears their doorbells, restores
+ * them at expiry by its own absolute sleep, and sleeps for the time at which the policy wants to be
+ * asked again. At each wake-up it looks at all it watches. With no event it has no wake-up at all.
  */
 #ifndef PVSCHED_ACTUATOR_AGENT_H
 #define PVSCHED_ACTUATOR_AGENT_H
@@ -17,7 +18,7 @@ struct pvsched_agents_opts {
 	struct pvsched_actuation *act;
 	const cpu_set_t *cpus; /* where agents run */
 	const int *ring_fds; /* [PVSCHED_CPUS], by CPU; borrowed */
-	int doorbell_prog_fd; /* borrowed */
+	int prog_fd; /* the agents' program; borrowed */
 	unsigned int priority; /* SCHED_FIFO, above the ceiling */
 	volatile struct pvsched_clock *clocks; /* refreshed by whoever wakes */
 	volatile uint32_t *clock_idx;
