@@ -128,11 +128,14 @@ class Run:
         elif line.startswith("lab log "):
             self.case("kernel_log_is_clean", line[8:])
         elif word in ("ok", "not", "skip"):
-            found = re.match(r"(ok|not ok|skip) ([^:\s]+)(?::\s*(.*))?$", line)
-            if found and found.group(1) == "skip":
-                self.current["cases"].append({"name": found.group(2), "skipped": found.group(3)})
+            # The runner's form, and cmocka's TAP.
+            found = re.match(r"(ok|not ok|skip) (?:\d+ )?(?:- |(# SKIP) )?([^:\s]+)(?::\s*(.*))?$",
+                             line)
+            if found and (found.group(1) == "skip" or found.group(2)):
+                self.current["cases"].append({"name": found.group(3), "skipped": found.group(4)})
             elif found:
-                self.case(found.group(2), found.group(3) if found.group(1) != "ok" else None)
+                why = (found.group(4) or "see its output") if found.group(1) == "not ok" else None
+                self.case(found.group(3), why)
             say(f"  {line}")
         elif word == "figure" and len(line.split()) == 3:
             try:

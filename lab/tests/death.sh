@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Nobody's death leaves a thread boosted, on this kernel. Of its own because it loads the programs
+# ten times, at up to ten emulated seconds of verifying each.
+# kernels: 6.1 6.12 7.3
+# guests: none
+# tier: short
+# timeout: 300
+
+export CMOCKA_MESSAGE_OUTPUT=TAP
+"$PVSCHED_BUILD/tests/native/broker_death"
+LAB_FAILED=$?
