@@ -89,6 +89,19 @@ static void detach(struct probe *p)
 	bpf_object__close(p->obj);
 }
 
+bool pvsched_probe_one(const char *program)
+{
+	libbpf_print_fn_t old = libbpf_set_print(quiet);
+	struct probe p = { .program = program };
+	bool ok;
+
+	attach(&p);
+	ok = !p.err;
+	detach(&p);
+	libbpf_set_print(old);
+	return ok;
+}
+
 static const char *reason(int err)
 {
 	switch (err) {

@@ -26,4 +26,7 @@ typedef int (*pvsched_exercise_fn)(void *ctx);
  */
 int pvsched_probe(struct pvsched_probe_row *rows, int max, pvsched_exercise_fn exercise, void *ctx);
 
+/* Whether the probe of that name (probe.bpf.c) loads and attaches. ~5 ms. */
+bool pvsched_probe_one(const char *program);
+
 #endif

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "probe.h"
+
 extern const unsigned char pvsched_events_bpf[];
 extern const size_t pvsched_events_bpf_size;
 /* The built-in policies: tools/embed makes the arrays of src/policy. */
@@ -45,6 +47,7 @@ static const struct source {
 	{ "pvsched_sched_exit", "sched_process_exit", PVSCHED_EV_ALL },
 	{ "pvsched_sched_waking", "sched_waking", PVSCHED_EV_WOKEN },
 	{ "pvsched_hrtimer_expire", "hrtimer_expire_entry", PVSCHED_EV_INTR_PENDING },
+	{ "pvsched_accept_irq_fentry", "__apic_accept_irq", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_accept_irq", "kvm_apic_accept_irq", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_eoi", "kvm_eoi", PVSCHED_EV_INTR_DONE },
 	{ "pvsched_kvm_exit", "kvm_exit", PVSCHED_EV_VMEXIT | PVSCHED_EV_HALT },
@@ -67,6 +70,7 @@ struct pvsched_programs {
 	pvsched_say_fn say;
 	void *ctx;
 	uint32_t id;
+	bool fentry; /* this kernel lets fentry on KVM's functions in */
 	char verifier[4096]; /* the last warning of libbpf: the reason */
 };
 
@@ -211,6 +215,10 @@ static int read_info(struct pvsched_programs *p, const char *policy)
 
 static bool wanted(const struct pvsched_programs *p, size_t i)
 {
+	if (!strcmp(sources[i].program, "pvsched_accept_irq_fentry") && !p->fentry)
+		return false;
+	if (!strcmp(sources[i].program, "pvsched_accept_irq") && p->fentry)
+		return false;
 	return !sources[i].events || sources[i].events & p->info.events;
 }
 
@@ -380,6 +388,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	p->say = say_fn;
 	p->ctx = ctx;
 	p->id = o->id;
+	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
