@@ -211,8 +211,9 @@ def boot(command, env, tests, directory, scale, say):
             qemu.kill()
         qemu.wait()
     if wrong:
-        said = (directory / "qemu.log").read_text(errors="replace").strip()
-        wrong += f" (QEMU: {said[-300:]})" if said else ""
+        said = [line for line in (directory / "qemu.log").read_text(errors="replace").splitlines()
+                if "TCG doesn't support" not in line]
+        wrong += f" (QEMU: {said[-1]})" if said else ""
         run.broken(wrong, say)
         say(f"{wrong}; the last lines of its log:")
         for line in console.read_text(errors="replace").splitlines()[-40:]:

@@ -50,7 +50,7 @@ def rows(found):
 def report(found):
     lines = [f"{kernel:5} {test:10} {figure:40} {value['median']:12.3f} "
              f"+-{value['spread'] * 100:5.1f} %  {value['seeds']} seeds"
-             for kernel, test, figure, value in rows(found)]
+             for kernel, test, figure, value in rows(found) if value["median"]]
     return "\n".join(lines)
 
 
