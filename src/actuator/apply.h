@@ -24,6 +24,8 @@ struct pvsched_slot {
 	int pidfd; /* broker's; of the thread, or of its process on kernels before 6.9 */
 	int doorbell_fd; /* broker's */
 	int agent; /* index of the agent that listens to the doorbell; -1 = none */
+	bool listening; /* it hears the next ring; after that none until it listens again */
+	uint8_t bells; /* heard in the boost in force */
 	uint32_t doorbell_id; /* slot: what epoll hands back */
 	struct pvsched_attr base; /* what the thread had, restored exactly */
 	struct pvsched_attr boosted; /* what was set last; valid while applied */
