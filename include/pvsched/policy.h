@@ -35,6 +35,16 @@
 #define PVSCHED_EV_SWITCH	(PVSCHED_EV_PREEMPTED | PVSCHED_EV_BLOCKED | PVSCHED_EV_SCHED_IN)
 #define PVSCHED_EV_ALL		((1u << 12) - 1)
 
+/* Why a vCPU left the guest, as far as policies care. */
+enum pvsched_exit {
+	PVSCHED_EXIT_OTHER = 0,
+	PVSCHED_EXIT_HALT = 1,
+	PVSCHED_EXIT_INTR = 2, /* a host interrupt */
+	PVSCHED_EXIT_MSR = 3,
+	PVSCHED_EXIT_IO = 4,
+	PVSCHED_EXIT_MMIO = 5, /* nested page fault: MMIO or a page to be mapped */
+};
+
 /* A task as the guest published it, validated: every field is inside its range. */
 struct pvsched_task {
 	__u8 policy; /* PVSCHED_POLICY_* */
@@ -52,7 +62,7 @@ enum pvsched_rivals {
 };
 
 struct pvsched_policy_in {
-	__u32 event; /* one PVSCHED_EV_* */
+	__u32 event; /* one PVSCHED_EV_*; an exit by HLT is VMEXIT and HALT at once */
 	__u32 context; /* PVSCHED_CTX_* flags, known bits only */
 	struct pvsched_task task; /* what the vCPU runs */
 	struct pvsched_task pending; /* most urgent woken task; flags without VALID = none */
@@ -65,7 +75,7 @@ struct pvsched_policy_in {
 	__u64 grace_ns; /* for PVSCHED_RIVALS_BRIEF */
 	__u8 state; /* PVSCHED_STATE_* after this event */
 	__u8 rivals; /* enum pvsched_rivals */
-	__u8 boosted; /* a boost is in force or on its way */
+	__u8 boosted; /* something other than the baseline is in force or on its way */
 	__u8 exit_reason; /* PVSCHED_EV_VMEXIT: enum pvsched_exit */
 	__u32 features; /* PVSCHED_F_*, as negotiated; 0 for a guest that knows nothing */
 	__u8 base_policy; /* the thread's own scheduling, before any boost */

@@ -68,9 +68,9 @@ uint32_t pvsched_page_gen(const struct pvsched_page *page)
 
 /* grant: what the thread really runs as; only ever written here, after the change took effect. */
 static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot *s,
-		       struct pvsched_shared *sh, bool boosted, uint8_t reason)
+		       struct pvsched_shared *sh, const struct pvsched_attr *a, bool boosted,
+		       uint8_t reason)
 {
-	const struct pvsched_attr *a = boosted ? &s->boosted : &s->base;
 	uint8_t flags = reason & PVSCHED_GRANT_REASON;
 
 	if (act->guardian || !s->page)
@@ -142,19 +142,27 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		sh->expired++;
 	}
 	/* accounting reads applied_ns when it sees the level change: times before the word */
-	pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
+	if (sh->stretch.on_ns)
+		pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
 	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now, act->config->cap_ns);
 	STORE(sh->applied_ns, now);
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_LEVEL_BASE, 0, reason, now));
-	tell_guest(act, s, sh, false, reason);
+	tell_guest(act, s, sh, &s->base, false, reason);
 	return 0;
+}
+
+static bool is_boost(const struct pvsched_slot *s, uint64_t word)
+{
+	return pvsched_is_boost(PVSCHED_WORD_LEVEL(word), PVSCHED_WORD_VALUE(word), s->base.policy,
+				s->base.nice);
 }
 
 static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns)
 {
 	struct pvsched_attr want = { .flags = SCHED_FLAG_RESET_ON_FORK };
+	bool counted = is_boost(s, desired);
 	uint64_t now;
 	int err;
 
@@ -175,7 +183,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
 	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
 		return -EALREADY;
-	if (is_external(s, sh, sh->stretch.on_ns != 0))
+	if (is_external(s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE))
 		return -EOWNERDEAD;
 	err = set(act, s, sh, &want);
 	if (err) {
@@ -184,7 +192,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	}
 	now = now_ns();
 	s->boosted = want;
-	if (!sh->stretch.on_ns) {
+	if (counted && !sh->stretch.on_ns) {
 		pvsched_stretch_on(&sh->stretch, now);
 		sh->boosts++;
 		if (event_ns && now > event_ns)
@@ -194,7 +202,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_WORD_LEVEL(desired),
 			   PVSCHED_WORD_VALUE(desired), PVSCHED_WORD_REASON(desired), until));
-	tell_guest(act, s, sh, true, PVSCHED_WORD_REASON(desired));
+	tell_guest(act, s, sh, &s->boosted, counted, PVSCHED_WORD_REASON(desired));
 	return 0;
 }
 
@@ -222,7 +230,9 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		until = 0;
 		if (want) {
 			/* the agent's own check of the contiguous cap, whatever BPF asks */
-			left = pvsched_stretch_left(&sh->stretch, now, a->config->cap_ns);
+			left = is_boost(s, desired)
+				       ? pvsched_stretch_left(&sh->stretch, now, a->config->cap_ns)
+				       : PVSCHED_YIELD_MAX_NS;
 			until = now + (uint64_t)pvsched_word_left(desired, now);
 			if (now + left < until)
 				until = now + left;

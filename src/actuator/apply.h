@@ -23,6 +23,7 @@ struct pvsched_slot {
 	pid_t tid, tgid;
 	int pidfd; /* broker's; of the thread, or of its process on kernels before 6.9 */
 	int doorbell_fd; /* broker's */
+	int prog_fd; /* its policy's program for agents; replaced whole */
 	int agent; /* index of the agent that listens to the doorbell; -1 = none */
 	uint32_t doorbell_id; /* slot: what epoll hands back */
 	struct pvsched_attr base; /* what the thread had, restored exactly */

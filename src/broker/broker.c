@@ -37,7 +37,8 @@ struct pvsched_broker {
 	void *print_ctx;
 	int lock_fd, stats_fd, ep, stop_fd, ended_fd;
 	int ring_fd[PVSCHED_CPUS + 1];
-	struct pvsched_programs *programs;
+	struct pvsched_policies policies;
+	struct pvsched_programs *programs; /* the first policy's: owner of the maps */
 	struct pvsched_registry reg;
 	struct pvsched_guardian guardian;
 	struct pvsched_agents *agents;
@@ -49,6 +50,7 @@ static void say_line(void *ctx, const char *line)
 {
 	struct pvsched_broker *b = ctx;
 
+	snprintf(b->server.said, sizeof(b->server.said), "%.255s", line);
 	if (b->print)
 		b->print(PVSCHED_LOG_ERROR, line, b->print_ctx);
 }
@@ -153,7 +155,6 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 		.act = &b->reg.act,
 		.cpus = cpus,
 		.ring_fds = b->ring_fd,
-		.prog_fd = pvsched_programs_agent_fd(b->programs),
 		.priority = CEILING + 1,
 		.clocks = bss->clocks,
 		.clock_idx = bss->clock_idx,
@@ -260,10 +261,12 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	err = take_lock(b);
 	if (err)
 		goto out;
-	err = pvsched_programs_load(opts->policy ? opts->policy : "latency", say_line, b,
-				    &b->programs);
+	b->policies.say = say_line;
+	b->policies.ctx = b;
+	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency");
 	if (err)
 		goto out;
+	b->programs = pvsched_policies_base(&b->policies);
 	configure(b, opts);
 	err = make_rings(b, &cpus);
 	if (!err)
@@ -285,10 +288,8 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 			goto out;
 		}
 	}
-	err = pvsched_programs_attach(b->programs);
-	if (err)
-		goto out;
 	b->server.reg = &b->reg;
+	b->server.policies = &b->policies;
 	b->server.mutex = &b->mutex;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
 	err = pvsched_server_open(&b->server, b->socket);
@@ -332,7 +333,7 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 	pvsched_agents_stop(b->agents);
 	pvsched_guardian_stop(&b->guardian);
 	pvsched_registry_close(&b->reg);
-	pvsched_programs_free(b->programs);
+	pvsched_policies_close(&b->policies);
 	for (int i = 0; i <= PVSCHED_CPUS; i++)
 		if (b->ring_fd[i] >= 0)
 			close(b->ring_fd[i]);
@@ -358,15 +359,27 @@ int pvsched_broker__poll_fd(struct pvsched_broker *b)
 int pvsched_broker__programs(struct pvsched_broker *b, struct pvsched_program_row *rows, int max)
 {
 	struct pvsched_program p[16];
-	int n = pvsched_programs_rows(b->programs, p, 16);
+	int n, total = 0;
 
-	for (int i = 0; i < n && i < max; i++) {
-		rows[i] = (struct pvsched_program_row){ .runs = p[i].runs, .run_ns = p[i].run_ns };
-		snprintf(rows[i].name, sizeof(rows[i].name), "%s", p[i].name);
-		snprintf(rows[i].attached_to, sizeof(rows[i].attached_to), "%s",
-			 p[i].attached_to ? p[i].attached_to : "");
+	pthread_mutex_lock(&b->mutex);
+	for (int s = 0; s < PVSCHED_POLICIES_MAX; s++) {
+		if (!b->policies.set[s].programs)
+			continue;
+		n = pvsched_programs_rows(b->policies.set[s].programs, p, 16);
+		for (int i = 0; i < n && i < 16; i++, total++) {
+			struct pvsched_program_row *r = &rows[total];
+
+			if (total >= max)
+				continue;
+			*r = (struct pvsched_program_row){ .runs = p[i].runs,
+							   .run_ns = p[i].run_ns };
+			snprintf(r->name, sizeof(r->name), "%s", p[i].name);
+			snprintf(r->attached_to, sizeof(r->attached_to), "%s",
+				 p[i].attached_to ? p[i].attached_to : "");
+		}
 	}
-	return n;
+	pthread_mutex_unlock(&b->mutex);
+	return total;
 }
 
 int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,

@@ -161,6 +161,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	v.index = t->index;
 	v.apic_id = t->apic_id;
 	v.chain = head;
+	v.policy = t->policy;
 	v.base_prio = pvsched_attr_prio(&s->base);
 	v.base_policy = s->base.policy;
 	v.base_nice = s->base.nice;
@@ -169,7 +170,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 		err = -errno;
 		goto out;
 	}
-	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_INIT, 0);
+	s->prog_fd = pvsched_programs_agent_fd(t->programs);
+	err = pvsched_programs_slot(t->programs, slot, PVSCHED_SLOT_INIT, 0);
 	if (err)
 		goto out;
 	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
@@ -225,6 +227,18 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	s->page = NULL;
 	pthread_mutex_unlock(&s->lock);
 	munmap(page, PVSCHED_PAGE_SIZE);
+}
+
+void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
+				 struct pvsched_programs *programs, uint32_t policy)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	struct pvsched_applied done;
+
+	pvsched_programs_slot(programs, slot, PVSCHED_SLOT_POLICY, policy);
+	__atomic_store_n(&s->prog_fd, pvsched_programs_agent_fd(programs), __ATOMIC_RELEASE);
+	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	pvsched_apply(&r->act, slot, 0, true, &done);
 }
 
 static void unchain(struct pvsched_registry *r, uint32_t slot)

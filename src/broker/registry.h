@@ -21,6 +21,8 @@ struct pvsched_thread_id {
 	pid_t tid, tgid;
 	int pidfd, doorbell_fd; /* owned by the registry once added */
 	uint32_t vm, index, apic_id;
+	struct pvsched_programs *programs; /* of its policy */
+	uint32_t policy; /* their id */
 };
 
 /* Maps shared memory for slots and desired states. */
@@ -35,6 +37,9 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot);
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot);
 int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t features);
+/* From here on these programs serve the slot; whatever was boosted is restored, debts stay. */
+void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
+				 struct pvsched_programs *programs, uint32_t policy);
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid); /* slot or -ENOENT */
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret);
 

@@ -57,8 +57,10 @@ static void drop_client(struct pvsched_server *s, struct pvsched_client *c)
 		pvsched_registry_remove(s->reg, c->slot[i]);
 		c->slot[i] = -1;
 	}
-	if (c->hello)
+	if (c->hello) {
 		s->reg->vm_used[c->vm] = false;
+		pvsched_policies_put(s->policies, c->policy);
+	}
 	pthread_mutex_unlock(s->mutex);
 	close(c->fd);
 	c->fd = -1;
@@ -150,7 +152,12 @@ static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const st
 		    int *fds, int nfds, int *ret_fd)
 {
 	struct pvsched_thread_id t = {
-		.tgid = c->pid, .vm = c->vm, .index = m->index, .apic_id = m->add.apic_id
+		.tgid = c->pid,
+		.vm = c->vm,
+		.index = m->index,
+		.apic_id = m->add.apic_id,
+		.programs = s->policies->set[c->policy].programs,
+		.policy = s->policies->set[c->policy].id,
 	};
 	int err;
 
@@ -201,6 +208,89 @@ static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_m
 						      PVSCHED_WORD_REASON(sh->applied), 0);
 }
 
+/* VMs are numbered by their clients' places; a place is kept while its client lives. */
+static int list(struct pvsched_server *s, struct pvsched_msg *m)
+{
+	const struct pvsched_client *c;
+	struct pvsched_vcpu v;
+	uint32_t index = m->index;
+
+	if (index >= PVSCHED_VMS)
+		return -ERANGE;
+	c = &s->client[index];
+	if (c->fd < 0 || !c->hello)
+		return -ENOENT;
+	memset(&m->list, 0, sizeof(m->list));
+	snprintf(m->list.name, sizeof(m->list.name), "%.47s", c->name);
+	snprintf(m->list.policy, sizeof(m->list.policy), "%.23s",
+		 pvsched_programs_policy(s->policies->set[c->policy].programs)->name);
+	m->list.pid = c->pid;
+	m->list.uid = c->uid;
+	for (int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
+		if (c->slot[i] < 0)
+			continue;
+		m->list.vcpus++;
+		m->list.enabled += s->reg->act.slots[c->slot[i]].page != NULL;
+		m->list.boosts += s->reg->act.shared[c->slot[i]].boosts;
+		if (!pvsched_registry_read(s->reg, c->slot[i], &v))
+			m->list.boosted_ns += v.boosted_ns;
+	}
+	return 0;
+}
+
+static void move_client(struct pvsched_server *s, struct pvsched_client *c, int policy)
+{
+	const struct pvsched_policy_set *set = &s->policies->set[policy];
+
+	for (int i = 0; i < PVSCHED_VCPUS_MAX; i++)
+		if (c->slot[i] >= 0)
+			pvsched_registry_set_policy(s->reg, c->slot[i], set->programs, set->id);
+	pvsched_policies_put(s->policies, c->policy);
+	c->policy = policy;
+}
+
+/* The new policy is loaded and attached before anybody is moved: if that fails, nothing changed. */
+static int set_policy(struct pvsched_server *s, struct pvsched_msg *m, int fd)
+{
+	bool all = m->index == PVSCHED_ALL_VMS;
+	int policy, old;
+
+	m->policy.name[sizeof(m->policy.name) - 1] = 0;
+	if (!all &&
+	    (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 || !s->client[m->index].hello))
+		return -ENOENT;
+	s->said[0] = 0;
+	policy = pvsched_policies_get(s->policies, m->policy.name, fd);
+	snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
+	if (policy < 0)
+		return policy;
+	if (!all) {
+		move_client(s, &s->client[m->index], policy); /* the use is the client's now */
+		return 0;
+	}
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].fd >= 0 && s->client[i].hello &&
+		    !pvsched_policies_use(s->policies, policy))
+			move_client(s, &s->client[i], policy);
+	old = s->policies->standard;
+	s->policies->standard = policy;
+	pvsched_policies_put(s->policies, policy);
+	/* the old standard was kept without VMs; now it need not be */
+	if (old != policy && !pvsched_policies_use(s->policies, old))
+		pvsched_policies_put(s->policies, old);
+	return 0;
+}
+
+static int operate(struct pvsched_server *s, const struct pvsched_client *c, struct pvsched_msg *m,
+		   const int *fds, int nfds)
+{
+	if (c->uid && c->uid != geteuid())
+		return -EPERM;
+	if (m->type == PVSCHED_MSG_LIST)
+		return list(s, m);
+	return set_policy(s, m, nfds == 1 ? fds[0] : -1);
+}
+
 /* Returns 0 or -errno for the reply. */
 static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvsched_msg *m,
 		  int *fds, int nfds, int *ret_fd)
@@ -218,10 +308,18 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		memcpy(c->name, m->hello.name, sizeof(c->name));
 		c->name[sizeof(c->name) - 1] = 0;
 		m->hello.host_features = s->features;
+		c->policy = s->policies->standard;
+		slot = pvsched_policies_use(s->policies, c->policy);
+		if (slot)
+			return slot;
 		slot = pvsched_registry_vm(s->reg, &c->vm);
+		if (slot)
+			pvsched_policies_put(s->policies, c->policy);
 		c->hello = !slot;
 		return slot;
 	}
+	if (m->type == PVSCHED_MSG_LIST || m->type == PVSCHED_MSG_POLICY)
+		return operate(s, c, m, fds, nfds);
 	if (!c->hello)
 		return -EPROTO;
 	if (m->index >= c->vcpus)

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "policies.h"
 #include "registry.h"
 
 struct pvsched_client {
@@ -17,16 +18,19 @@ struct pvsched_client {
 	uid_t uid;
 	bool hello;
 	uint32_t vm, vcpus;
+	int policy; /* index of its set */
 	char name[64];
 	int16_t slot[PVSCHED_VCPUS_MAX]; /* -1 = none */
 };
 
 struct pvsched_server {
 	struct pvsched_registry *reg;
+	struct pvsched_policies *policies;
 	pthread_mutex_t *mutex;
 	int listen_fd;
 	uint64_t features; /* on offer */
 	uint64_t refused;
+	char said[256]; /* the last line that loading a policy said */
 	struct pvsched_client client[PVSCHED_VMS];
 };
 

@@ -19,7 +19,12 @@ enum pvsched_msg_type {
 	PVSCHED_MSG_ENABLE = 4, /* enable: from the reply on the page is read */
 	PVSCHED_MSG_DISABLE = 5, /* at the reply the thread is restored, the page not touched */
 	PVSCHED_MSG_STATS = 6, /* reply: stats */
+	/* operator -> broker, without HELLO; root or the broker's own user */
+	PVSCHED_MSG_LIST = 7, /* index: VM, 0..; reply: list; -ENOENT no such VM, -ERANGE the end */
+	PVSCHED_MSG_POLICY = 8, /* index: VM or PVSCHED_ALL_VMS; policy; fd of a file: optional */
 };
+
+#define PVSCHED_ALL_VMS 0xffffffffu /* and those to come */
 
 struct pvsched_msg {
 	uint32_t type;
@@ -48,10 +53,23 @@ struct pvsched_msg {
 			uint32_t grant;
 			uint32_t pad;
 		} stats;
-		uint8_t pad[112];
+		struct {
+			char name[48]; /* of the VM */
+			char policy[24];
+			int32_t pid;
+			uint32_t uid;
+			uint32_t vcpus; /* registered */
+			uint32_t enabled; /* of them with an enabled page */
+			uint64_t boosts, boosted_ns;
+		} list;
+		struct {
+			char name[64]; /* a built-in's, or the file's */
+			char error[176]; /* reply: what was wrong, in short */
+		} policy;
+		uint8_t pad[240];
 	};
 };
 
-_Static_assert(sizeof(struct pvsched_msg) == 128, "wire size");
+_Static_assert(sizeof(struct pvsched_msg) == 256, "wire size");
 
 #endif

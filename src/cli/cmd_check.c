@@ -10,6 +10,7 @@
 #include "cmd.h"
 #include "events/probe.h"
 #include "json.h"
+#include "vmm/vmm.h"
 
 struct values {
 	bool json;
@@ -35,6 +36,25 @@ static const char *const state_names[] = {
 
 /* Events without which the default policy has nothing to act on. */
 static const char *const needed[] = { "PREEMPTED", "BLOCKED", "SCHED_IN", "WOKEN", "NEXT_EVENT" };
+
+/* The bare-metal guest for a moment: HLT, timer interrupts, exits; no pvsched device. */
+static int run_guest(void *ctx)
+{
+	struct vmm_opts opts = { .name = "check",
+				 .vcpus = 1,
+				 .vcpu[0] = { .workload = GUEST_SLEEPING, .samples = 100 } };
+	struct vmm *vm = NULL;
+	int err;
+
+	(void)ctx;
+	err = vmm_create(&opts, &vm);
+	if (!err)
+		err = vmm_start(vm);
+	if (!err)
+		err = vmm_wait(vm, 5000);
+	vmm_destroy(vm);
+	return err;
+}
 
 struct events {
 	struct pvsched_probe_row row[EVENTS_MAX];
@@ -204,7 +224,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	}
 	check_kvm(l);
 	check_bpf(l);
-	events->n = pvsched_probe(events->row, EVENTS_MAX);
+	events->n = pvsched_probe(events->row, EVENTS_MAX, run_guest, NULL);
 	if (events->n > EVENTS_MAX)
 		events->n = EVENTS_MAX;
 	judge_events(events);

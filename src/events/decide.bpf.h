@@ -201,7 +201,13 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	in.base_policy = v->base_policy;
 	in.base_nice = v->base_nice;
 	in.boosted = pvsched_word_active(MEMBER(s, desired), now);
-	if (event == PVSCHED_EV_INTR_PENDING && !v->intr_ns) {
+	in.exit_reason = v->exit_reason;
+	/* A fresh ticket for an interrupt that none is out for; one that was not answered within
+	 * a contiguous cap counts as lost. */
+	if (event == PVSCHED_EV_INTR_DONE)
+		MEMBER(v, intr_ns) = 0;
+	if ((event == PVSCHED_EV_INTR_PENDING || event == PVSCHED_EV_INTR_INJECT) &&
+	    (!v->intr_ns || now - v->intr_ns > config.cap_ns)) {
 		MEMBER(v, intr_ns) = now;
 		out.ticket = 1;
 	}
@@ -224,14 +230,16 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 			pvsched_policy(&in, &out);
 		}
 	}
-	if (out.level == PVSCHED_LEVEL_RT) {
+	if (out.level == PVSCHED_LEVEL_RT && (out.value < 1 || (__u32)out.value > config.ceiling))
+		out.value = out.value < 1 ? 1 : config.ceiling;
+	if (out.level == PVSCHED_LEVEL_NICE && (out.value < -20 || out.value > 19))
+		out.value = out.value < -20 ? -20 : 19;
+	if (pvsched_is_boost(out.level, out.value, v->base_policy, v->base_nice)) {
 		__u64 cs = left;
 
 		if (out.reason == PVSCHED_REASON_CRITICAL || out.reason == PVSCHED_REASON_INTR)
 			cs = pvsched_bucket_left(v->cs_paid_at, now, &config.cs);
 		left = cs < left ? cs : left;
-		if (out.value < 1 || (__u32)out.value > config.ceiling)
-			out.value = out.value < 1 ? 1 : config.ceiling;
 		if (left < config.min_ns && !in.boosted) {
 			/* ask again when the gap is over, or some budget is back: a vCPU that
 			 * waits for its CPU has no event of its own */
@@ -251,6 +259,9 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 		} else if (out.expiry_ns > now + left || out.expiry_ns <= now) {
 			out.expiry_ns = now + left;
 		}
+	} else if (out.level != PVSCHED_LEVEL_BASE &&
+		   (out.expiry_ns <= now || out.expiry_ns > now + PVSCHED_YIELD_MAX_NS)) {
+		out.expiry_ns = now + PVSCHED_YIELD_MAX_NS;
 	}
 	if (out.level != PVSCHED_LEVEL_BASE && out.ticket) {
 		v->ticket++;

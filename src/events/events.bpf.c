@@ -5,6 +5,7 @@
  */
 #include <linux/bpf.h>
 
+#include "x86/exits.bpf.h"
 #include "x86/lapic.bpf.h"
 #include "sched.bpf.h"
 
@@ -19,7 +20,8 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 	__u64 now = bpf_ktime_get_ns();
 	__u32 slot = *key;
 
-	if ((v->flags & (PVSCHED_V_USED | PVSCHED_V_GONE)) != PVSCHED_V_USED)
+	if ((v->flags & (PVSCHED_V_USED | PVSCHED_V_GONE)) != PVSCHED_V_USED ||
+	    v->policy != policy_id)
 		return 0;
 	s = bpf_map_lookup_elem(&shared, &slot);
 	if (!s)
@@ -73,6 +75,10 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 	case PVSCHED_SLOT_CHAIN:
 		v->chain = arg->value;
 		return 0;
+	case PVSCHED_SLOT_POLICY:
+		v->policy = arg->value;
+		v->timer_at = 0;
+		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
 		bpf_timer_cancel(&v->timer);
@@ -89,7 +95,7 @@ int pvsched_agent(struct pvsched_slot_arg *arg)
 	__u32 slot = arg->slot, event = arg->op;
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 
-	if (!v)
+	if (!v || v->policy != policy_id)
 		return 0;
 	if (event == PVSCHED_EV_DOORBELL)
 		count(this_cpu(), events[7]);

@@ -85,6 +85,22 @@ struct kvm_vcpu {
 	struct kvm_vcpu_arch arch;
 };
 
+struct vmcb_control_area {
+	__u32 exit_code; /* 64 bits since 7.0; little-endian, and no code needs more than 32 */
+};
+
+struct vmcb {
+	struct vmcb_control_area control;
+};
+
+struct vcpu_svm {
+	struct vmcb *vmcb;
+};
+
+struct vcpu_vmx {
+	__u32 exit_reason; /* a union of 32 bits; moved into a sub-structure in 6.15 */
+};
+
 #pragma clang attribute pop
 
 #endif

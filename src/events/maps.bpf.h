@@ -84,6 +84,10 @@ struct pvsched_config config;
 struct pvsched_clock clocks[2];
 __u32 clock_idx;
 
+/* Set before loading: which vCPUs are this object's, and what its policy asked for. */
+const volatile __u32 policy_id;
+const volatile __u32 policy_events;
+
 #define MEMBER(p, f) (*(volatile typeof((p)->f) *)&(p)->f)
 
 static __always_inline struct pvsched_vcpu *vcpu_of_slot(__u32 slot)
@@ -113,7 +117,7 @@ static __always_inline struct pvsched_cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&cpus, &zero);
 }
 
-/* The slot of a registered thread, or -1. tids are reused: start_time tells threads apart. */
+/* The slot of a registered thread whose policy this object carries, or -1. tids are reused: start_time tells threads apart. */
 static __always_inline int slot_of_task(__u32 tid, __u64 task, __u64 start_time)
 {
 	__u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
@@ -126,6 +130,8 @@ static __always_inline int slot_of_task(__u32 tid, __u64 task, __u64 start_time)
 		if (!v)
 			return -1;
 		if (v->tid == tid) {
+			if (v->policy != policy_id)
+				return -1;
 			if (!v->start_time && task) {
 				v->task = task;
 				v->start_time = start_time;

@@ -9,25 +9,32 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "probe.h"
+
 extern const unsigned char pvsched_events_bpf[];
 extern const size_t pvsched_events_bpf_size;
-extern const unsigned char pvsched_policy_off_bpf[];
-extern const size_t pvsched_policy_off_bpf_size;
-extern const unsigned char pvsched_policy_latency_bpf[];
-extern const size_t pvsched_policy_latency_bpf_size;
+/* The built-in policies: tools/embed makes the arrays of src/policy. */
+#define POLICIES(do)                                                                               \
+	do                                                                                         \
+	(off) do(latency) do(irq) do(mirror) do(vmexit)
+#define DECLARE(name)                                                                              \
+	extern const unsigned char pvsched_policy_##name##_bpf[];                                  \
+	extern const size_t pvsched_policy_##name##_bpf_size;
+POLICIES(DECLARE)
 
 static const struct builtin {
 	const char *name;
 	const unsigned char *data;
 	const size_t *size;
 } builtins[] = {
-	{ "off", pvsched_policy_off_bpf, &pvsched_policy_off_bpf_size },
-	{ "latency", pvsched_policy_latency_bpf, &pvsched_policy_latency_bpf_size },
+#define ROW(name) { #name, pvsched_policy_##name##_bpf, &pvsched_policy_##name##_bpf_size },
+	POLICIES(ROW)
 };
 #define N_BUILTINS (sizeof(builtins) / sizeof(builtins[0]))
 
@@ -40,7 +47,12 @@ static const struct source {
 	{ "pvsched_sched_exit", "sched_process_exit", PVSCHED_EV_ALL },
 	{ "pvsched_sched_waking", "sched_waking", PVSCHED_EV_WOKEN },
 	{ "pvsched_hrtimer_expire", "hrtimer_expire_entry", PVSCHED_EV_INTR_PENDING },
+	{ "pvsched_accept_irq_fentry", "__apic_accept_irq", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_accept_irq", "kvm_apic_accept_irq", PVSCHED_EV_INTR_PENDING },
+	{ "pvsched_eoi", "kvm_eoi", PVSCHED_EV_INTR_DONE },
+	{ "pvsched_kvm_exit", "kvm_exit", PVSCHED_EV_VMEXIT | PVSCHED_EV_HALT },
+	{ "pvsched_kvm_entry", "kvm_entry", PVSCHED_EV_VMENTRY },
+	{ "pvsched_inj_virq", "kvm_inj_virq", PVSCHED_EV_INTR_INJECT },
 	{ "pvsched_slot", NULL, 0 },
 	{ "pvsched_agent", NULL, 0 },
 };
@@ -57,6 +69,8 @@ struct pvsched_programs {
 	struct pvsched_policy_info info;
 	pvsched_say_fn say;
 	void *ctx;
+	uint32_t id;
+	bool fentry; /* this kernel lets fentry on KVM's functions in */
 	char verifier[4096]; /* the last warning of libbpf: the reason */
 };
 
@@ -107,16 +121,22 @@ static int memfd_of(const char *name, const void *data, size_t size)
 	return fd;
 }
 
-static int open_policy(struct pvsched_programs *p, const char *policy)
+static int open_policy(struct pvsched_programs *p, const char *policy, int policy_fd)
 {
 	const char *dot = strstr(policy, ".bpf.o");
 	int fd;
+
+	if (policy_fd >= 0) /* opened by whoever asked, with his rights */
+		return fcntl(policy_fd, F_DUPFD_CLOEXEC, 0);
 
 	for (size_t i = 0; i < N_BUILTINS; i++)
 		if (!strcmp(policy, builtins[i].name))
 			return memfd_of(policy, builtins[i].data, *builtins[i].size);
 	if (!dot || dot[strlen(".bpf.o")]) {
-		say(p, "no policy '%s': use off, latency, or a file that ends in .bpf.o", policy);
+		say(p,
+		    "no policy '%s': use off, latency, irq, mirror, vmexit, or a file that ends in "
+		    ".bpf.o",
+		    policy);
 		return -ENOENT;
 	}
 	fd = open(policy, O_RDONLY | O_CLOEXEC);
@@ -128,14 +148,14 @@ static int open_policy(struct pvsched_programs *p, const char *policy)
 }
 
 /* Event programs and policy become one object: the policy's function is an extern of theirs. */
-static int link_objects(struct pvsched_programs *p, const char *policy, int *ret_fd)
+static int link_objects(struct pvsched_programs *p, const char *policy, int policy_fd, int *ret_fd)
 {
 	int out = memfd_create("pvsched", MFD_CLOEXEC), ev, pol, err;
 	char path[3][32];
 	struct bpf_linker *linker = NULL;
 
 	ev = memfd_of("events", pvsched_events_bpf, pvsched_events_bpf_size);
-	pol = open_policy(p, policy);
+	pol = open_policy(p, policy, policy_fd);
 	err = pol < 0 ? pol : ev < 0 ? ev : out < 0 ? -errno : 0;
 	if (err)
 		goto out;
@@ -195,6 +215,10 @@ static int read_info(struct pvsched_programs *p, const char *policy)
 
 static bool wanted(const struct pvsched_programs *p, size_t i)
 {
+	if (!strcmp(sources[i].program, "pvsched_accept_irq_fentry") && !p->fentry)
+		return false;
+	if (!strcmp(sources[i].program, "pvsched_accept_irq") && p->fentry)
+		return false;
 	return !sources[i].events || sources[i].events & p->info.events;
 }
 
@@ -260,7 +284,67 @@ static int find_maps(struct pvsched_programs *p)
 	return 0;
 }
 
-static int load_object(struct pvsched_programs *p, const char *policy, int fd)
+/* The programs' constants: which vCPUs are theirs, and what their policy asked for. */
+static int set_constants(struct pvsched_programs *p)
+{
+	const struct btf *btf = bpf_object__btf(p->obj);
+	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC), done = 0;
+	const struct btf_var_secinfo *v;
+	const struct btf_type *t;
+	struct bpf_map *map;
+	char *data = NULL;
+	size_t size = 0;
+
+	bpf_object__for_each_map(map, p->obj) {
+		const char *name = bpf_map__name(map);
+		size_t len = strlen(name);
+
+		if (len >= 7 && !strcmp(name + len - 7, ".rodata"))
+			data = (char *)bpf_map__initial_value(map, &size);
+	}
+	if (!data || id < 0)
+		return -EINVAL;
+	t = btf__type_by_id(btf, id);
+	v = btf_var_secinfos(t);
+	for (int i = 0; i < btf_vlen(t); i++, v++) {
+		const char *name =
+			btf__name_by_offset(btf, btf__type_by_id(btf, v->type)->name_off);
+		uint32_t value = !strcmp(name, "policy_id")	  ? p->id
+				 : !strcmp(name, "policy_events") ? p->info.events
+								  : 0;
+
+		if (!value || v->offset + sizeof(value) > size)
+			continue;
+		memcpy(data + v->offset, &value, sizeof(value));
+		done++;
+	}
+	return done == 2 || !p->info.events ? 0 : -EINVAL;
+}
+
+/* All objects of a broker share one set of maps: registry, debts and desired states survive a
+ * change of policy because they were never the policy's. Its own constants are. */
+static int share_maps(struct pvsched_programs *p, const struct pvsched_programs *base)
+{
+	struct bpf_map *map, *old;
+
+	bpf_object__for_each_map(map, p->obj) {
+		const char *name = bpf_map__name(map);
+		int err;
+
+		if (strstr(name, ".rodata"))
+			continue;
+		old = bpf_object__find_map_by_name(base->obj, name);
+		if (!old)
+			continue; /* a map of the policy's own */
+		err = bpf_map__reuse_fd(map, bpf_map__fd(old));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int load_object(struct pvsched_programs *p, const char *policy, int fd,
+		       const struct pvsched_programs *base)
 {
 	struct stat st;
 	void *mem;
@@ -276,6 +360,10 @@ static int load_object(struct pvsched_programs *p, const char *policy, int fd)
 	munmap(mem, st.st_size);
 	if (!err)
 		err = read_info(p, policy);
+	if (!err)
+		err = set_constants(p);
+	if (!err && base)
+		err = share_maps(p, base);
 	if (err)
 		return err;
 	for (size_t i = 0; i < N_SOURCES; i++) {
@@ -287,9 +375,10 @@ static int load_object(struct pvsched_programs *p, const char *policy, int fd)
 	return bpf_object__load(p->obj);
 }
 
-int pvsched_programs_load(const char *policy, pvsched_say_fn say_fn, void *ctx,
+int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_fn, void *ctx,
 			  struct pvsched_programs **ret)
 {
+	const char *policy = o->policy;
 	struct pvsched_programs *p = calloc(1, sizeof(*p));
 	libbpf_print_fn_t old;
 	int err, fd = -1;
@@ -298,6 +387,8 @@ int pvsched_programs_load(const char *policy, pvsched_say_fn say_fn, void *ctx,
 		return -ENOMEM;
 	p->say = say_fn;
 	p->ctx = ctx;
+	p->id = o->id;
+	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
@@ -309,10 +400,10 @@ int pvsched_programs_load(const char *policy, pvsched_say_fn say_fn, void *ctx,
 		err = -ENOTSUP;
 		goto out;
 	}
-	err = link_objects(p, policy, &fd);
+	err = link_objects(p, policy, o->policy_fd, &fd);
 	if (err)
 		goto out;
-	err = load_object(p, policy, fd);
+	err = load_object(p, policy, fd, o->base);
 	if (!err)
 		err = find_maps(p);
 	if (!err)
@@ -344,20 +435,30 @@ int pvsched_programs_attach(struct pvsched_programs *p)
 		if (!p->link[i]) {
 			int err = -errno;
 
-			say(p, "event %s: cannot be attached: %s: see pvsched check",
-			    sources[i].attached_to, strerror(-err));
-			return err;
+			say(p,
+			    "policy %s: event %s: this host lacks it (%s): pvsched check lists what "
+			    "it has",
+			    p->info.name, sources[i].attached_to, strerror(-err));
+			pvsched_programs_detach(p);
+			return -ENOTSUP;
 		}
 	}
 	return 0;
+}
+
+void pvsched_programs_detach(struct pvsched_programs *p)
+{
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		bpf_link__destroy(p->link[i]);
+		p->link[i] = NULL;
+	}
 }
 
 void pvsched_programs_free(struct pvsched_programs *p)
 {
 	if (!p)
 		return;
-	for (size_t i = 0; i < N_SOURCES; i++)
-		bpf_link__destroy(p->link[i]);
+	pvsched_programs_detach(p);
 	if (p->bss_mem)
 		munmap(p->bss_mem, p->bss_size);
 	bpf_object__close(p->obj);

@@ -42,15 +42,22 @@ struct pvsched_program {
 /* Says in one line what went wrong and what to do; called at most once per failure. */
 typedef void (*pvsched_say_fn)(void *ctx, const char *line);
 
+struct pvsched_load_opts {
+	const char *policy; /* the name of a built-in, or a file that ends in .bpf.o */
+	int policy_fd; /* the file itself, read in place of policy's; -1 = none. Borrowed */
+	uint32_t id; /* of the vCPUs that these programs serve, 1.. */
+	const struct pvsched_programs *base; /* share its maps; NULL = make them */
+};
+
 /*
- * Loads and links; attaches nothing yet. policy: the name of a built-in, or a file that ends in
- * .bpf.o. -ENOENT no such policy, -EPERM, -ENOTSUP no BTF, -EINVAL the verifier or the linker
- * refuses it, -EPROTO built for another policy version.
+ * Loads and links; attaches nothing yet. -ENOENT no such policy, -EPERM, -ENOTSUP no BTF, -EINVAL
+ * the verifier or the linker refuses it, -EPROTO built for another policy version.
  */
-int pvsched_programs_load(const char *policy, pvsched_say_fn say, void *ctx,
+int pvsched_programs_load(const struct pvsched_load_opts *opts, pvsched_say_fn say, void *ctx,
 			  struct pvsched_programs **ret);
 /* Attaches the programs of the policy's events. -ENOTSUP an event that this host lacks. */
 int pvsched_programs_attach(struct pvsched_programs *p);
+void pvsched_programs_detach(struct pvsched_programs *p);
 void pvsched_programs_free(struct pvsched_programs *p);
 
 const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_programs *p);

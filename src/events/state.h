@@ -44,6 +44,16 @@ static __always_inline int pvsched_word_active(__u64 word, __u64 now)
 	return PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE && pvsched_word_left(word, now) > 0;
 }
 
+/* Better than the baseline, so that it is bounded and charged; the others only give way. */
+static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_policy,
+					    __s32 base_nice)
+{
+	if (level == PVSCHED_LEVEL_RT)
+		return 1;
+	return level == PVSCHED_LEVEL_NICE &&
+	       (base_policy == PVSCHED_POLICY_IDLE || value < base_nice);
+}
+
 /* One per slot, in a mmapable array. The first five: BPF; the rest: the actuator, under its
  * lock. */
 struct pvsched_shared {
@@ -86,6 +96,7 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_ENABLE, /* the page is in `pages` and may be read */
 	PVSCHED_SLOT_DISABLE,
 	PVSCHED_SLOT_CHAIN, /* chain = value */
+	PVSCHED_SLOT_POLICY, /* policy = value; the timer is this object's from here on */
 	PVSCHED_SLOT_FINI,
 };
 
@@ -125,6 +136,8 @@ struct pvsched_vcpu {
 	__u32 base_prio; /* kernel priority before any boost: smaller is better */
 	__u32 base_policy;
 	__s32 base_nice;
+	__u32 policy; /* id of the policy that serves it; 0 = none */
+	__u32 exit_reason; /* enum pvsched_exit, of the last VMEXIT */
 	__u64 features; /* negotiated PVSCHED_F_* */
 	/* identity, latched at the thread's first event */
 	__u64 task;
@@ -228,6 +241,8 @@ static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 to
 	*avg += took > *avg ? err / 8 : -(err / 8);
 	*dev += err > *dev ? (err - *dev) / 4 : -((*dev - err) / 4);
 }
+
+#define PVSCHED_YIELD_MAX_NS 100000000ull /* a level that only gives way is asked for again then */
 
 #define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll

@@ -265,7 +265,7 @@ static inline int bed_broker(const struct pvsched_broker_opts *opts, struct pvsc
 {
 	int err = -EEXIST;
 
-	for (int i = 0; i < 400 && err == -EEXIST; i++) {
+	for (int i = 0; i < 550 && err == -EEXIST; i++) {
 		err = pvsched_broker__start(opts, ret);
 		if (err == -EEXIST)
 			bed_sleep_ms(100);

@@ -101,7 +101,8 @@ static void ask(struct agent *a, uint32_t slot, uint32_t event)
 	struct pvsched_slot_arg arg = { .slot = slot, .op = event };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
 
-	bpf_prog_test_run_opts(a->all->o.prog_fd, &opts);
+	bpf_prog_test_run_opts(
+		__atomic_load_n(&a->all->o.act->slots[slot].prog_fd, __ATOMIC_ACQUIRE), &opts);
 }
 
 /* Did the guest end its urgency before it could see the grant? Then it did not ring. Pairs with

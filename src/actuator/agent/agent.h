@@ -18,7 +18,6 @@ struct pvsched_agents_opts {
 	struct pvsched_actuation *act;
 	const cpu_set_t *cpus; /* where agents run */
 	const int *ring_fds; /* [PVSCHED_CPUS], by CPU; borrowed */
-	int prog_fd; /* the agents' program; borrowed */
 	unsigned int priority; /* SCHED_FIFO, above the ceiling */
 	volatile struct pvsched_clock *clocks; /* refreshed by whoever wakes */
 	volatile uint32_t *clock_idx;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * INTR_PENDING on x86: the local APIC's timer (hrtimer_expire_entry with KVM's callback) and
- * interrupts that a VMM's thread or a sibling vCPU raises (kvm_apic_accept_irq). A vCPU that
- * runs needs no help: only one that is off its CPU is looked at further.
+ * INTR_PENDING on x86: the local APIC's timer (hrtimer_expire_entry with KVM's callback); any
+ * interrupt that a local APIC accepts, by fentry; or, where fentry is refused, those that a VMM's
+ * thread or a sibling vCPU raises (kvm_apic_accept_irq). A vCPU that runs needs no help: only one
+ * that is off its CPU is looked at further.
  */
 #ifndef PVSCHED_EVENTS_LAPIC_BPF_H
 #define PVSCHED_EVENTS_LAPIC_BPF_H
@@ -26,30 +27,49 @@ static __always_inline void intr_pending(__u32 slot)
 	decide(v, slot, PVSCHED_EV_INTR_PENDING, now, RIVALS_ASK);
 }
 
-SEC("tp_btf/hrtimer_expire_entry")
-int BPF_PROG(pvsched_hrtimer_expire, struct hrtimer *timer)
+/* The slot of the vCPU that a local APIC belongs to, or -1. */
+static __always_inline int slot_of_apic(struct kvm_lapic *apic)
 {
-	struct kvm_lapic *apic = NULL;
-	struct kvm_vcpu *kv;
+	struct kvm_vcpu *kv = BPF_CORE_READ(apic, vcpu);
 	struct pid *pid = NULL;
 	struct pvsched_vcpu *v;
 	int tid = 0, slot;
 
+	if (!kv || bpf_core_read(&pid, sizeof(pid), &kv->pid) || !pid ||
+	    bpf_core_read(&tid, sizeof(tid), &pid->numbers[0].nr))
+		return -1;
+	slot = slot_of_task(tid, 0, 0);
+	v = slot < 0 ? NULL : vcpu_of_slot(slot);
+	if (!v)
+		return -1;
+	v->kvm_vcpu = (__u64)kv;
+	return slot;
+}
+
+SEC("tp_btf/hrtimer_expire_entry")
+int BPF_PROG(pvsched_hrtimer_expire, struct hrtimer *timer)
+{
+	struct kvm_lapic *apic = NULL;
+	int slot;
+
 	if (timer->function != &apic_timer_fn)
 		return 0;
 	apic = (void *)timer - bpf_core_field_offset(apic->lapic_timer.timer);
-	kv = BPF_CORE_READ(apic, vcpu);
-	if (!kv || bpf_core_read(&pid, sizeof(pid), &kv->pid) || !pid ||
-	    bpf_core_read(&tid, sizeof(tid), &pid->numbers[0].nr))
-		return 0;
-	slot = slot_of_task(tid, 0, 0);
-	if (slot < 0)
-		return 0;
-	v = vcpu_of_slot(slot);
-	if (!v)
-		return 0;
-	v->kvm_vcpu = (__u64)kv;
-	intr_pending(slot);
+	slot = slot_of_apic(apic);
+	if (slot >= 0)
+		intr_pending(slot);
+	return 0;
+}
+
+/* The APIC itself, so the very vCPU, whoever raises the interrupt: a vhost worker, an irqfd, a
+ * sibling. In place of the tracepoint below where the kernel allows it. */
+SEC("fentry/__apic_accept_irq")
+int BPF_PROG(pvsched_accept_irq_fentry, struct kvm_lapic *apic)
+{
+	int slot = apic ? slot_of_apic(apic) : -1;
+
+	if (slot >= 0)
+		intr_pending(slot);
 	return 0;
 }
 
