@@ -211,8 +211,10 @@ static int measure_looking(struct bench_context *x, struct pvsched_broker *broke
 
 static int measure_others(struct bench_context *x, struct pvsched_broker *broker)
 {
+	struct pvsched_vm_opts opts = { .sz = sizeof(opts), .name = "bench-cost", .vcpus = 1 };
 	struct bench_cost *cost = &x->report->cost;
 	struct hook_time own[2], empty[2];
+	struct pvsched_vm *vm = NULL;
 	struct bpf_program *prog;
 	struct bpf_object *obj;
 	struct bpf_link *link = NULL;
@@ -231,7 +233,9 @@ static int measure_others(struct bench_context *x, struct pvsched_broker *broker
 		err = -errno;
 		goto out;
 	}
-	err = read_empty(fd, &empty[0]);
+	/* the programs are attached while there is a VM: one without vCPUs */
+	vm = pvsched_vm__open(&opts);
+	err = vm ? read_empty(fd, &empty[0]) : -errno;
 	if (!err)
 		err = ping_pong(x, broker, false, &own[0], &own[1]);
 	if (!err)
@@ -241,6 +245,7 @@ static int measure_others(struct bench_context *x, struct pvsched_broker *broker
 	cost->empty_ns = per_run(&empty[0], &empty[1]);
 	cost->other_ns = per_run(&own[0], &own[1]);
 out:
+	pvsched_vm__close(vm);
 	bpf_link__destroy(link);
 	bpf_object__close(obj);
 	return err;

@@ -25,6 +25,8 @@ struct pvsched_slot {
 	int doorbell_fd; /* broker's */
 	int prog_fd; /* its policy's program for agents; replaced whole */
 	int agent; /* index of the agent that listens to the doorbell; -1 = none */
+	bool listening; /* it hears the next ring; after that none until it listens again */
+	uint8_t bells; /* heard in the boost in force */
 	uint32_t doorbell_id; /* slot: what epoll hands back */
 	struct pvsched_attr base; /* what the thread had, restored exactly */
 	struct pvsched_attr boosted; /* what was set last; valid while applied */

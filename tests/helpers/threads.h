@@ -244,9 +244,15 @@ static inline struct pvsched_vcpu_stats bed_stats(struct bed_vcpu *v)
 	return s;
 }
 
+/* A boost is not inherited: the kernel adds SCHED_RESET_ON_FORK to the policy. */
+static inline bool bed_tid_is_boosted(pid_t tid)
+{
+	return (sched_getscheduler(tid) & ~SCHED_RESET_ON_FORK) == SCHED_FIFO;
+}
+
 static inline bool bed_is_boosted(const struct bed_vcpu *v)
 {
-	return sched_getscheduler(v->tid) == SCHED_FIFO;
+	return bed_tid_is_boosted(v->tid);
 }
 
 /* Until the thread is (not) boosted; false after ms. Polls: what is awaited has no event. */
@@ -260,16 +266,40 @@ static inline bool bed_await_boosted(const struct bed_vcpu *v, bool boosted, uns
 	return true;
 }
 
-/* Starts a broker here. One per host: if another test's, or somebody's, runs, waits its turn. */
+/* One broker per host: if another test's, or somebody's, runs, waits its turn. */
+#define BED_TURN_MS 100000
+
+struct bed_queue {
+	pvsched_print_fn print;
+	void *ctx;
+	unsigned int waited; /* times refused because another runs: said once */
+};
+
+static inline void bed_queue_print(enum pvsched_log_level level, const char *line, void *ctx)
+{
+	struct bed_queue *q = ctx;
+
+	if (q->print && (!q->waited || !strstr(line, "a broker runs on this host already")))
+		q->print(level, line, q->ctx);
+}
+
+/* Starts a broker here. */
 static inline int bed_broker(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret)
 {
+	static struct bed_queue queue; /* one broker at a time, which may print till it ends */
+	struct pvsched_broker_opts o = *opts;
 	int err = -EEXIST;
 
-	for (int i = 0; i < 550 && err == -EEXIST; i++) {
-		err = pvsched_broker__start(opts, ret);
-		if (err == -EEXIST)
-			bed_sleep_ms(100);
+	queue = (struct bed_queue){ opts->print, opts->print_ctx, 0 };
+	o.print = bed_queue_print;
+	o.print_ctx = &queue;
+	for (; queue.waited < BED_TURN_MS / 100; queue.waited++) {
+		err = pvsched_broker__start(&o, ret);
+		if (err != -EEXIST)
+			break;
+		bed_sleep_ms(100);
 	}
+	queue.waited = 0;
 	return err;
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,8 @@
 #define WATCHED_MAX 64 /* per agent; more than a CPU can usefully run in one cap */
 
 #define WATCH_NS 20000000ull
+
+#define BELLS_MAX 8 /* rings heard in one boost; a guest that keeps to the protocol needs one */
 
 #define TAG_STOP (1ull << 32)
 #define TAG_RING (2ull << 32)
@@ -82,18 +85,42 @@ static int keep(struct agent *a, uint32_t slot, bool boosted, uint64_t until_ns)
 	return 0;
 }
 
-/* Edge-triggered: a doorbell needs no read, each ring is a new edge. Moves only when the vCPU
- * was last boosted from another CPU. */
+/*
+ * One ring is heard, and then none until this is called again: a ring costs its guest one store,
+ * but wakes a real-time thread that no budget is charged for. Moves only when the vCPU was last
+ * boosted from another CPU. Under the slot's lock.
+ */
 static void listen_bell(struct agent *a, struct pvsched_slot *s)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.u64 = TAG_BELL };
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.u64 = TAG_BELL };
+	int err;
 
-	if (s->agent == a->index || s->doorbell_fd < 0)
+	if (s->doorbell_fd < 0 || (s->agent == a->index && s->listening))
 		return;
 	ev.data.u64 |= s->doorbell_id;
-	if (s->agent >= 0)
-		epoll_ctl(a->all->agent[s->agent].ep, EPOLL_CTL_DEL, s->doorbell_fd, NULL);
-	s->agent = epoll_ctl(a->ep, EPOLL_CTL_ADD, s->doorbell_fd, &ev) ? -1 : a->index;
+	if (s->agent == a->index) {
+		err = epoll_ctl(a->ep, EPOLL_CTL_MOD, s->doorbell_fd, &ev);
+	} else {
+		if (s->agent >= 0)
+			epoll_ctl(a->all->agent[s->agent].ep, EPOLL_CTL_DEL, s->doorbell_fd, NULL);
+		err = epoll_ctl(a->ep, EPOLL_CTL_ADD, s->doorbell_fd, &ev);
+		s->agent = err ? -1 : a->index;
+	}
+	s->listening = !err;
+}
+
+/* What rang is taken off, so that only later rings count. Never blocks, whatever flags the client
+ * gave its eventfd. */
+static void take_bell(struct agent *a, struct pvsched_slot *s)
+{
+	uint64_t rings;
+	struct iovec iov = { &rings, sizeof(rings) };
+
+	if (s->agent != a->index)
+		return; /* moved meanwhile */
+	s->listening = false;
+	if (preadv2(s->doorbell_fd, &iov, 1, -1, RWF_NOWAIT) > 0)
+		s->doorbells++;
 }
 
 static void ask(struct agent *a, uint32_t slot, uint32_t event)
@@ -114,13 +141,16 @@ static bool unseen(struct agent *a, uint32_t slot)
 	bool newer;
 
 	pthread_mutex_lock(&s->lock);
-	listen_bell(a, s);
+	s->bells = 0;
+	if (s->used)
+		listen_bell(a, s);
 	newer = s->page && pvsched_page_gen(s->page) != (uint32_t)act->shared[slot].gen;
 	pthread_mutex_unlock(&s->lock);
 	return newer;
 }
 
-static void serve(struct agent *a, uint32_t slot, uint64_t event_ns)
+/* Returns whether the vCPU is boosted now. */
+static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 {
 	struct pvsched_actuation *act = a->all->o.act;
 	struct pvsched_shared *sh = &act->shared[slot];
@@ -140,16 +170,17 @@ static void serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 	}
 	if (r.boosted) {
 		if (!keep(a, slot, true, r.until_ns))
-			return;
+			return true;
 		/* nobody would watch over it: take it back */
 		__atomic_store_n(&sh->desired, 0, __ATOMIC_RELEASE);
 		pvsched_apply(act, slot, 0, true, &r);
-		return;
+		return r.boosted;
 	}
 	again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
 	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
 	if (!again || again > pvsched_now_ns() + WATCH_NS || keep(a, slot, false, again))
 		drop(a, slot);
+	return false;
 }
 
 static int on_hint(void *ctx, void *data, size_t size)
@@ -163,14 +194,27 @@ static int on_hint(void *ctx, void *data, size_t size)
 
 static void on_bell(struct agent *a, uint32_t slot)
 {
-	a->all->o.act->slots[slot].doorbells++;
+	struct pvsched_actuation *act = a->all->o.act;
+	struct pvsched_slot *s = &act->slots[slot];
+
+	pthread_mutex_lock(&s->lock);
+	if (s->used)
+		take_bell(a, s);
+	pthread_mutex_unlock(&s->lock);
 	/* The vCPU lost its CPU to this very wake-up, so PREEMPTED saw its page already; ask the
 	 * policy only if the desired state still stands. */
-	if (pvsched_word_active(
-		    __atomic_load_n(&a->all->o.act->shared[slot].desired, __ATOMIC_ACQUIRE),
-		    pvsched_now_ns()))
+	if (pvsched_word_active(__atomic_load_n(&act->shared[slot].desired, __ATOMIC_ACQUIRE),
+				pvsched_now_ns()))
 		ask(a, slot, PVSCHED_EV_DOORBELL);
-	serve(a, slot, 0);
+	if (!serve(a, slot, 0))
+		return;
+	/* still boosted, for another reason: its end may be rung for, too */
+	pthread_mutex_lock(&s->lock);
+	if (s->used && s->bells < BELLS_MAX) {
+		s->bells++;
+		listen_bell(a, s);
+	}
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* At the end of each wake-up: whatever is watched is looked at, due or not. PREEMPTED relies on
@@ -354,5 +398,6 @@ void pvsched_agents_forget(struct pvsched_agents *all, uint32_t slot)
 	if (s->agent >= 0)
 		epoll_ctl(all->agent[s->agent].ep, EPOLL_CTL_DEL, s->doorbell_fd, NULL);
 	s->agent = -1;
+	s->listening = false;
 	pthread_mutex_unlock(&s->lock);
 }

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How a boost begins, ends and is told: by expiry, doorbell, reset. The real broker in this
+ * process, one per case; a thread for the vCPU, beside a hog.
+ */
+/* timeout: 180 */
+#include <helpers/host_bed.h>
+
+#include <actuator/attr.h>
+
+#define CAP_NS 10000000ull
+
+struct scene {
+	struct pvsched_broker *broker;
+	struct threads_bed bed;
+};
+
+/* Boosts of 10 ms that are followed by gaps as long, for cases that look at them from outside. */
+static const struct pvsched_broker_opts long_boosts = { .print = bed_say,
+							.cap_ns = CAP_NS,
+							.budget_percent = 100 };
+static const struct pvsched_broker_opts as_it_is = { .print = bed_say };
+static const struct pvsched_broker_opts poor = { .print = bed_say, .budget_percent = 5 };
+
+static struct scene scene;
+
+static int setup(void **state)
+{
+	cpu_set_t all;
+	int err;
+
+	sched_getaffinity(0, sizeof(all), &all);
+	err = bed_broker(*state, &scene.broker);
+	if (!err)
+		err = bed_open(&scene.bed, NULL);
+	if (err)
+		return err;
+	scene.bed.hog = bed_start_hog(scene.bed.cpu);
+	bed_mode(&scene.bed.vcpu[0], BED_SPIN);
+	host_stand_aside();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	cpu_set_t set;
+
+	(void)state;
+	bed_close(&scene.bed);
+	pvsched_broker__stop(scene.broker);
+	/* agents of the next broker run where this thread may */
+	CPU_ZERO(&set);
+	for (int i = 0; i <= scene.bed.cpu; i++)
+		CPU_SET(i, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	return 0;
+}
+
+static void host_boost_expires_without_the_guest(void **state)
+{
+	struct bed_vcpu *v = &scene.bed.vcpu[0];
+	struct pvsched_vcpu_stats s;
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		host_say_context(v->page, PVSCHED_CTX_CRITICAL, 2 * i + 1);
+		HOST_AWAIT(bed_is_boosted(v));
+		/* no rival from here on: no switch, no event that could end it */
+		kill(scene.bed.hog, SIGSTOP);
+		HOST_AWAIT(!bed_is_boosted(v));
+		host_say_context(v->page, 0, 2 * i + 2);
+		kill(scene.bed.hog, SIGCONT);
+	}
+	s = bed_stats(v);
+	assert_true(s.expired > 0);
+	assert_int_equal(s.doorbells, 0);
+	/* urgent for ever and silent: each boost ends all the same */
+	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 100);
+	for (int i = 0; i < 10; i++) {
+		HOST_AWAIT(bed_is_boosted(v));
+		HOST_AWAIT(!bed_is_boosted(v));
+	}
+	assert_true(bed_stats(v).expired >= s.expired + 10);
+	HOST_AWAIT(!host_grant_boosted(host_word(&v->page->grant)));
+	assert_int_equal(host_grant_reason(host_word(&v->page->grant)), PVSCHED_REASON_EXPIRED);
+}
+
+/* What grant and thread say differs only while the host is between changing the thread and
+ * writing grant. Then grant is the next to change: if the thread follows it instead, it was
+ * written too early. */
+static void host_grant_follows_the_change(void **state)
+{
+	struct bed_vcpu *v = &scene.bed.vcpu[0];
+	unsigned int turns = 0, apart = 0;
+	uint64_t boosts, grant, end = bed_now() + HOST_PATIENCE_NS;
+	bool said, was = false;
+
+	(void)state;
+	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 1);
+	while (turns < 100) {
+		assert_true(bed_now() < end);
+		boosts = host_word(&v->page->boosts);
+		grant = host_word(&v->page->grant);
+		said = host_grant_boosted(grant);
+		turns += said != was;
+		was = said;
+		if (bed_is_boosted(v) == said)
+			continue;
+		apart++;
+		for (;;) {
+			bool is = bed_is_boosted(v);
+
+			if (host_word(&v->page->grant) != grant ||
+			    host_word(&v->page->boosts) != boosts)
+				break;
+			assert_true(bed_now() < end);
+			assert_int_not_equal(is, said);
+		}
+	}
+	printf("# %u changes of grant, %u seen between thread and grant\n", turns, apart);
+	/* it says the rest of what the thread runs as, too */
+	HOST_AWAIT(host_grant_boosted(grant = host_word(&v->page->grant)));
+	assert_int_equal(grant & 0xff, SCHED_FIFO);
+	assert_int_equal(grant >> PVSCHED_TASK_PRIO_SHIFT & 0xff, 1);
+	host_say_context(v->page, 0, 2);
+	HOST_AWAIT(!host_grant_boosted(grant = host_word(&v->page->grant)));
+	assert_int_equal(grant & 0xff, SCHED_OTHER);
+}
+
+static void ring(struct bed_vcpu *v)
+{
+	eventfd_write(pvsched_vm__doorbell_fd(v->bed->vm, v->index), 1);
+}
+
+static void host_doorbell_ends_the_boost(void **state)
+{
+	struct bed_vcpu *v = &scene.bed.vcpu[0];
+	unsigned int ended = 0;
+
+	(void)state;
+	/* This thread may come too late, and then the boost expires: that round tells nothing. */
+	for (int i = 0; i < 200 && ended < 5; i++) {
+		struct pvsched_vcpu_stats before = bed_stats(v), after;
+
+		host_say_context(v->page, PVSCHED_CTX_CRITICAL, 2 * i + 1);
+		HOST_AWAIT(host_grant_boosted(host_word(&v->page->grant)));
+		host_say_context(v->page, 0, 2 * i + 2);
+		ring(v);
+		HOST_AWAIT(!bed_is_boosted(v));
+		after = bed_stats(v);
+		ended += after.expired == before.expired && after.doorbells > before.doorbells;
+		HOST_AWAIT_STEAL(v, 10000000); /* the gap */
+	}
+	assert_int_equal(ended, 5);
+}
+
+static void host_doorbell_makes_and_prolongs_no_boost(void **state)
+{
+	struct bed_vcpu *v = &scene.bed.vcpu[0];
+	struct pvsched_vcpu_report r;
+	uint64_t end = bed_now() + 1000000000ull;
+
+	(void)state;
+	while (bed_now() < end)
+		ring(v);
+	assert_int_equal(bed_stats(v).boosts, 0);
+	/* urgent, and ringing all the time: each boost ends when it would have */
+	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 1);
+	while (bed_stats(v).expired < 20)
+		ring(v);
+	assert_int_equal(pvsched_broker__vcpu_report(scene.broker, v->tid, &r), 0);
+	/* half of them, so that no hiccup of the machine decides */
+	assert_true(pvsched_hist_percentile(&r.boost, 500) <= CAP_NS + CAP_NS / 2);
+}
+
+/* A ring costs its guest a store and an agent, which is real-time, a wake-up. */
+static void host_doorbell_flood_is_not_heard(void **state)
+{
+	struct bed_vcpu *v = &scene.bed.vcpu[0];
+	struct pvsched_vcpu_stats s;
+	uint64_t before;
+
+	(void)state;
+	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 1);
+	HOST_AWAIT(bed_stats(v).boosts > 10);
+	host_say_context(v->page, 0, 2);
+	HOST_AWAIT(!bed_is_boosted(v));
+	HOST_AWAIT_STEAL(v, 20000000);
+	before = bed_stats(v).doorbells;
+	for (int i = 0; i < 100000; i++)
+		ring(v);
+	HOST_AWAIT_STEAL(v, 20000000);
+	assert_true(bed_stats(v).doorbells <= before + 1);
+	/* urgent again, and ringing all the time */
+	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 3);
+	while (bed_stats(v).boosts < 100)
+		for (int i = 0; i < 1000; i++)
+			ring(v);
+	host_say_context(v->page, 0, 4);
+	HOST_AWAIT(!bed_is_boosted(v));
+	s = bed_stats(v);
+	printf("# %llu rings heard in %llu boosts\n", (unsigned long long)(s.doorbells - before),
+	       (unsigned long long)s.boosts);
+	assert_true(s.doorbells - before <= 9 * s.boosts);
+}
+
+static void host_debts_survive_a_reset(void **state)
+{
+	static struct host_bound bound;
+	struct threads_bed *b = &scene.bed;
+	struct bed_vcpu *v = &b->vcpu[0];
+	struct pvsched_vcpu_report r;
+	uint64_t end = bed_now() + 4000000000ull;
+	unsigned int resets = 0;
+
+	(void)state;
+	bound.n = 0;
+	/* the rate of REGISTER allows 50 in a second: 10 ms each time, if a new page were a new debt */
+	while (bed_now() < end) {
+		host_bound_shot(&bound, v);
+		assert_true(host_renegotiate(b, 0) & PVSCHED_S_FEATURES_OK);
+		assert_int_equal(host_attach(v), PVSCHED_R_OK);
+		host_say_context(v->page, PVSCHED_CTX_CRITICAL, ++resets);
+		bed_sleep_ms(10);
+	}
+	host_bound_shot(&bound, v);
+	assert_int_equal(pvsched_broker__vcpu_report(scene.broker, v->tid, &r), 0);
+	printf("# %.1f ms boosted in %u lives of the page, longest boost %.2f ms\n",
+	       r.boosted_ns / 1e6, resets, r.boost.max / 1e6);
+	assert_true(r.boosts > 0);
+	assert_true(r.denied_throttle > 0);
+	assert_true(resets > 20);
+	assert_int_equal(host_bound_excess(&bound, 5, 10000000, r.boost.max), 0);
+}
+
+static void host_reset_in_mid_boost_restores_the_thread(void **state)
+{
+	struct threads_bed *b = &scene.bed;
+	struct bed_vcpu *v = &b->vcpu[0];
+	struct pvsched_attr before = { 0 }, after = { 0 };
+	const char *host_lines = (const char *)&v->page->status;
+	static const char zero[2 * PVSCHED_LINE];
+	uint64_t urgent = pvsched_task_word(SCHED_FIFO, 0, 50, 0, 9), boosts;
+
+	(void)state;
+	assert_int_equal(pvsched_attr_get(v->tid, &before), 0);
+	for (int i = 0; i < 8; i++) {
+		uint32_t epoch = guest_read(b->vm, PVSCHED_REG_EPOCH);
+
+		host_say_word(&v->page->current_task, urgent);
+		HOST_AWAIT(bed_is_boosted(v));
+		guest_write(b->vm, PVSCHED_REG_STATUS, 0);
+		/* at once: nothing is waited for */
+		assert_int_equal(pvsched_attr_get(v->tid, &after), 0);
+		assert_memory_equal(&before, &after, sizeof(before));
+		assert_memory_equal(host_lines, zero, sizeof(zero));
+		assert_int_equal(v->page->current_task, urgent);
+		assert_int_equal(guest_read(b->vm, PVSCHED_REG_EPOCH), epoch + 1);
+		/* whatever was queued for that life of the page is dropped */
+		boosts = bed_stats(v).boosts;
+		HOST_AWAIT_STEAL(v, 20000000);
+		assert_int_equal(bed_stats(v).boosts, boosts);
+		assert_memory_equal(host_lines, zero, sizeof(zero));
+		assert_true(host_renegotiate(b, PVSCHED_F_TICKET) & PVSCHED_S_FEATURES_OK);
+		assert_int_equal(host_attach(v), PVSCHED_R_OK);
+	}
+}
+
+int main(void)
+{
+#define CASE(f, opts) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, (void *)&(opts))
+	const struct CMUnitTest tests[] = {
+		CASE(host_boost_expires_without_the_guest, long_boosts),
+		CASE(host_grant_follows_the_change, long_boosts),
+		CASE(host_doorbell_ends_the_boost, long_boosts),
+		CASE(host_doorbell_makes_and_prolongs_no_boost, long_boosts),
+		CASE(host_doorbell_flood_is_not_heard, as_it_is),
+		CASE(host_debts_survive_a_reset, poor),
+		CASE(host_reset_in_mid_boost_restores_the_thread, as_it_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
