@@ -9,7 +9,8 @@
 #include "cmd.h"
 #include "version.h"
 
-static const struct cmd *const commands[] = { &cmd_check, &cmd_run, &cmd_bench, &cmd_serve };
+static const struct cmd *const commands[] = { &cmd_check, &cmd_run,  &cmd_bench,
+					      &cmd_serve, &cmd_list, &cmd_policy };
 
 #define COMMANDS (sizeof(commands) / sizeof(*commands))
 

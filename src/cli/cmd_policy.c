@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* pvsched policy: moves VMs to another policy while they run. Debts stay, boosts of the old one end. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "events/programs.h"
+#include "operator.h"
+
+struct values {
+	const char *socket;
+	bool all, json;
+};
+
+static const struct option options[] = {
+	{ "all", OPTION_FLAG, offsetof(struct values, all), NULL, NULL,
+	  "every VM, and those to come; '--all off' is the kill switch", 0, 0, NULL },
+	{ "socket", OPTION_STRING, offsetof(struct values, socket), "PATH", NULL,
+	  "the broker's; default $PVSCHED_SOCKET, else /run/pvsched/broker.sock", 0, 0, NULL },
+	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL, "errors as JSON", 0, 0,
+	  NULL },
+	OPTIONS_END
+};
+
+static const char details[] =
+	"VM is a number or a name of 'pvsched list'. POLICY is a built-in policy, or an object\n"
+	"file whose name ends in .bpf.o (see examples/policy). Without operands: the built-in\n"
+	"policies. The new policy is loaded before anything is moved: if it is refused, the line\n"
+	"says why and the old one goes on.\n";
+
+/* The number of the VM that the operand names. */
+static int find_vm(int fd, const char *operand, uint32_t *ret_vm)
+{
+	char *end;
+	unsigned long number = strtoul(operand, &end, 10);
+	int err = 0;
+
+	if (*operand && !*end && number < 100000) {
+		*ret_vm = number;
+		return 0;
+	}
+	for (uint32_t vm = 0; err != -ERANGE; vm++) {
+		struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
+
+		err = operator_call(fd, &m, -1);
+		if (err && err != -ENOENT)
+			return err == -ERANGE ? -ENOENT : err;
+		if (!err && !strncmp(m.list.name, operand, sizeof(m.list.name))) {
+			*ret_vm = vm;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, struct cli_error *e)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY, .index = vm };
+	const char *base = strrchr(policy, '/');
+	int file = -1, err;
+
+	if (strstr(policy, ".bpf.o")) {
+		file = open(policy, O_RDONLY | O_CLOEXEC);
+		if (file < 0)
+			return cli_fail(e, CLI_FAILED, "policy", policy,
+					"build it, or give its path", "%s", strerror(errno));
+	}
+	snprintf(m.policy.name, sizeof(m.policy.name), "%s", base && file >= 0 ? base + 1 : policy);
+	err = operator_call(fd, &m, file);
+	if (file >= 0)
+		close(file);
+	if (!err)
+		return 0;
+	m.policy.error[sizeof(m.policy.error) - 1] = 0;
+	if (err == -ENOENT && !m.policy.error[0])
+		return cli_fail(e, CLI_FAILED, "policy", on, "see 'pvsched list'", "no such VM");
+	if (err != -EPIPE && m.policy.error[0])
+		return cli_fail(e, CLI_FAILED, "policy", on, "the old one goes on", "%s",
+				m.policy.error);
+	return cli_fail(e, CLI_FAILED, "policy", on,
+			err == -EPERM ? "run it as root, or as the broker's user" : NULL, "%s",
+			strerror(-err));
+}
+
+static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
+{
+	const struct values *v = values;
+	uint32_t vm = PVSCHED_ALL_VMS;
+	int fd, err, status;
+
+	if (!count && !v->all) {
+		for (const char *const *name = pvsched_policies(); *name; name++)
+			printf("%s\n", *name);
+		return 0;
+	}
+	if (count != (v->all ? 1u : 2u))
+		return cli_fail(e, CLI_USAGE, "policy", NULL, "see 'pvsched policy --help'",
+				v->all ? "--all takes a policy and no VM"
+				       : "a VM and a policy are needed");
+	fd = operator_connect(v->socket, "policy", e);
+	if (fd < 0)
+		return e->exit;
+	err = v->all ? 0 : find_vm(fd, operands[0], &vm);
+	if (err)
+		status = cli_fail(e, CLI_FAILED, "policy", operands[0], "see 'pvsched list'", "%s",
+				  err == -ENOENT ? "no such VM" : strerror(-err));
+	else
+		status = set_policy(fd, vm, operands[count - 1], operands[0], e);
+	close(fd);
+	return status;
+}
+
+const struct cmd cmd_policy = {
+	.name = "policy",
+	.summary = "move VMs to another policy, live",
+	.operands = "[VM] POLICY",
+	.details = details,
+	.options = options,
+	.size = sizeof(struct values),
+	.max_operands = 2,
+	.run = run,
+};

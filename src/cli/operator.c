@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Requests to the broker, see operator.h. */
+#include "operator.h"
+
+#include <errno.h>
+#include <pvsched/pvsched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PATIENCE_S 120 /* an emulated machine takes 10 s to verify a policy */
+
+int operator_connect(const char *socket_path, const char *command, struct cli_error *e)
+{
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *env = getenv("PVSCHED_SOCKET");
+	const char *path = socket_path ? socket_path : env && *env ? env : PVSCHED_SOCKET;
+	int fd, err;
+
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		cli_fail(e, CLI_FAILED, command, path, "give a shorter path", "too long");
+		return -1;
+	}
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) &&
+	    !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return fd;
+	err = errno;
+	if (fd >= 0)
+		close(fd);
+	if (err == ENOENT || err == ECONNREFUSED)
+		cli_fail(e, CLI_FAILED, command, path, "start one with 'pvsched serve'",
+			 "no broker runs");
+	else
+		cli_fail(e, CLI_FAILED, command, path, "run it as root", "%s", strerror(err));
+	return -1;
+}
+
+int operator_call(int fd, struct pvsched_msg *m, int fd_to_pass)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (fd_to_pass >= 0) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
+	}
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) != sizeof(*m) ||
+	    recv(fd, m, sizeof(*m), 0) != sizeof(*m))
+		return -EPIPE;
+	return m->error;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The operator's side of the broker's socket: one request, one answer, no VM. Blocks until the
+ * broker has done it; loading a policy takes as long as the kernel's verifier does.
+ */
+#ifndef CLI_OPERATOR_H
+#define CLI_OPERATOR_H
+
+#include "broker/wire.h"
+#include "error.h"
+
+/* Connects; returns a file descriptor, or -1 with e filled. socket NULL = the default. */
+int operator_connect(const char *socket, const char *command, struct cli_error *e);
+/* fd_to_pass: -1 = none. Returns the broker's answer (0 or -errno); -EPIPE when it is gone. */
+int operator_call(int fd, struct pvsched_msg *msg, int fd_to_pass);
+
+#endif

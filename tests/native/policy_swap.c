@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Policies changed under a running VM: what the old one boosted ends, debts stay, bad ones are
+ * refused in one line and change nothing. Through the operator's messages, as pvsched policy. */
+/* timeout: 120 */
+#include <fcntl.h>
+#include <helpers/threads.h>
+#include <helpers/unit.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <broker/wire.h>
+
+#define PATIENCE_MS 5000
+
+static struct pvsched_broker *broker;
+
+static int group_start(void **state)
+{
+	struct pvsched_broker_opts o = { .print = bed_say };
+
+	(void)state;
+	return bed_broker(&o, &broker);
+}
+
+static int group_stop(void **state)
+{
+	(void)state;
+	pvsched_broker__stop(broker);
+	return 0;
+}
+
+static int ask(struct pvsched_msg *m, int fd_to_pass)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = PVSCHED_SOCKET };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = -EPIPE;
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { m, sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (fd_to_pass >= 0) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = sizeof(control.buf);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
+	}
+	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
+	    sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(*m) &&
+	    recv(fd, m, sizeof(*m), 0) == sizeof(*m))
+		err = m->error;
+	close(fd);
+	return err;
+}
+
+/* A built-in, or a file of the build directory. */
+static int set_policy(uint32_t vm, const char *name, char *ret_line)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY, .index = vm };
+	const char *build = getenv("PVSCHED_BUILD"), *base = strrchr(name, '/');
+	char path[512];
+	int fd = -1, err;
+
+	if (strstr(name, ".bpf.o")) {
+		snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+	}
+	snprintf(m.policy.name, sizeof(m.policy.name), "%s", base ? base + 1 : name);
+	err = ask(&m, fd);
+	if (fd >= 0)
+		close(fd);
+	if (ret_line)
+		snprintf(ret_line, sizeof(m.policy.error), "%s", m.policy.error);
+	return err;
+}
+
+static void expect_policy(uint32_t vm, const char *name)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
+
+	assert_int_equal(ask(&m, -1), 0);
+	assert_string_equal(m.list.policy, name);
+}
+
+static int bed_setup(void **state)
+{
+	static struct threads_bed bed;
+
+	*state = &bed;
+	if (set_policy(PVSCHED_ALL_VMS, "latency", NULL))
+		return -1;
+	return bed_open(&bed, NULL); /* VM 0 */
+}
+
+static int bed_teardown(void **state)
+{
+	bed_close(*state);
+	return 0;
+}
+
+static struct bed_vcpu *boost(struct threads_bed *b)
+{
+	b->hog = bed_start_hog(b->cpu);
+	bed_mode(&b->vcpu[0], BED_CRITICAL);
+	assert_true(bed_await_boosted(&b->vcpu[0], true, PATIENCE_MS));
+	return &b->vcpu[0];
+}
+
+static void policy_changed_to_off_in_mid_boost_restores_and_stays_off(void **state)
+{
+	struct threads_bed *b = *state;
+	struct bed_vcpu *v = boost(b);
+	uint64_t boosts;
+
+	assert_int_equal(set_policy(0, "off", NULL), 0);
+	assert_false(bed_is_boosted(v));
+	expect_policy(0, "off");
+	boosts = bed_stats(v).boosts;
+	bed_sleep_ms(300); /* critical and preempted all the time */
+	assert_int_equal(bed_stats(v).boosts, boosts);
+	assert_int_equal(set_policy(0, "latency", NULL), 0);
+	assert_true(bed_await_boosted(v, true, PATIENCE_MS));
+}
+
+static void policy_from_a_file_serves_and_its_vm_only(void **state)
+{
+	struct threads_bed *b = *state, other;
+	struct bed_vcpu *v = boost(b);
+
+	assert_int_equal(bed_open(&other, NULL), 0);
+	assert_int_equal(set_policy(0, "src/policy/irq.bpf.o", NULL), 0);
+	expect_policy(0, "irq");
+	expect_policy(1, "latency");
+	assert_true(bed_await_boosted(v, false, PATIENCE_MS)); /* irq knows no critical sections */
+	bed_mode(&other.vcpu[0], BED_CRITICAL);
+	assert_true(bed_await_boosted(&other.vcpu[0], true, PATIENCE_MS));
+	assert_false(bed_is_boosted(v));
+	bed_close(&other);
+}
+
+static void policy_kill_switch_reaches_all_and_those_to_come(void **state)
+{
+	struct threads_bed *b = *state, other;
+	struct bed_vcpu *v = boost(b);
+
+	assert_int_equal(set_policy(PVSCHED_ALL_VMS, "off", NULL), 0);
+	assert_false(bed_is_boosted(v));
+	assert_int_equal(bed_open(&other, NULL), 0);
+	expect_policy(0, "off");
+	expect_policy(1, "off");
+	bed_close(&other);
+	assert_int_equal(set_policy(PVSCHED_ALL_VMS, "latency", NULL), 0);
+	assert_true(bed_await_boosted(v, true, PATIENCE_MS));
+}
+
+/* The bound over the whole time, though each change would have been a chance to forget. */
+static void policy_changed_all_the_time_keeps_the_debts(void **state)
+{
+	struct threads_bed *b = *state;
+	struct bed_vcpu *v = &b->vcpu[0];
+	struct pvsched_vcpu_report r;
+	uint64_t start = bed_now(), took;
+
+	b->hog = bed_start_hog(b->cpu);
+	bed_mode(v, BED_CRITICAL);
+	for (int i = 0; i < 20; i++) {
+		bed_sleep_ms(60);
+		assert_int_equal(
+			set_policy(0, i % 2 ? "latency" : "src/policy/latency.bpf.o", NULL), 0);
+	}
+	took = bed_now() - start;
+	assert_int_equal(pvsched_broker__vcpu_report(broker, v->tid, &r), 0);
+	assert_true(r.boosts > 20);
+	assert_true(r.boosted_ns <= took * 4 / 10 + 10000000 + r.boost.max);
+}
+
+static void policy_that_is_bad_is_refused_and_the_old_goes_on(void **state)
+{
+	static const struct {
+		const char *policy;
+		int err;
+		const char *says;
+	} bad[] = {
+		{ "nonsense", -ENOENT, "no policy 'nonsense'" },
+		{ "tests/native/policies/wrong_abi.bpf.o", -EPROTO, "policy version 99" },
+		{ "tests/native/policies/wild.bpf.o", 0, "refuses it" },
+		{ "tests/native/policies/nothing.bpf.o", -EINVAL, "" },
+		{ "src/events/probe.bpf.o", -EINVAL, "" },
+	};
+	struct threads_bed *b = *state;
+	struct bed_vcpu *v = boost(b);
+	char line[256];
+	int err;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		line[0] = 0;
+		err = set_policy(0, bad[i].policy, line);
+		printf("# %s: %d: %s\n", bad[i].policy, err, line);
+		assert_true(err < 0);
+		if (bad[i].err)
+			assert_int_equal(err, bad[i].err);
+		assert_true(line[0]);
+		assert_non_null(strstr(line, bad[i].says));
+		assert_null(strchr(line, '\n'));
+		expect_policy(0, "latency");
+	}
+	assert_int_equal(set_policy(77, "off", NULL), -ENOENT);
+	assert_true(bed_await_boosted(v, false, PATIENCE_MS));
+	assert_true(bed_await_boosted(v, true, PATIENCE_MS));
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(policy_changed_to_off_in_mid_boost_restores_and_stays_off),
+		CASE(policy_from_a_file_serves_and_its_vm_only),
+		CASE(policy_kill_switch_reaches_all_and_those_to_come),
+		CASE(policy_changed_all_the_time_keeps_the_debts),
+		CASE(policy_that_is_bad_is_refused_and_the_old_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, group_start, group_stop);
+}
