@@ -71,6 +71,7 @@ struct pvsched_programs {
 	void *ctx;
 	uint32_t id;
 	bool fentry; /* this kernel lets fentry on KVM's functions in */
+	bool has_reason; /* verifier holds the cause; what libbpf says later follows from it */
 	char verifier[4096]; /* the last warning of libbpf: the reason */
 };
 
@@ -78,10 +79,30 @@ struct pvsched_programs {
  * lock), so one slot will do. */
 static struct pvsched_programs *loading;
 
+/* Of a verifier's log the line that says what is wrong: the one before its statistics. */
+static void keep_reason(struct pvsched_programs *p, char *log)
+{
+	char *end = strstr(log, "\nprocessed "), *line;
+
+	if (!end)
+		return;
+	*end = 0;
+	line = strrchr(log, '\n');
+	snprintf(p->verifier, sizeof(p->verifier), "%s", line ? line + 1 : log);
+	p->has_reason = true;
+}
+
 static int on_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
-	if (level == LIBBPF_WARN && loading)
-		vsnprintf(loading->verifier, sizeof(loading->verifier), fmt, args);
+	char *text = NULL;
+
+	if (level != LIBBPF_WARN || !loading || loading->has_reason ||
+	    vasprintf(&text, fmt, args) < 0)
+		return 0;
+	snprintf(loading->verifier, sizeof(loading->verifier), "%s", text);
+	if (strstr(text, "BEGIN PROG LOAD LOG"))
+		keep_reason(loading, text);
+	free(text);
 	return 0;
 }
 
@@ -411,9 +432,11 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	if (err == -EPERM)
 		say(p, "BPF programs: loading: permission denied: run as root (CAP_BPF, "
 		       "CAP_PERFMON, CAP_SYS_NICE)");
-	else if (err && err != -EPROTO)
+	else if (err && err != -EPROTO) {
 		say(p, "policy %s: the kernel refuses it: %s", policy,
 		    p->verifier[0] ? p->verifier : strerror(-err));
+		err = -EINVAL;
+	}
 out:
 	if (fd >= 0)
 		close(fd);
