@@ -55,16 +55,24 @@ static inline uint32_t host_grant_generation(uint64_t grant)
 	return grant >> PVSCHED_TASK_GEN_SHIFT;
 }
 
-/* Off the CPU that hog and vCPU share, if there is another. Threads made later inherit it. */
-static inline void host_stand_aside(void)
+/* Off the CPU that hog and vCPU share, if there is another: what looks at a boost must run while it
+ * lasts. Threads made later inherit it, so come back before the next bed or broker. */
+static cpu_set_t host_cpus;
+
+static inline void host_stand_aside(int cpu)
 {
 	cpu_set_t set;
-	int cpu = bed_last_cpu();
 
-	sched_getaffinity(0, sizeof(set), &set);
+	sched_getaffinity(0, sizeof(host_cpus), &host_cpus);
+	set = host_cpus;
 	CPU_CLR(cpu, &set);
 	if (CPU_COUNT(&set))
 		sched_setaffinity(0, sizeof(set), &set);
+}
+
+static inline void host_come_back(void)
+{
+	sched_setaffinity(0, sizeof(host_cpus), &host_cpus);
 }
 
 /* A reset by the guest, then negotiation of just these features. Returns STATUS. */

@@ -26,33 +26,24 @@ static struct scene scene;
 
 static int setup(void **state)
 {
-	cpu_set_t all;
-	int err;
+	int err = bed_broker(*state, &scene.broker);
 
-	sched_getaffinity(0, sizeof(all), &all);
-	err = bed_broker(*state, &scene.broker);
 	if (!err)
 		err = bed_open(&scene.bed, NULL);
 	if (err)
 		return err;
 	scene.bed.hog = bed_start_hog(scene.bed.cpu);
 	bed_mode(&scene.bed.vcpu[0], BED_SPIN);
-	host_stand_aside();
+	host_stand_aside(scene.bed.cpu);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	cpu_set_t set;
-
 	(void)state;
 	bed_close(&scene.bed);
 	pvsched_broker__stop(scene.broker);
-	/* agents of the next broker run where this thread may */
-	CPU_ZERO(&set);
-	for (int i = 0; i <= scene.bed.cpu; i++)
-		CPU_SET(i, &set);
-	sched_setaffinity(0, sizeof(set), &set);
+	host_come_back();
 	return 0;
 }
 

@@ -31,7 +31,6 @@ static int group_start(void **state)
 
 	(void)state;
 	lines_said = 0;
-	host_stand_aside();
 	return err;
 }
 
@@ -53,12 +52,14 @@ static int setup(void **state)
 		return err;
 	bed.hog = bed_start_hog(bed.cpu);
 	bed_mode(&bed.vcpu[0], BED_SPIN);
+	host_stand_aside(bed.cpu);
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	bed_close(*state);
+	host_come_back();
 	return 0;
 }
 
