@@ -47,8 +47,7 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 }
 
 /*
- * Guest TSC to host time. Bounds: the guest's word is any 64-bit number; the difference is
- * clamped to +-10 s before it is scaled, so nothing overflows. 0 = none, or not convertible.
+ * Guest TSC to host time; 0 = none, or not convertible. Bounds: pvsched_tsc_to_ns().
  */
 static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_tsc, __u64 now,
 					   struct pvsched_cpu *c)
@@ -56,7 +55,6 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 	struct pvsched_clock *k = &clocks[*(volatile __u32 *)&clock_idx & 1];
 	struct kvm_vcpu *kv = (void *)v->kvm_vcpu;
 	__u64 offset = 0, ratio = 0;
-	__s64 ticks, max, ns;
 
 	if (!guest_tsc)
 		return 0;
@@ -71,17 +69,7 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 		count(c, tsc_unknown);
 		return 0;
 	}
-	ticks = (__s64)(guest_tsc - offset - k->tsc);
-	max = (__s64)(1ull << 62) / (__s64)(1ull << 28); /* 2^34 ticks: over 4 s at 4 GHz */
-	if (ticks > max)
-		ticks = max;
-	if (ticks < -max)
-		ticks = -max;
-	ns = ticks * (__s64)k->mult >> PVSCHED_TSC_SHIFT;
-	ns += (__s64)k->ns;
-	if (ns > (__s64)now + PVSCHED_NEXT_MAX_NS)
-		ns = (__s64)now + PVSCHED_NEXT_MAX_NS;
-	return ns > 0 ? (__u64)ns : 0;
+	return pvsched_tsc_to_ns(guest_tsc - offset, k->tsc, k->ns, k->mult, now);
 }
 
 /* Boosted time that all budgets together allow now. */

@@ -247,4 +247,25 @@ static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 to
 #define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll
 
+/*
+ * A TSC value to CLOCK_MONOTONIC by the clock (tsc, ns, mult). The value comes from a guest and may
+ * be any 64-bit number: the difference is clamped to +-2^34 ticks (over 4 s at 4 GHz) before it is
+ * scaled, so nothing overflows, and the result to now + PVSCHED_NEXT_MAX_NS. 0 = before boot.
+ */
+static __always_inline __u64 pvsched_tsc_to_ns(__u64 value, __u64 tsc, __u64 base_ns, __u64 mult,
+					       __u64 now)
+{
+	__s64 ticks = (__s64)(value - tsc), ns;
+	const __s64 max = 1ll << 34;
+
+	if (ticks > max)
+		ticks = max;
+	if (ticks < -max)
+		ticks = -max;
+	ns = (ticks * (__s64)mult >> PVSCHED_TSC_SHIFT) + (__s64)base_ns;
+	if (ns > (__s64)now + PVSCHED_NEXT_MAX_NS)
+		ns = (__s64)now + PVSCHED_NEXT_MAX_NS;
+	return ns > 0 ? (__u64)ns : 0;
+}
+
 #endif
