@@ -13,10 +13,13 @@
 /* Linked in from the policy's object. A global function: verified by itself. */
 extern int pvsched_policy(struct pvsched_policy_in *in, struct pvsched_decision *out);
 
+/* c is looked at once: before 6.13 each look-up of a map may be NULL to the verifier. */
 #define count(c, field)                                                                            \
 	do {                                                                                       \
-		if (c)                                                                             \
-			(c)->count.field++;                                                        \
+		struct pvsched_cpu *counted_ = (c);                                                \
+                                                                                                   \
+		if (counted_)                                                                      \
+			counted_->count.field++;                                                   \
 	} while (0)
 
 static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct pvsched_cpu *c)
