@@ -69,6 +69,7 @@ enum pvsched_reason {
 	PVSCHED_REASON_THROTTLED = 9, /* a budget is used up */
 	PVSCHED_REASON_GAP = 10, /* the unboosted gap after a full stretch */
 	PVSCHED_REASON_EXTERNAL = 11, /* somebody else owns the thread's scheduling */
+	PVSCHED_REASON_PAYBACK = 12, /* not boosted: pays boosted time back at a worse nice */
 };
 
 /* context: bits 0..7 flags, 32..63 generation; the rest is zero and ignored */

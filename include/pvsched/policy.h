@@ -57,7 +57,7 @@ struct pvsched_task {
 /* Who else wants the vCPU's CPU. */
 enum pvsched_rivals {
 	PVSCHED_RIVALS_NONE = 0, /* nobody: acting is useless */
-	PVSCHED_RIVALS_BRIEF = 1, /* one task that rarely runs; ask again after grace_ns */
+	PVSCHED_RIVALS_BRIEF = 1, /* tasks that rarely run; ask again after grace_ns */
 	PVSCHED_RIVALS_MANY = 2,
 };
 

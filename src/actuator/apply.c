@@ -118,6 +118,23 @@ static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	return pvsched_attr_set(s->tid, attr);
 }
 
+/* The thread is as good as its baseline, or worse, from now on. */
+static void end_boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
+		      struct pvsched_shared *sh, uint64_t now)
+{
+	if (!sh->stretch.on_ns)
+		return;
+	pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
+	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now, act->config->cap_ns);
+}
+
+/* Leaving a real-time policy resets a custom slack (kernel: __setscheduler_params). */
+static void keep_slack(const struct pvsched_slot *s)
+{
+	if (s->slack_ns != PVSCHED_SLACK_DEFAULT_NS)
+		pvsched_slack_set(s->tid, s->slack_ns);
+}
+
 static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		   struct pvsched_shared *sh, uint64_t desired)
 {
@@ -133,18 +150,16 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		sh->failed++;
 		return err;
 	}
-	/* Leaving a real-time policy resets a custom slack (kernel: __setscheduler_params). */
-	if (s->slack_ns != PVSCHED_SLACK_DEFAULT_NS)
-		pvsched_slack_set(s->tid, s->slack_ns);
+	keep_slack(s);
 	now = now_ns();
-	if (PVSCHED_WORD_LEVEL(desired) != PVSCHED_LEVEL_BASE) {
+	if (reason == PVSCHED_REASON_PAYBACK) {
+		reason = PVSCHED_REASON_NONE;
+	} else if (PVSCHED_WORD_LEVEL(desired) != PVSCHED_LEVEL_BASE) {
 		reason = PVSCHED_REASON_EXPIRED;
 		sh->expired++;
 	}
-	/* accounting reads applied_ns when it sees the level change: times before the word */
-	if (sh->stretch.on_ns)
-		pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
-	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now, act->config->cap_ns);
+	/* accounting reads the times when it sees the level change: they come before the word */
+	end_boost(act, s, sh, now);
 	STORE(sh->applied_ns, now);
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_LEVEL_BASE, 0, reason, now));
@@ -190,8 +205,12 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		sh->failed++;
 		return err;
 	}
+	if (want.policy != SCHED_FIFO)
+		keep_slack(s);
 	now = now_ns();
 	s->boosted = want;
+	if (!counted)
+		end_boost(act, s, sh, now);
 	if (counted && !sh->stretch.on_ns) {
 		pvsched_stretch_on(&sh->stretch, now);
 		sh->boosts++;
@@ -228,6 +247,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		want = !base_only && !sh->external && pvsched_word_active(desired, now);
 		is = PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_BASE;
 		until = 0;
+		out.desired = desired;
 		if (want) {
 			/* the agent's own check of the contiguous cap, whatever BPF asks */
 			left = is_boost(s, desired)
@@ -243,15 +263,17 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		}
 		if (want && is && PVSCHED_WORD_LEVEL(desired) == PVSCHED_WORD_LEVEL(applied) &&
 		    PVSCHED_WORD_VALUE(desired) == PVSCHED_WORD_VALUE(applied)) {
-			out.boosted = true;
+			out.boosted = is_boost(s, desired);
 			out.until_ns = until;
 			break;
 		}
 		if (!want && !is)
 			break;
 		err = want ? boost(a, s, sh, desired, until, event_ns) : restore(a, s, sh, desired);
-		out.boosted = want && !err ? true : is && err && err != -ESRCH;
-		out.until_ns = err ? now + a->config->cap_ns : until;
+		/* what could not be changed stays as it was applied: try again soon */
+		out.boosted = err ? is && err != -ESRCH && is_boost(s, applied)
+				  : want && is_boost(s, desired);
+		out.until_ns = !err ? until : is && err != -ESRCH ? now + a->config->cap_ns : 0;
 		out.changed = !err;
 		seen = LOAD(sh->desired);
 		if (err || seen == desired)

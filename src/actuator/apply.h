@@ -50,7 +50,8 @@ int pvsched_slot_lock_init(struct pvsched_slot *s);
 struct pvsched_applied {
 	bool boosted; /* the thread is better than its baseline now */
 	bool changed;
-	uint64_t until_ns; /* boosted: restore it then at the latest */
+	uint64_t until_ns; /* not as its baseline: restore it then at the latest; 0 = as it was */
+	uint64_t desired; /* the word that this answers */
 };
 
 /*

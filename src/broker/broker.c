@@ -106,6 +106,7 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
 	c->lead_ns = o->lead_ns;
 	c->grace_ns = 200000;
+	c->payback = 1;
 	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
 	c->min_ns = 50000; /* about one actuation there and back */
 	/* rate * 100 ms + burst = 50 ms at the default: at most 50 % of any 100 ms */

@@ -61,6 +61,40 @@ static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u
 	return (paid_at > start ? paid_at : start) + ((boosted_ns * c->cost_q10 + 1023) >> 10);
 }
 
+/*
+ * Payback: a boost moves a vCPU's time forward, it does not add to it. What a vCPU runs at better
+ * than its baseline, its weighted share does not see (a real-time task has no virtual run time), so
+ * it is owed; and for as long as something is owed the vCPU runs PVSCHED_PAYBACK_STEPS nice steps
+ * below its baseline, where a ns of running counts for more than one of its weighted share: the
+ * surplus pays. Which share that is need not be known. Sleeping pays, too: 1 to 1.
+ */
+#define PVSCHED_PAYBACK_STEPS  5
+#define PVSCHED_PAYBACK_Q10    2106 /* (1024 / 335 - 1) * 1024: weights of nice 0 and 5 */
+#define PVSCHED_OWED_MAX_NS    20000000ll /* more is forgiven: the budgets bound boosts, not this */
+#define PVSCHED_OWED_CREDIT_NS 2000000ll /* paid in advance */
+
+static __always_inline __s64 pvsched_owed_add(__s64 owed, __u64 boosted_ns)
+{
+	if (boosted_ns > (__u64)PVSCHED_OWED_MAX_NS)
+		return PVSCHED_OWED_MAX_NS;
+	owed += boosted_ns;
+	return owed < PVSCHED_OWED_MAX_NS ? owed : PVSCHED_OWED_MAX_NS;
+}
+
+static __always_inline __s64 pvsched_owed_pay(__s64 owed, __u64 paid_ns)
+{
+	if (paid_ns > (__u64)(PVSCHED_OWED_MAX_NS + PVSCHED_OWED_CREDIT_NS))
+		return -PVSCHED_OWED_CREDIT_NS;
+	owed -= paid_ns;
+	return owed > -PVSCHED_OWED_CREDIT_NS ? owed : -PVSCHED_OWED_CREDIT_NS;
+}
+
+/* What running for ns below the baseline pays. */
+static __always_inline __u64 pvsched_owed_paid(__u64 ns)
+{
+	return ns >= 1ull << 32 ? ns : ns * PVSCHED_PAYBACK_Q10 >> 10;
+}
+
 struct pvsched_stretch {
 	__u64 on_ns; /* start of the boost in force; 0 = none is */
 	__u64 off_ns; /* end of the last boost; 0 = never boosted */

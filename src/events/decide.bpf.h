@@ -155,6 +155,28 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 	return gen;
 }
 
+/* Nothing is asked for any more: does the vCPU pay its boost back now? Returns 1 if it does
+ * already. A vCPU that sleeps pays by that, and where nobody competes nobody is owed. */
+static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_shared *s,
+					 const struct pvsched_policy_in *in,
+					 struct pvsched_decision *out)
+{
+	__u64 word = MEMBER(s, desired);
+
+	if (PVSCHED_WORD_REASON(word) == PVSCHED_REASON_PAYBACK &&
+	    pvsched_word_active(word, in->now_ns))
+		return 1;
+	if (!in->boosted || !config.payback || v->owed_ns <= 0 ||
+	    in->state == PVSCHED_STATE_BLOCKED || in->rivals == PVSCHED_RIVALS_NONE ||
+	    v->base_policy != PVSCHED_POLICY_NORMAL || v->base_nice + PVSCHED_PAYBACK_STEPS > 19)
+		return 0;
+	out->level = PVSCHED_LEVEL_NICE;
+	out->value = v->base_nice + PVSCHED_PAYBACK_STEPS;
+	out->reason = PVSCHED_REASON_PAYBACK;
+	out->expiry_ns = in->now_ns + PVSCHED_PAYBACK_NS;
+	return 0;
+}
+
 #define BY_AGENT (1u << 31) /* with the event: the agent that watches the vCPU is about to look */
 
 /*
@@ -172,7 +194,7 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	struct pvsched_cpu *c = this_cpu();
 	__u64 stretch = 0, left;
 	__u32 gen = 0;
-	int changed;
+	int changed = 0, boost;
 
 	if (!v)
 		return 0;
@@ -191,7 +213,7 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 	in.features = v->features;
 	in.base_policy = v->base_policy;
 	in.base_nice = v->base_nice;
-	in.boosted = pvsched_word_active(MEMBER(s, desired), now);
+	in.boosted = pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice);
 	in.exit_reason = v->exit_reason;
 	/* A fresh ticket for an interrupt that none is out for; one that was not answered within
 	 * a contiguous cap counts as lost. */
@@ -254,23 +276,25 @@ static __noinline int decide(struct pvsched_vcpu *v, __u32 slot, __u32 event, __
 		   (out.expiry_ns <= now || out.expiry_ns > now + PVSCHED_YIELD_MAX_NS)) {
 		out.expiry_ns = now + PVSCHED_YIELD_MAX_NS;
 	}
-	if (out.level != PVSCHED_LEVEL_BASE && out.ticket) {
+	boost = out.level != PVSCHED_LEVEL_BASE;
+	if (boost && out.ticket) {
 		v->ticket++;
 		if (page && v->features & PVSCHED_F_TICKET)
 			MEMBER(page, ticket) = v->ticket;
 	}
-	changed = desire(s, now, &out, gen, c);
+	if (boost || !pay_back_next(v, s, &in, &out))
+		changed = desire(s, now, &out, gen, c);
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
-	MEMBER(s, again_ns) = out.level == PVSCHED_LEVEL_BASE && v->off_ns ? out.again_ns : 0;
+	MEMBER(s, again_ns) = !boost && v->off_ns ? out.again_ns : 0;
 	if (out.level != PVSCHED_LEVEL_BASE)
 		arm(v, out.expiry_ns + config.slack_ns, now); /* the second line */
 	if (by_agent)
 		return 0;
 	if (changed)
 		hint(v->cpu, slot, now, c);
-	if (out.level != PVSCHED_LEVEL_BASE)
+	if (boost)
 		return 0;
 	if (out.again_ns && v->off_ns &&
 	    (MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out.again_ns))

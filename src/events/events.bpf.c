@@ -37,9 +37,11 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 		return 0;
 	}
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE) {
-		/* a newer boost than the one this time stood for */
+		/* newer than what this time stood for; or a payback, in which this may be the
+		 * time of the next boost */
 		arm(v, now + pvsched_word_left(MEMBER(s, desired), now) + config.slack_ns, now);
-		return 0;
+		if (pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice))
+			return 0;
 	}
 	/* An agent will ask later, so what was asked for now is history. Should it be stopped, then
 	 * so is all boosting of this vCPU until it wakes: a loss for the guest only. */

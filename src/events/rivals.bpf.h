@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who else wants the vCPU's CPU. A request matters only when somebody does; one task that rarely
- * runs (a kernel thread, a daemon that answers) will be gone before an actuation is done.
+ * Who else wants the vCPU's CPU. A request matters only when somebody does; a few tasks that rarely
+ * run (kernel threads, a daemon that answers) will be gone before an actuation is done.
  */
 #ifndef PVSCHED_EVENTS_RIVALS_BPF_H
 #define PVSCHED_EVENTS_RIVALS_BPF_H
@@ -11,6 +11,7 @@
 /* util_avg of a task that used less than 1/16 of its CPU lately (1024 = all of it; the average
  * halves every 32 ms) */
 #define BRIEF_UTIL  64
+#define BRIEF_MOST  3 /* so many at once: the utilisation of who runs now speaks for them */
 #define RIVALS_ASK  255 /* the caller does not know: find out if it matters */
 #define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
 
@@ -18,7 +19,7 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)
 {
 	if (!others)
 		return PVSCHED_RIVALS_NONE;
-	if (others == 1 && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
+	if (others <= BRIEF_MOST && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
 		return PVSCHED_RIVALS_BRIEF;
 	return PVSCHED_RIVALS_MANY;
 }

@@ -15,14 +15,23 @@
 static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_shared *s,
 					  int prio, __u64 now)
 {
-	__u64 in = v->in_ns, at = MEMBER(s, applied_ns);
-	int better = prio < (int)v->base_prio;
+	__u64 in = v->in_ns, on = MEMBER(s, stretch.on_ns), off = MEMBER(s, stretch.off_ns);
 
-	if (at <= in || at > now) /* not changed while it ran */
-		return better ? now - in : 0;
-	if (better) /* boosted on the way, or all along with a change between */
-		return MEMBER(s, stretch.on_ns) > in ? now - MEMBER(s, stretch.on_ns) : now - in;
-	return at - in; /* restored on the way */
+	if (prio < (int)v->base_prio) /* all along, or boosted on the way */
+		return now - (on > in && on <= now ? on : in);
+	return off > in && off <= now ? off - in : 0; /* the boost ended on the way */
+}
+
+/* What it ran below its baseline pays boosts back. */
+static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
+				     __u64 now)
+{
+	__u64 at = MEMBER(s, applied_ns);
+
+	if (prio <= (int)v->base_prio)
+		return;
+	at = at > v->in_ns && at <= now ? at : v->in_ns;
+	v->owed_ns = pvsched_owed_pay(v->owed_ns, pvsched_owed_paid(now - at));
 }
 
 static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
@@ -34,6 +43,7 @@ static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared
 	if (!ns || ns > 1ull << 40)
 		return;
 	v->boosted_ns += ns;
+	v->owed_ns = pvsched_owed_add(v->owed_ns, ns);
 	reason = PVSCHED_WORD_REASON(MEMBER(s, applied));
 	if (reason == PVSCHED_REASON_CRITICAL || reason == PVSCHED_REASON_INTR)
 		v->cs_paid_at = pvsched_bucket_charge(v->cs_paid_at, now, ns, &config.cs);
@@ -75,6 +85,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
 		charge(v, s, prev->prio, now, c);
+		pay_back(v, s, prev->prio, now);
 	}
 	v->in_ns = 0;
 	v->off_ns = now;
@@ -114,6 +125,9 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 		return;
 	if (v->wait_ns && now > v->wait_ns)
 		v->steal_ns += now - v->wait_ns;
+	if (v->owed_ns > 0 && v->off_ns) /* until it woke it slept */
+		v->owed_ns =
+			pvsched_owed_pay(v->owed_ns, (v->wait_ns ? v->wait_ns : now) - v->off_ns);
 	if (v->asked_ns) {
 		pvsched_lead_sample(&v->lead_avg, &v->lead_dev,
 				    now > v->asked_ns ? now - v->asked_ns : 0);
@@ -134,7 +148,8 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	}
 	/* Only a boost has anything to end here; this is also where a vCPU that moved meets the
 	 * budget of its new CPU. */
-	if (next->prio < (int)v->base_prio || pvsched_word_active(MEMBER(s, desired), now))
+	if (next->prio < (int)v->base_prio ||
+	    pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice))
 		decide(v, slot, PVSCHED_EV_SCHED_IN, now, PVSCHED_RIVALS_MANY);
 }
 

@@ -150,6 +150,7 @@ struct pvsched_vcpu {
 	__u64 run_ns;
 	__u64 boosted_ns;
 	__u64 steal_ns;
+	__s64 owed_ns; /* boosted time to pay back, see account.h */
 	__u64 cs_paid_at; /* buckets */
 	__u64 all_paid_at;
 	__u64 sched_ins;
@@ -193,7 +194,7 @@ struct pvsched_config {
 	__u32 ceiling; /* highest SCHED_FIFO priority of a boost */
 	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
 	__u32 agent_prio; /* ... at this kernel priority */
-	__u32 reserved;
+	__u32 payback; /* boosted time is paid back by a worse nice */
 };
 
 /* Clock: TSC to CLOCK_MONOTONIC. Agents refresh it when they wake anyway: NTP slews at most
@@ -242,6 +243,18 @@ static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 to
 	*dev += err > *dev ? (err - *dev) / 4 : -((*dev - err) / 4);
 }
 
+/* Is the thread better than its baseline, now, by what the word asks for? */
+static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base_policy,
+					       __s32 base_nice)
+{
+	return pvsched_word_active(word, now) &&
+	       pvsched_is_boost(PVSCHED_WORD_LEVEL(word), PVSCHED_WORD_VALUE(word), base_policy,
+				base_nice);
+}
+
+/* Payback lasts this long unless a boost comes first, which then decides anew when it ends: a
+ * vCPU that is boosted each ms costs no wake-up more than without. */
+#define PVSCHED_PAYBACK_NS   4000000ull
 #define PVSCHED_YIELD_MAX_NS 100000000ull /* a level that only gives way is asked for again then */
 
 #define PVSCHED_TSC_SHIFT   24

@@ -34,7 +34,8 @@
 struct watched {
 	uint32_t slot;
 	bool boosted;
-	uint64_t until_ns; /* boosted: expiry; else: when to ask the policy again */
+	uint64_t until_ns; /* expiry, or when to ask the policy again, whichever comes first */
+	uint64_t desired; /* the word it was served for */
 };
 
 struct agent {
@@ -68,7 +69,7 @@ static void drop(struct agent *a, uint32_t slot)
 	}
 }
 
-static int keep(struct agent *a, uint32_t slot, bool boosted, uint64_t until_ns)
+static int keep(struct agent *a, uint32_t slot, const struct pvsched_applied *r, uint64_t again)
 {
 	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
 	unsigned int i;
@@ -77,10 +78,12 @@ static int keep(struct agent *a, uint32_t slot, bool boosted, uint64_t until_ns)
 		;
 	if (i == WATCHED_MAX)
 		return -ENOSPC;
-	a->watched[i] = (struct watched){ slot, boosted, until_ns };
+	a->watched[i] = (struct watched){ slot, r->boosted, r->until_ns, r->desired };
+	if (again && (!r->until_ns || again < r->until_ns))
+		a->watched[i].until_ns = again;
 	if (i == a->n)
 		a->n++;
-	sh->watch_ns = boosted ? 0 : until_ns;
+	sh->watch_ns = again;
 	sh->owner = a->cpu + 1;
 	return 0;
 }
@@ -155,32 +158,32 @@ static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 	struct pvsched_actuation *act = a->all->o.act;
 	struct pvsched_shared *sh = &act->shared[slot];
 	struct pvsched_applied r;
-	uint64_t again;
+	uint64_t again = 0;
 
 	pvsched_apply(act, slot, event_ns, false, &r);
 	if (r.boosted && r.changed && unseen(a, slot)) {
 		ask(a, slot, PVSCHED_EV_DOORBELL);
 		pvsched_apply(act, slot, 0, false, &r);
-	} else if (!r.boosted && PVSCHED_WORD_LEVEL(__atomic_load_n(
-					 &sh->desired, __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE) {
+	} else if (!r.until_ns && PVSCHED_WORD_LEVEL(__atomic_load_n(
+					  &sh->desired, __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE) {
 		/* Expired, or too little was left of it to begin. If the vCPU still waits, no
 		 * event of its own will ask for it: do so. */
 		ask(a, slot, PVSCHED_EV_TIMER);
 		pvsched_apply(act, slot, 0, false, &r);
 	}
-	if (r.boosted) {
-		if (!keep(a, slot, true, r.until_ns))
-			return true;
-		/* nobody would watch over it: take it back */
+	if (!r.boosted)
+		again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
+	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
+	if (again > pvsched_now_ns() + WATCH_NS)
+		again = 0;
+	if ((again || r.until_ns) && !keep(a, slot, &r, again))
+		return r.boosted;
+	drop(a, slot);
+	if (r.until_ns) { /* nobody would watch over it: take it back */
 		__atomic_store_n(&sh->desired, 0, __ATOMIC_RELEASE);
 		pvsched_apply(act, slot, 0, true, &r);
-		return r.boosted;
 	}
-	again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
-	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
-	if (!again || again > pvsched_now_ns() + WATCH_NS || keep(a, slot, false, again))
-		drop(a, slot);
-	return false;
+	return r.boosted;
 }
 
 static int on_hint(void *ctx, void *data, size_t size)
@@ -196,6 +199,7 @@ static void on_bell(struct agent *a, uint32_t slot)
 {
 	struct pvsched_actuation *act = a->all->o.act;
 	struct pvsched_slot *s = &act->slots[slot];
+	uint64_t desired;
 
 	pthread_mutex_lock(&s->lock);
 	if (s->used)
@@ -203,8 +207,9 @@ static void on_bell(struct agent *a, uint32_t slot)
 	pthread_mutex_unlock(&s->lock);
 	/* The vCPU lost its CPU to this very wake-up, so PREEMPTED saw its page already; ask the
 	 * policy only if the desired state still stands. */
-	if (pvsched_word_active(__atomic_load_n(&act->shared[slot].desired, __ATOMIC_ACQUIRE),
-				pvsched_now_ns()))
+	desired = __atomic_load_n(&act->shared[slot].desired, __ATOMIC_ACQUIRE);
+	if (pvsched_word_active(desired, pvsched_now_ns()) &&
+	    PVSCHED_WORD_REASON(desired) != PVSCHED_REASON_PAYBACK)
 		ask(a, slot, PVSCHED_EV_DOORBELL);
 	if (!serve(a, slot, 0))
 		return;
@@ -236,14 +241,13 @@ static void look(struct agent *a)
 			a->watched[i] = a->watched[--a->n];
 			continue;
 		}
+		if (w.until_ns > now &&
+		    __atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE) == w.desired)
+			continue;
 		if (!w.boosted && w.until_ns <= now) {
 			sh->again_ns = 0;
 			ask(a, w.slot, PVSCHED_EV_TIMER);
 			event_ns = now;
-		} else if (pvsched_word_active(__atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE),
-					       now) == w.boosted &&
-			   w.until_ns > now) {
-			continue;
 		}
 		serve(a, w.slot, event_ns);
 	}
