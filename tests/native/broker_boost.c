@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 
 #include <actuator/attr.h>
+#include <core/account.h>
 
 static struct pvsched_broker *broker;
 
@@ -102,6 +103,32 @@ static void section_that_ends_rings_and_is_restored_before_expiry(void **state)
 	assert_true(r.doorbells > 0);
 	assert_true(r.boosts >= r.expired);
 	assert_true(r.expired < r.boosts);
+}
+
+static void boosted_time_is_paid_back_and_then_the_thread_is_as_it_was(void **state)
+{
+	struct threads_bed *b = *state;
+	struct bed_vcpu *v = &b->vcpu[0];
+	uint64_t end = bed_now() + 10000000000ull, word = 0;
+	struct pvsched_attr attr;
+	bool pays = false;
+
+	b->hog = bed_start_hog(b->cpu);
+	bed_mode(v, BED_SECTIONS);
+	while (!pays && bed_now() < end) {
+		word = __atomic_load_n(&v->page->grant, __ATOMIC_ACQUIRE);
+		pays = (word >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_REASON) ==
+		       PVSCHED_REASON_PAYBACK;
+	}
+	assert_true(pays);
+	assert_false(word >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED);
+	assert_int_equal(word & 0xff, SCHED_OTHER);
+	assert_int_equal(word >> PVSCHED_TASK_NICE_SHIFT & 0xff, PVSCHED_PAYBACK_STEPS);
+	bed_mode(v, BED_SPIN);
+	bed_sleep_ms(200);
+	assert_int_equal(pvsched_attr_get(v->tid, &attr), 0);
+	assert_int_equal(attr.policy, SCHED_OTHER);
+	assert_int_equal(attr.nice, 0);
 }
 
 /* rate * W + burst, plus what one boost may overshoot: spec/accounting.md */
@@ -231,6 +258,7 @@ int main(void)
 		CASE(vcpu_preempted_outside_a_section_is_not_boosted),
 		CASE(vcpu_that_sleeps_is_not_boosted_whatever_its_page_says),
 		CASE(section_that_ends_rings_and_is_restored_before_expiry),
+		CASE(boosted_time_is_paid_back_and_then_the_thread_is_as_it_was),
 		CASE(guest_that_asks_for_everything_stays_within_its_budget),
 		CASE(reset_in_mid_boost_restores_thread_and_page),
 		CASE(bus_master_cleared_in_mid_boost_restores_the_thread),

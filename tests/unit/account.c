@@ -179,6 +179,33 @@ static void stretch_greedy_taker_stays_within_cap_and_half(void **state)
 	assert_true(n > 10000);
 }
 
+static void owed_grows_by_what_was_boosted_and_is_forgiven_beyond_its_most(void **state)
+{
+	(void)state;
+	assert_int_equal(pvsched_owed_add(0, MS), MS);
+	assert_int_equal(pvsched_owed_add(-(__s64)MS, 3 * MS), 2 * MS);
+	assert_int_equal(pvsched_owed_add(19 * MS, 2 * MS), 20 * MS);
+	assert_int_equal(pvsched_owed_add(0, ~0ull), 20 * MS);
+}
+
+static void owed_is_paid_and_credit_is_bounded(void **state)
+{
+	(void)state;
+	assert_int_equal(pvsched_owed_pay(3 * MS, MS), 2 * MS);
+	assert_int_equal(pvsched_owed_pay(MS, 2 * MS), -(__s64)MS);
+	assert_int_equal(pvsched_owed_pay(MS, 9 * MS), -2 * (__s64)MS);
+	assert_int_equal(pvsched_owed_pay(20 * MS, ~0ull), -2 * (__s64)MS);
+}
+
+/* The kernel's weights are 1024 at nice 0 and 335 five steps below: 1 ns there is 3.057 here. */
+static void owed_running_below_the_baseline_pays_its_surplus_weight(void **state)
+{
+	(void)state;
+	assert_int_equal(pvsched_owed_paid(1024), 2106);
+	assert_in_range(pvsched_owed_paid(MS), 2056000, 2057000);
+	assert_int_equal(pvsched_owed_paid(~0ull), ~0ull);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +218,9 @@ int main(void)
 		cmocka_unit_test(stretch_is_paid_back_one_to_one),
 		cmocka_unit_test(stretch_that_used_the_cap_up_waits_as_long),
 		cmocka_unit_test(stretch_greedy_taker_stays_within_cap_and_half),
+		cmocka_unit_test(owed_grows_by_what_was_boosted_and_is_forgiven_beyond_its_most),
+		cmocka_unit_test(owed_is_paid_and_credit_is_bounded),
+		cmocka_unit_test(owed_running_below_the_baseline_pays_its_surplus_weight),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
