@@ -149,6 +149,8 @@ int vmm_injector_start(struct vmm *vm)
 	unsigned int i;
 	int ret;
 
+	if (!vm->control)
+		return 0;
 	for (i = 0; i < vm->opts.vcpus; i++)
 		if (wants_injection(&vm->opts, i))
 			break;

@@ -69,6 +69,12 @@ int vmm_load_image(struct vmm *vm)
 {
 	size_t size = vmm_image_end - vmm_image;
 
+	vm->start = (struct vmm_start_state){
+		.rip = GUEST_LOAD_GPA,
+		.cr3 = GUEST_CR3_GPA,
+		.code = 0x08,
+		.data = 0x10,
+	};
 	if (vm->opts.image)
 		return read_image(vm, vm->opts.image);
 	if (size > GUEST_RINGS_GPA - GUEST_LOAD_GPA)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guest memory: one block of RAM from GPA 0 with the backing asked for, one read-only block for
- * tests. Mapped once, unmapped after libpvsched gave its pages back.
+ * Guest memory: one block of RAM from GPA 0 with the backing asked for, which Linux sees with a
+ * hole for devices below 4 GiB, one read-only block for tests. Mapped once, unmapped after libpvsched gave its pages back.
  */
 #include <errno.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bzimage.h"
 #include "internal.h"
 
 #define HUGE_PAGE  (2ul << 20)
@@ -27,6 +28,8 @@ static uint64_t ram_size(const struct vmm *vm)
 	uint64_t size = GUEST_RINGS_GPA;
 	unsigned int i;
 
+	if (vm->opts.kernel.file)
+		return vm->opts.kernel.memory & ~(HUGE_PAGE - 1);
 	for (i = 0; i < vm->opts.vcpus; i++) {
 		if (vm->opts.vcpu[i].samples > MEMORY_MAX / sizeof(uint64_t))
 			return UINT64_MAX;
@@ -36,7 +39,7 @@ static uint64_t ram_size(const struct vmm *vm)
 }
 
 /* Says what could not be had; returns -errno. */
-static int map_block(struct vmm *vm, enum vmm_memory kind, size_t size,
+static int map_block(struct vmm *vm, enum vmm_memory kind, size_t size, bool touch,
 		     struct vmm_memory_block *ret_block)
 {
 	struct vmm_memory_block b = { .fd = -1, .size = size, .map_size = size };
@@ -86,7 +89,8 @@ static int map_block(struct vmm *vm, enum vmm_memory kind, size_t size,
 	else if (kind == VMM_MEMORY_ANON)
 		madvise(b.hva, size, MADV_NOHUGEPAGE);
 	/* Touched now, so that no sample contains a first touch. */
-	memset(b.hva, 0, size);
+	if (touch)
+		memset(b.hva, 0, size);
 	*ret_block = b;
 	return 0;
 }
@@ -101,15 +105,17 @@ static void unmap_block(struct vmm_memory_block *b)
 	memset(b, 0, sizeof(*b));
 }
 
+/* size bytes of a block, from offset on, at gpa. */
 static int add_slot(struct vmm *vm, unsigned int slot, uint64_t gpa,
-		    const struct vmm_memory_block *b, unsigned int flags)
+		    const struct vmm_memory_block *b, uint64_t offset, uint64_t size,
+		    unsigned int flags)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
 		.flags = flags,
 		.guest_phys_addr = gpa,
-		.memory_size = b->size,
-		.userspace_addr = (uintptr_t)b->hva,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)b->hva + offset,
 	};
 	int ret;
 
@@ -121,7 +127,7 @@ static int add_slot(struct vmm *vm, unsigned int slot, uint64_t gpa,
 	}
 	if (!vm->pvsched)
 		return 0;
-	ret = pvsched_vm__add_memory(vm->pvsched, gpa, b->size, b->hva, b->fd, 0,
+	ret = pvsched_vm__add_memory(vm->pvsched, gpa, size, b->hva + offset, b->fd, offset,
 				     flags & KVM_MEM_READONLY ? PVSCHED_MEM_READONLY : 0);
 	if (ret)
 		vmm_say(vm, PVSCHED_LOG_ERROR, "pvsched_vm__add_memory: GPA 0x%llx: %s",
@@ -131,26 +137,35 @@ static int add_slot(struct vmm *vm, unsigned int slot, uint64_t gpa,
 
 int vmm_memory_create(struct vmm *vm)
 {
-	uint64_t size = ram_size(vm);
+	bool linux_guest = vm->opts.kernel.file;
+	uint64_t size = ram_size(vm), low;
 	int ret;
 
-	if (size > MEMORY_MAX) {
+	if (size > MEMORY_MAX && !linux_guest) {
 		vmm_say(vm, PVSCHED_LOG_ERROR,
 			"guest memory: the samples of %u vCPUs do not fit in %llu MiB: ask for fewer",
 			vm->opts.vcpus, MEMORY_MAX >> 20);
 		return -E2BIG;
 	}
-	ret = map_block(vm, vm->opts.memory, size, &vm->ram);
+	if (!size) {
+		vmm_say(vm, PVSCHED_LOG_ERROR, "guest memory: none: give it some");
+		return -EINVAL;
+	}
+	ret = map_block(vm, vm->opts.memory, size, !linux_guest, &vm->ram);
 	if (ret)
 		return ret;
-	vm->control = (struct guest_control *)(vm->ram.hva + GUEST_CONTROL_GPA);
-	ret = add_slot(vm, 0, 0, &vm->ram, 0);
+	if (!linux_guest)
+		vm->control = (struct guest_control *)(vm->ram.hva + GUEST_CONTROL_GPA);
+	low = bzimage_low_memory(size);
+	ret = add_slot(vm, 0, 0, &vm->ram, 0, low, 0);
+	if (!ret && size > low)
+		ret = add_slot(vm, 2, LINUX_HIGH_GPA, &vm->ram, low, size - low, 0);
 	if (ret || !vm->opts.readonly_slot)
 		return ret;
-	ret = map_block(vm, VMM_MEMORY_ANON, HUGE_PAGE, &vm->readonly);
+	ret = map_block(vm, VMM_MEMORY_ANON, HUGE_PAGE, true, &vm->readonly);
 	if (ret)
 		return ret;
-	return add_slot(vm, 1, VMM_READONLY_GPA, &vm->readonly, KVM_MEM_READONLY);
+	return add_slot(vm, 1, VMM_READONLY_GPA, &vm->readonly, 0, HUGE_PAGE, KVM_MEM_READONLY);
 }
 
 void vmm_memory_destroy(struct vmm *vm)

@@ -14,6 +14,7 @@
 #define PCI_DATA     0xcfc
 #define PCI_ENABLE   0x80000000u
 #define PCI_FUNCTION (1u << 11) /* bus 0, device 1, function 0 as in the address register */
+#define PCI_BRIDGE   0u /* bus 0, device 0: Linux believes in a bus that has a host bridge */
 
 static int doorbell(struct vmm *vm, uint64_t bar, unsigned int index, bool assign)
 {
@@ -45,10 +46,32 @@ static void place_doorbells(struct vmm *vm, uint64_t bar)
 	vm->doorbells_at = bar;
 }
 
+/* A host bridge of which nothing can be set. */
+static void bridge_access(unsigned int offset, bool write, void *data, size_t size)
+{
+	static const uint8_t header[64] = {
+		0x36,	       0x1b,
+		0x08,	       0x00, /* vendor and device: a generic host bridge */
+		[0x0a] = 0x00, [0x0b] = 0x06, /* class: bridge, host */
+		[0x2c] = 0x36, [0x2d] = 0x1b,
+		[0x2e] = 0x00, [0x2f] = 0x11,
+	};
+
+	if (write)
+		return;
+	memset(data, 0, size);
+	if (offset + size <= sizeof(header))
+		memcpy(data, header + offset, size);
+}
+
 static void config_access(struct vmm *vm, unsigned int offset, bool write, void *data, size_t size)
 {
 	uint64_t bar;
 
+	if (!vm->control && (vm->pci_address & ~0xfcu) == (PCI_ENABLE | PCI_BRIDGE)) {
+		bridge_access(offset, write, data, size);
+		return;
+	}
 	if (!vm->pvsched || (vm->pci_address & ~0xfcu) != (PCI_ENABLE | PCI_FUNCTION)) {
 		if (!write)
 			memset(data, 0xff, size);
@@ -93,4 +116,16 @@ void vmm_pci_mmio(struct vmm *vm, uint64_t address, bool write, void *data, size
 		pvsched_vm__bar_write(vm->pvsched, address - bar, data, size);
 	else
 		pvsched_vm__bar_read(vm->pvsched, address - bar, data, size);
+}
+
+void vmm_pci_reset(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->pci_lock);
+	vm->pci_address = 0;
+	if (vm->pvsched) {
+		pvsched_vm__reset(vm->pvsched);
+		atomic_store(&vm->bar, 0);
+		place_doorbells(vm, 0);
+	}
+	pthread_mutex_unlock(&vm->pci_lock);
 }

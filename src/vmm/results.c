@@ -68,6 +68,8 @@ int vmm_vcpu_info(struct vmm *vm, unsigned int index, struct vmm_vcpu_info *ret_
 
 	if (index >= vm->opts.vcpus)
 		return -EINVAL;
+	if (!vm->control)
+		return -ENOTSUP;
 	g = &vm->control->vcpu[index];
 	info.state = READ_ONCE(g->state);
 	if (info.state > GUEST_FAULT)
@@ -100,6 +102,8 @@ int vmm_guest_info(struct vmm *vm, struct vmm_guest_info *ret_info)
 {
 	const struct guest_control *c = vm->control;
 
+	if (!c)
+		return -ENOTSUP;
 	ret_info->device = READ_ONCE(c->device);
 	if (ret_info->device > GUEST_DEVICE_SCRIPTED)
 		ret_info->device = GUEST_DEVICE_REFUSED;
@@ -114,7 +118,7 @@ int vmm_guest_info(struct vmm *vm, struct vmm_guest_info *ret_info)
 
 int vmm_step(struct vmm *vm, unsigned int index, struct guest_step *ret_step)
 {
-	if (index >= vm->opts.steps)
+	if (!vm->control || index >= vm->opts.steps)
 		return -EINVAL;
 	*ret_step = vm->control->step[index];
 	return 0;
@@ -126,7 +130,7 @@ size_t vmm_samples(struct vmm *vm, unsigned int index, uint64_t *buf, size_t max
 	uint64_t written, entries, first, count, i;
 	const uint64_t *ring;
 
-	if (index >= vm->opts.vcpus)
+	if (!vm->control || index >= vm->opts.vcpus)
 		return 0;
 	o = &vm->opts.vcpu[index];
 	/* places and sizes are the VMM's own, not read back from the guest */

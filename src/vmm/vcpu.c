@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One vCPU: CPUID, long mode as the load contract says, its thread and its exits. The thread is
+ * One vCPU: long mode as the load contract says, its thread and its exits. The thread is
  * the only one that runs it; vmm_stop takes it out of KVM_RUN with VMM_KICK, which is blocked
  * outside of it, so that none is lost and no handler is needed.
  */
 #include <asm/kvm.h>
-#include <cpuid.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,10 +20,9 @@
 
 #include "internal.h"
 
-#define CPUID_ENTRIES_MAX 4096
-#define MSR_IA32_TSC	  0x10
+#define MSR_IA32_TSC 0x10
 
-static int fail(struct vmm_vcpu *v, const char *what)
+int vmm_vcpu_fail(struct vmm_vcpu *v, const char *what)
 {
 	int error = errno;
 
@@ -32,66 +30,20 @@ static int fail(struct vmm_vcpu *v, const char *what)
 	return -error;
 }
 
-/* What the guest needs beyond the host's own: x2APIC, TSC-deadline, and who it is. */
-static void adjust_cpuid(struct kvm_cpuid2 *cpuid, unsigned int index, unsigned int vcpus)
+/* Long mode, ready to run at vm->start. */
+int vmm_vcpu_set_start(struct vmm_vcpu *v)
 {
-	unsigned int i;
-
-	for (i = 0; i < cpuid->nent; i++) {
-		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
-
-		switch (e->function) {
-		case 1:
-			e->ebx = (e->ebx & 0x0000ffff) | vcpus << 16 | index << 24;
-			e->ecx |= 1u << 21 | 1u << 24 | 1u << 31; /* and: under a hypervisor */
-			break;
-		case 0xb:
-		case 0x1f:
-			/* every vCPU a core of one package */
-			e->eax = e->index == 0 ? 0 : e->index == 1 ? 3 : 0;
-			e->ebx = e->index == 0 ? 1 : e->index == 1 ? vcpus : 0;
-			e->ecx = e->index | (e->index < 2 ? (e->index + 1) << 8 : 0);
-			e->edx = index;
-			break;
-		}
-	}
-}
-
-static int set_cpuid(struct vmm_vcpu *v)
-{
-	struct kvm_cpuid2 *cpuid = NULL;
-	unsigned int entries = 128;
-	int ret = 0;
-
-	for (;;) {
-		free(cpuid);
-		cpuid = calloc(1, sizeof(*cpuid) + entries * sizeof(cpuid->entries[0]));
-		if (!cpuid)
-			return fail(v, "CPUID");
-		cpuid->nent = entries;
-		if (!ioctl(v->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
-			break;
-		if (errno != E2BIG || entries >= CPUID_ENTRIES_MAX) {
-			ret = fail(v, "KVM_GET_SUPPORTED_CPUID");
-			goto out;
-		}
-		entries *= 2;
-	}
-	adjust_cpuid(cpuid, v->index, v->vm->opts.vcpus);
-	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid))
-		ret = fail(v, "KVM_SET_CPUID2");
-out:
-	free(cpuid);
-	return ret;
-}
-
-static int set_registers(struct vmm_vcpu *v)
-{
-	struct kvm_regs regs = { .rip = GUEST_LOAD_GPA, .rdi = v->index, .rflags = 2 };
+	const struct vmm_start_state *s = &v->vm->start;
+	struct kvm_regs regs = {
+		.rip = s->rip,
+		.rsi = s->rsi,
+		.rdi = v->index,
+		.rflags = 2,
+	};
 	struct kvm_segment code = {
 		.base = 0,
 		.limit = 0xffffffff,
-		.selector = 0x08,
+		.selector = s->code,
 		.type = 11,
 		.present = 1,
 		.dpl = 0,
@@ -103,7 +55,7 @@ static int set_registers(struct vmm_vcpu *v)
 	struct kvm_segment data = {
 		.base = 0,
 		.limit = 0xffffffff,
-		.selector = 0x10,
+		.selector = s->data,
 		.type = 3,
 		.present = 1,
 		.dpl = 0,
@@ -116,24 +68,28 @@ static int set_registers(struct vmm_vcpu *v)
 	struct kvm_sregs sregs;
 
 	if (ioctl(v->fd, KVM_GET_SREGS, &sregs))
-		return fail(v, "KVM_GET_SREGS");
+		return vmm_vcpu_fail(v, "KVM_GET_SREGS");
 	sregs.cs = code;
 	sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
 	sregs.cr0 = 0x80000033; /* PG, NE, ET, MP, PE */
-	sregs.cr3 = GUEST_CR3_GPA;
+	sregs.cr3 = s->cr3;
 	sregs.cr4 = 0x20; /* PAE */
+	if (s->gdt_size) {
+		sregs.gdt.base = s->gdt;
+		sregs.gdt.limit = s->gdt_size - 1;
+	}
 	sregs.efer = 0x500; /* LMA, LME */
 	if (ioctl(v->fd, KVM_SET_SREGS, &sregs))
-		return fail(v, "KVM_SET_SREGS (long mode)");
+		return vmm_vcpu_fail(v, "KVM_SET_SREGS (long mode)");
 	if (ioctl(v->fd, KVM_SET_REGS, &regs))
-		return fail(v, "KVM_SET_REGS");
+		return vmm_vcpu_fail(v, "KVM_SET_REGS");
 	if (ioctl(v->fd, KVM_SET_MP_STATE, &state))
-		return fail(v, "KVM_SET_MP_STATE");
+		return vmm_vcpu_fail(v, "KVM_SET_MP_STATE");
 	return 0;
 }
 
 /* Guest TSC = host TSC where KVM offers to say so (5.16); else the difference is measured. */
-static int set_tsc(struct vmm_vcpu *v)
+int vmm_vcpu_set_tsc(struct vmm_vcpu *v)
 {
 	uint64_t zero = 0, before, after, best = UINT64_MAX;
 	struct kvm_device_attr attr = {
@@ -152,7 +108,7 @@ static int set_tsc(struct vmm_vcpu *v)
 	for (i = 0; i < 16; i++) {
 		before = __rdtsc();
 		if (ioctl(v->fd, KVM_GET_MSRS, &msrs) != 1)
-			return fail(v, "KVM_GET_MSRS (TSC)");
+			return vmm_vcpu_fail(v, "KVM_GET_MSRS (TSC)");
 		after = __rdtsc();
 		if (after - before < best) {
 			best = after - before;
@@ -170,7 +126,7 @@ static int set_kick_mask(struct vmm_vcpu *v)
 	} __attribute__((packed)) mask = { .head = { .len = 8 }, .set = ~(1ull << (VMM_KICK - 1)) };
 
 	if (ioctl(v->fd, KVM_SET_SIGNAL_MASK, &mask))
-		return fail(v, "KVM_SET_SIGNAL_MASK");
+		return vmm_vcpu_fail(v, "KVM_SET_SIGNAL_MASK");
 	return 0;
 }
 
@@ -182,20 +138,21 @@ int vmm_vcpu_create(struct vmm *vm, unsigned int index)
 
 	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, index);
 	if (v->fd < 0)
-		return fail(v, "KVM_CREATE_VCPU");
+		return vmm_vcpu_fail(v, "KVM_CREATE_VCPU");
 	ret = ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (ret < 0)
-		return fail(v, "KVM_GET_VCPU_MMAP_SIZE");
+		return vmm_vcpu_fail(v, "KVM_GET_VCPU_MMAP_SIZE");
 	v->run_size = ret;
 	run = mmap(NULL, v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (run == MAP_FAILED)
-		return fail(v, "mmap of kvm_run");
+		return vmm_vcpu_fail(v, "mmap of kvm_run");
 	v->run = run;
-	ret = set_cpuid(v);
+	ret = vmm_cpuid_set(v);
+	/* Linux calls the others itself */
+	if (!ret && (!vm->opts.kernel.file || !index))
+		ret = vmm_vcpu_set_start(v);
 	if (!ret)
-		ret = set_registers(v);
-	if (!ret)
-		ret = set_tsc(v);
+		ret = vmm_vcpu_set_tsc(v);
 	if (!ret)
 		ret = set_kick_mask(v);
 	return ret;
@@ -233,14 +190,14 @@ static int set_scheduling(struct vmm_vcpu *v)
 	}
 	if (o->sched == VMM_SCHED_FIFO) {
 		if (sched_setscheduler(0, SCHED_FIFO, &param))
-			return fail(v, "SCHED_FIFO 1 (needs root or CAP_SYS_NICE)");
+			return vmm_vcpu_fail(v, "SCHED_FIFO 1 (needs root or CAP_SYS_NICE)");
 		return 0;
 	}
 	if (sched_getscheduler(0) != SCHED_OTHER && sched_setscheduler(0, SCHED_OTHER, &param))
-		return fail(v, "SCHED_OTHER");
+		return vmm_vcpu_fail(v, "SCHED_OTHER");
 	errno = 0;
 	if (getpriority(PRIO_PROCESS, 0) != nice && setpriority(PRIO_PROCESS, 0, nice))
-		return fail(v, nice ? "nice -20 (needs root or CAP_SYS_NICE)" : "nice 0");
+		return vmm_vcpu_fail(v, nice ? "nice -20 (needs root or CAP_SYS_NICE)" : "nice 0");
 	return 0;
 }
 
@@ -252,7 +209,9 @@ static void handle_io(struct vmm_vcpu *v)
 	uint32_t i, value;
 
 	for (i = 0; i < run->io.count; i++, data += run->io.size) {
-		if (run->io.port == GUEST_EXIT_PORT && write && run->io.size == 4) {
+		if (!v->vm->control) {
+			vmm_port(v->vm, run->io.port, write, data, run->io.size);
+		} else if (run->io.port == GUEST_EXIT_PORT && write && run->io.size == 4) {
 			memcpy(&value, data, 4);
 			vmm_guest_said(v, value & 0xff);
 		} else {
@@ -309,6 +268,10 @@ static void run_vcpu(struct vmm_vcpu *v)
 	sigemptyset(&kick);
 	sigaddset(&kick, VMM_KICK);
 	while (!atomic_load(&v->vm->stopping)) {
+		if (atomic_load(&v->vm->machine) != VMM_MACHINE_RUNS) {
+			vmm_machine_park(v);
+			continue;
+		}
 		if (!ioctl(v->fd, KVM_RUN, 0)) {
 			if (!handle_exit(v))
 				return;

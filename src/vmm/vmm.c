@@ -105,6 +105,7 @@ static int open_kvm(struct vmm *vm)
 
 static int create_machine(struct vmm *vm)
 {
+	struct kvm_pit_config pit = { .flags = KVM_PIT_SPEAKER_DUMMY };
 	int ret;
 
 	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
@@ -116,6 +117,11 @@ static int create_machine(struct vmm *vm)
 	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_GPA) || ioctl(vm->fd, KVM_CREATE_IRQCHIP, 0)) {
 		ret = -errno;
 		vmm_say(vm, PVSCHED_LOG_ERROR, "KVM_CREATE_IRQCHIP: %s", strerror(-ret));
+		return ret;
+	}
+	if (vm->opts.kernel.file && ioctl(vm->fd, KVM_CREATE_PIT2, &pit)) {
+		ret = -errno;
+		vmm_say(vm, PVSCHED_LOG_ERROR, "KVM_CREATE_PIT2: %s", strerror(-ret));
 		return ret;
 	}
 	return 0;
@@ -164,12 +170,14 @@ static int init_sync(struct vmm *vm)
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_mutex_init(&vm->pci_lock, NULL);
 	pthread_mutex_init(&vm->stop_lock, NULL);
+	pthread_mutex_init(&vm->serial_lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&vm->cond, &attr);
 	pthread_condattr_destroy(&attr);
 	vm->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	return vm->stop_fd < 0 ? -errno : 0;
+	vm->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return vm->stop_fd < 0 || vm->room_fd < 0 ? -errno : 0;
 }
 
 int vmm_create(const struct vmm_opts *opts, struct vmm **ret_vm)
@@ -181,8 +189,9 @@ int vmm_create(const struct vmm_opts *opts, struct vmm **ret_vm)
 	if (!vm)
 		return -ENOMEM;
 	vm->opts = *opts;
-	vm->kvm = vm->fd = vm->stop_fd = -1;
-	vm->ram.fd = vm->readonly.fd = -1;
+	vm->kvm = vm->fd = vm->stop_fd = vm->room_fd = -1;
+	vm->ram.fd = vm->readonly.fd = vm->kernel.fd = vm->initrd.fd = -1;
+	uart_reset(&vm->uart);
 	for (i = 0; i < VMM_VCPUS_MAX; i++) {
 		vm->vcpu[i].vm = vm;
 		vm->vcpu[i].index = i;
@@ -194,6 +203,8 @@ int vmm_create(const struct vmm_opts *opts, struct vmm **ret_vm)
 		ret = -ENOMEM;
 	if (!ret)
 		ret = check_opts(vm);
+	if (!ret && opts->kernel.file)
+		ret = vmm_linux_open(vm);
 	if (!ret)
 		ret = open_kvm(vm);
 	if (!ret)
@@ -203,7 +214,7 @@ int vmm_create(const struct vmm_opts *opts, struct vmm **ret_vm)
 	if (!ret)
 		ret = vmm_memory_create(vm);
 	if (!ret)
-		ret = vmm_load_image(vm);
+		ret = opts->kernel.file ? vmm_linux_load(vm) : vmm_load_image(vm);
 	for (i = 0; !ret && i < opts->vcpus; i++)
 		ret = vmm_vcpu_create(vm, i);
 	if (ret)
@@ -217,7 +228,12 @@ int vmm_create(const struct vmm_opts *opts, struct vmm **ret_vm)
 	}
 	vm->tsc_khz = ret;
 	ret = 0;
-	vmm_write_control(vm);
+	if (opts->kernel.file)
+		ret = vmm_snapshot_take(vm);
+	else
+		vmm_write_control(vm);
+	if (ret)
+		goto out;
 	vm->opts.script = NULL; /* copied */
 	*ret_vm = vm;
 out:
@@ -239,13 +255,18 @@ void vmm_destroy(struct vmm *vm)
 	if (vm->fd >= 0)
 		close(vm->fd);
 	vmm_memory_destroy(vm);
+	vmm_snapshot_free(vm);
+	vmm_linux_close(vm);
 	if (vm->kvm >= 0)
 		close(vm->kvm);
 	if (vm->stop_fd >= 0)
 		close(vm->stop_fd);
+	if (vm->room_fd >= 0)
+		close(vm->room_fd);
 	pthread_cond_destroy(&vm->cond);
 	pthread_mutex_destroy(&vm->stop_lock);
 	pthread_mutex_destroy(&vm->pci_lock);
+	pthread_mutex_destroy(&vm->serial_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm->name);
 	free(vm);
@@ -330,6 +351,8 @@ int vmm_start(struct vmm *vm)
 		ret = start_service(vm);
 	if (!ret)
 		ret = vmm_injector_start(vm);
+	if (!ret)
+		ret = vmm_console_start(vm);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (ret) {
 		vmm_stop(vm);
@@ -347,6 +370,8 @@ int vmm_go(struct vmm *vm)
 	unsigned int i;
 	int ret = 0;
 
+	if (!vm->control)
+		return -ENOTSUP;
 	__atomic_store_n(&vm->control->go, 1, __ATOMIC_RELEASE);
 	for (i = 0; !ret && i < vm->opts.vcpus; i++)
 		ret = vmm_inject(vm, i);
@@ -414,6 +439,8 @@ static int wait_bits(struct vmm *vm, const uint32_t *bits, uint32_t wanted, unsi
 			ret = -EIO;
 		else if (atomic_load(&vm->stopping))
 			ret = -ECANCELED;
+		else if (vm->off)
+			break;
 		else if (wanted && (*bits & wanted) == wanted)
 			break;
 		else
@@ -484,6 +511,8 @@ void vmm_stop(struct vmm *vm)
 		pthread_join(vm->injector, NULL);
 	if (vm->has_service)
 		pthread_join(vm->service, NULL);
-	vm->has_injector = vm->has_service = false;
+	if (vm->has_console)
+		pthread_join(vm->console, NULL);
+	vm->has_injector = vm->has_service = vm->has_console = false;
 	pthread_mutex_unlock(&vm->stop_lock);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The reference VMM: one VM on /dev/kvm that runs the bare-metal guest, with or without a
- * pvsched device. For `pvsched run`, `pvsched bench` and tests; not a product.
+ * The reference VMM: one VM on /dev/kvm that runs the bare-metal guest or a stock Linux kernel,
+ * with or without a pvsched device. For `pvsched run`, `pvsched bench` and tests; not a product.
  *
  * Life: vmm_create -> vmm_start -> (vmm_wait_ready -> vmm_go) -> vmm_wait -> vmm_stop ->
- * results -> vmm_destroy. Functions of one VM are called from one thread, except vmm_stop,
+ * results -> vmm_destroy; with Linux vmm_create -> vmm_start -> vmm_wait -> vmm_destroy. Functions of one VM are called from one thread, except vmm_stop,
  * which may be called from any. Each vCPU has a thread; one more serves libpvsched's poll fd,
  * one more injects (only with a vCPU that runs GUEST_BUSY_RANDOM).
  *
  * Returns 0 or -errno. Whatever fails is also said in one line (what, on what, why, what to do)
  * through opts.print, which may be called from any of the VM's threads.
+ * A Linux guest has no results: what asks for them says -ENOTSUP.
  * What the guest wrote (struct guest_vcpu, pages, samples) is copied by the accessors, bounded.
  */
 #ifndef PVSCHED_VMM_H
@@ -51,11 +52,22 @@ struct vmm_vcpu_opts {
 
 #define VMM_READONLY_GPA 0x40000000ull /* opts.readonly_slot: 2 MiB that the guest cannot write */
 
+/* A Linux guest in place of the bare-metal one, whose options then count for nothing. */
+struct vmm_kernel_opts {
+	const char *file; /* bzImage; NULL = the bare-metal guest */
+	const char *initrd; /* NULL = none */
+	const char *append; /* command line; NULL = "console=ttyS0" */
+	uint64_t memory; /* bytes, in steps of 2 MiB */
+	int in, out; /* its serial console; -1 = none. Borrowed until vmm_stop */
+	bool escape; /* in: Ctrl-A x ends the VM, Ctrl-A Ctrl-A is Ctrl-A */
+};
+
 struct vmm_opts {
 	const char *name; /* shown to operators; NULL = "guest" */
 	bool pvsched; /* has the PCI function; needs a broker */
 	const char *socket; /* the broker's; NULL = libpvsched's default */
 	const char *image; /* file; NULL = the image linked into this program */
+	struct vmm_kernel_opts kernel;
 	unsigned int vcpus; /* 1..VMM_VCPUS_MAX */
 	struct vmm_vcpu_opts vcpu[VMM_VCPUS_MAX];
 	enum vmm_sched sched;
@@ -80,11 +92,14 @@ int vmm_start(struct vmm *vm);
  * then halts. -ETIMEDOUT; -EIO the guest died; -ECANCELED stopped. */
 int vmm_wait_ready(struct vmm *vm, unsigned int timeout_ms);
 int vmm_go(struct vmm *vm);
-/* Until every vCPU with a number of samples wanted has them. Errors as above. An endless guest:
- * returns -ETIMEDOUT when the time is over. */
+/* Until every vCPU with a number of samples wanted has them, or Linux has switched the machine
+ * off. Errors as above. An endless guest: returns -ETIMEDOUT when the time is over. */
 int vmm_wait(struct vmm *vm, unsigned int timeout_ms);
 /* Any thread, any time, any number of times. When it returns no thread of the VM is left. */
 void vmm_stop(struct vmm *vm);
+
+/* How often Linux has rebooted: then every page was detached, every thread restored. */
+uint64_t vmm_resets(struct vmm *vm);
 
 /* A snapshot of the control block without vCPU blocks' stamps: cheap enough to poll. */
 struct vmm_vcpu_info {
