@@ -20,21 +20,27 @@ ROOT = HERE.parent
 FORMATS = {b"\xfd7zXZ": "xz", b"\x02\x21\x4c\x18": "lz4", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
-def extract_vmlinux(tree, tools):
-    """Extracts vmlinux: L1 boots it by PVH, seconds faster than a bzImage."""
+def bzimage(tree):
+    """The kernel as Debian ships it."""
     images = [*tree.glob("boot/vmlinuz-*"), *tree.glob("usr/lib/modules/*/vmlinuz")]
     if len(images) != 1:
         raise LabError(f"{tree}: {len(images)} kernel images, wanted one")
-    image = images[0].read_bytes()
+    return images[0]
+
+
+def extract_vmlinux(tree, tools):
+    """Extracts vmlinux: L1 boots it by PVH, seconds faster than a bzImage."""
+    path = bzimage(tree)
+    image = path.read_bytes()
     if len(image) < 0x250 or image[0x202:0x206] != b"HdrS":
-        raise LabError(f"{images[0]}: not a bzImage")
+        raise LabError(f"{path}: not a bzImage")
     # Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length
     offset, length = struct.unpack_from("<II", image, 0x248)
     start = ((image[0x1f1] or 4) + 1) * 512 + offset
     payload = image[start:start + length]
     program = next((FORMATS[magic] for magic in FORMATS if payload.startswith(magic)), None)
     if not program:
-        raise LabError(f"{images[0]}: payload begins with {payload[:6].hex()}: add what unpacks "
+        raise LabError(f"{path}: payload begins with {payload[:6].hex()}: add what unpacks "
                        "it to FORMATS in lab/image.py and to lab/packages")
     if program == "xz":
         vmlinux = lzma.LZMADecompressor().decompress(payload)
@@ -45,15 +51,16 @@ def extract_vmlinux(tree, tools):
                                  capture_output=True, check=False,
                                  env=dict(os.environ, LD_LIBRARY_PATH=libs)).stdout
     if not vmlinux.startswith(b"\x7fELF"):
-        raise LabError(f"{images[0]}: what {program} extracted is no ELF file")
+        raise LabError(f"{path}: what {program} extracted is no ELF file")
     (tree / "vmlinux").write_bytes(vmlinux)
 
 
 class Kernel:
-    """An unpacked kernel: .vmlinux, .release, and its modules by name."""
+    """An unpacked kernel: .vmlinux, .bzimage, .release, and its modules by name."""
 
     def __init__(self, tree):
         self.vmlinux = tree / "vmlinux"
+        self.bzimage = bzimage(tree)
         bases = [*tree.glob("lib/modules/*"), *tree.glob("usr/lib/modules/*")]
         self.release = bases[0].name
         self.files = {}
@@ -174,6 +181,7 @@ def add_linux_guest(cpio, kernel, tools, qemu):
         cpio.copy(library, f"l2/lib/{os.path.basename(library)}" if private else library)
     cpio.copy(qemu.tree / "usr/share/qemu/qboot.rom", "l2/qboot.rom")
     cpio.copy(kernel.vmlinux, "l2/vmlinux")
+    cpio.copy(kernel.bzimage, "l2/bzImage")
     inner = Cpio(io.BytesIO())
     inner.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     inner.copy(tools / "bin" / "busybox", "bin/busybox")

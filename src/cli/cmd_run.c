@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * pvsched run: boots the bare-metal guest in the reference VMM, and shows the handshake, what
- * each vCPU publishes and what it is granted. Starts a broker in this process when the host has
+ * each vCPU publishes and what it is granted; or boots Linux (run_linux.c). Starts a broker in this process when the host has
  * none. One thread shows; VMM and broker have theirs.
  */
 #include <errno.h>
@@ -16,34 +16,39 @@
 #include <x86intrin.h>
 
 #include "cmd.h"
-#include "hogs.h"
-#include "said.h"
+#include "run_session.h"
 #include "show.h"
 
-struct values {
-	uint64_t cpus, hogs, seconds;
-	const char *workload, *policy, *socket, *image;
-	bool json;
-};
+#define MIB(n) ((uint64_t)(n) << 20)
 
 static const struct option options[] = {
-	{ "cpus", OPTION_NUMBER, offsetof(struct values, cpus), "N", "1", "vCPUs", 1, VMM_VCPUS_MAX,
-	  NULL },
-	{ "hogs", OPTION_NUMBER, offsetof(struct values, hogs), "N", "0",
+	{ "cpus", OPTION_NUMBER, offsetof(struct run_values, cpus), "N", "1", "vCPUs", 1,
+	  VMM_VCPUS_MAX, NULL },
+	{ "hogs", OPTION_NUMBER, offsetof(struct run_values, hogs), "N", "0",
 	  "processes that burn the CPU of vCPU 0, which is then pinned to the last allowed CPU", 0,
 	  BENCH_HOGS_MAX, NULL },
-	{ "seconds", OPTION_NUMBER, offsetof(struct values, seconds), "N", "0",
+	{ "seconds", OPTION_NUMBER, offsetof(struct run_values, seconds), "N", "0",
 	  "end after so long; 0 = on ^C", 0, 86400, NULL },
-	{ "workload", OPTION_STRING, offsetof(struct values, workload), "W", "demo",
+	{ "workload", OPTION_STRING, offsetof(struct run_values, workload), "W", "demo",
 	  "what the guest does, see below", 0, 0, NULL },
-	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
+	{ "policy", OPTION_STRING, offsetof(struct run_values, policy), "NAME|FILE", NULL,
 	  "of the broker that is started: a built-in policy or an object file; default latency", 0,
 	  0, NULL },
-	{ "socket", OPTION_STRING, offsetof(struct values, socket), "PATH", NULL,
+	{ "socket", OPTION_STRING, offsetof(struct run_values, socket), "PATH", NULL,
 	  "the broker's; default $PVSCHED_SOCKET, else " PVSCHED_SOCKET, 0, 0, NULL },
-	{ "image", OPTION_STRING, offsetof(struct values, image), "FILE", NULL,
+	{ "image", OPTION_STRING, offsetof(struct run_values, image), "FILE", NULL,
 	  "another bare-metal guest than the one inside this program", 0, 0, NULL },
-	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL,
+	{ "kernel", OPTION_STRING, offsetof(struct run_values, kernel), "BZIMAGE", NULL,
+	  "boot this Linux kernel instead; its serial console is this terminal", 0, 0, NULL },
+	{ "initrd", OPTION_STRING, offsetof(struct run_values, initrd), "FILE", NULL,
+	  "of that kernel", 0, 0, NULL },
+	{ "append", OPTION_STRING, offsetof(struct run_values, append), "WORDS", NULL,
+	  "its command line; default console=ttyS0", 0, 0, NULL },
+	{ "memory", OPTION_SIZE, offsetof(struct run_values, memory), "SIZE", NULL,
+	  "its memory, in steps of 2 MiB; default 512M", MIB(16), MIB(1u << 20), NULL },
+	{ "no-device", OPTION_FLAG, offsetof(struct run_values, no_device), NULL, NULL,
+	  "that kernel finds no pvsched function; no broker is needed then", 0, 0, NULL },
+	{ "json", OPTION_FLAG, offsetof(struct run_values, json), NULL, NULL,
 	  "print JSON: the handshake, a snapshot each second, the end", 0, 0, NULL },
 	OPTIONS_END
 };
@@ -54,23 +59,11 @@ static const char details[] =
 	"critical, busy-random, idle, exits (leaves the guest as fast as it can), hostile\n"
 	"(random words into the page). See pvsched-run(1).\n\n"
 	"When a broker runs on this host (pvsched serve, or another run), this guest joins\n"
-	"it; else one is started in this process.\n";
+	"it; else one is started in this process.\n\n"
+	"With --kernel: Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A. The guest's\n"
+	"own power-off ends the command, with status 0; it may reboot.\n";
 
-struct session {
-	const struct values *v;
-	enum guest_workload workload;
-	struct said said;
-	struct bench_hogs hogs;
-	struct pvsched_broker *broker; /* NULL = another process's */
-	struct vmm *vm;
-	struct vmm_guest_info guest;
-	int signal_fd;
-	int cpu; /* of the hogs */
-	bool tty;
-	struct timespec from;
-};
-
-static double elapsed(const struct session *s)
+double run_elapsed(const struct run_session *s)
 {
 	struct timespec now;
 
@@ -79,7 +72,7 @@ static double elapsed(const struct session *s)
 	       (double)(now.tv_nsec - s->from.tv_nsec) / 1e9;
 }
 
-static int start_hogs(struct session *s, struct cli_error *e)
+static int start_hogs(struct run_session *s, struct cli_error *e)
 {
 	cpu_set_t set;
 	int err;
@@ -98,7 +91,7 @@ static int start_hogs(struct session *s, struct cli_error *e)
 }
 
 /* Joins the host's broker, or is it. */
-static int start_broker(struct session *s, struct cli_error *e)
+static int start_broker(struct run_session *s, struct cli_error *e)
 {
 	struct pvsched_broker_opts opts = {
 		.socket = s->v->socket,
@@ -123,7 +116,7 @@ static int start_broker(struct session *s, struct cli_error *e)
 	return 0;
 }
 
-static int boot(struct session *s, struct cli_error *e)
+static int boot(struct run_session *s, struct cli_error *e)
 {
 	struct vmm_opts opts = {
 		.name = "pvsched-run",
@@ -173,7 +166,7 @@ static int boot(struct session *s, struct cli_error *e)
 	return 0;
 }
 
-static int look(struct session *s, unsigned int index, struct show_vcpu *v)
+static int look(struct run_session *s, unsigned int index, struct show_vcpu *v)
 {
 	int err;
 
@@ -187,11 +180,11 @@ static int look(struct session *s, unsigned int index, struct show_vcpu *v)
 	return err;
 }
 
-static int show(struct session *s, bool again, struct json *j, struct show_vcpu *v)
+static int show(struct run_session *s, bool again, struct json *j, struct show_vcpu *v)
 {
 	/* the VMM keeps guest and host TSC equal where KVM lets it; only the display relies on it */
 	uint64_t tsc = __rdtsc();
-	double seconds = elapsed(s);
+	double seconds = run_elapsed(s);
 	unsigned int i;
 	int err;
 
@@ -224,7 +217,7 @@ static int show(struct session *s, bool again, struct json *j, struct show_vcpu 
 }
 
 /* Until the time is over, a signal comes, or the guest or the broker ends. */
-static int watch(struct session *s, struct json *j, struct cli_error *e)
+static int watch(struct run_session *s, struct json *j, struct cli_error *e)
 {
 	struct show_vcpu *v = calloc(1, sizeof(*v));
 	struct pollfd fds[] = {
@@ -244,7 +237,7 @@ static int watch(struct session *s, struct json *j, struct cli_error *e)
 					  strerror(-err));
 			break;
 		}
-		if (ferror(stdout) || (s->v->seconds && elapsed(s) >= (double)s->v->seconds))
+		if (ferror(stdout) || (s->v->seconds && run_elapsed(s) >= (double)s->v->seconds))
 			break;
 		if (poll(fds, 2, pause_ms) < 0 && errno != EINTR) {
 			status = cli_fail(e, CLI_FAILED, "run", NULL, NULL, "poll: %s",
@@ -269,7 +262,7 @@ static int watch(struct session *s, struct json *j, struct cli_error *e)
 	return status;
 }
 
-static void print_head(const struct session *s, struct json *j)
+static void print_head(const struct run_session *s, struct json *j)
 {
 	char hogs[64] = "no hogs";
 
@@ -295,7 +288,7 @@ static void print_head(const struct session *s, struct json *j)
 }
 
 /* ^C and SIGTERM end a run in good order: threads are restored, the hogs die. */
-static int open_signals(struct session *s, struct cli_error *e)
+static int open_signals(struct run_session *s, struct cli_error *e)
 {
 	sigset_t set;
 
@@ -309,7 +302,7 @@ static int open_signals(struct session *s, struct cli_error *e)
 		       : 0;
 }
 
-static int parse_workload(struct session *s, struct cli_error *e)
+static int parse_workload(struct run_session *s, struct cli_error *e)
 {
 	char names[256] = "one of:";
 	unsigned int i;
@@ -323,9 +316,32 @@ static int parse_workload(struct session *s, struct cli_error *e)
 			"'%.100s' is none of the known names", s->v->workload);
 }
 
+/* Options of the one guest are none of the other. */
+static int check_values(const struct run_values *v, struct cli_error *e)
+{
+	const char *on = NULL;
+
+	if (v->kernel)
+		on = v->image			   ? "--image"
+		     : v->json			   ? "--json"
+		     : strcmp(v->workload, "demo") ? "--workload"
+						   : NULL;
+	else
+		on = v->initrd	    ? "--initrd"
+		     : v->append    ? "--append"
+		     : v->memory    ? "--memory"
+		     : v->no_device ? "--no-device"
+				    : NULL;
+	if (!on)
+		return 0;
+	return cli_fail(e, CLI_USAGE, "wrong usage", on, "see 'pvsched run --help'",
+			v->kernel ? "it is for the bare-metal guest, not for --kernel"
+				  : "it needs --kernel");
+}
+
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
 {
-	struct session s = {
+	struct run_session s = {
 		.v = values,
 		.said = SAID_INIT,
 		.signal_fd = -1,
@@ -336,13 +352,19 @@ static int run(const void *values, const char **operands, unsigned int count, st
 
 	(void)operands;
 	(void)count;
-	status = parse_workload(&s, e);
+	status = check_values(s.v, e);
+	if (!status)
+		status = parse_workload(&s, e);
 	if (!status)
 		status = start_hogs(&s, e); /* before any thread */
 	if (!status)
 		status = open_signals(&s, e);
-	if (!status)
+	if (!status && !s.v->no_device)
 		status = start_broker(&s, e);
+	if (!status && s.v->kernel) {
+		status = run_linux(&s, e);
+		goto out;
+	}
 	if (!status)
 		status = boot(&s, e);
 	if (status)
@@ -373,6 +395,6 @@ const struct cmd cmd_run = {
 	.summary = "boot a guest and watch what it publishes and is granted",
 	.details = details,
 	.options = options,
-	.size = sizeof(struct values),
+	.size = sizeof(struct run_values),
 	.run = run,
 };

@@ -59,6 +59,32 @@ static int parse_number(const struct option *o, const char *text, size_t length,
 	return 0;
 }
 
+/* A number of bytes, or of what its last letter says. Ranges are whole MiB. */
+static int parse_size(const struct option *o, const char *text, uint64_t *ret, struct cli_error *e)
+{
+	static const char units[] = "KMG";
+	const struct option any = { .name = o->name, .max = UINT64_MAX };
+	size_t length = strlen(text);
+	const char *unit = length ? strchr(units, text[length - 1]) : NULL;
+	unsigned int shift = unit ? 10 * (unit - units + 1) : 0;
+	char range[96];
+	uint64_t v = 0;
+	int err;
+
+	snprintf(range, sizeof(range),
+		 "give a whole number with K, M or G behind it, from %" PRIu64 "M to %" PRIu64 "M",
+		 o->min >> 20, o->max >> 20);
+	err = parse_number(&any, text, length - !!unit, &v, e);
+	if (err) {
+		snprintf(e->next, sizeof(e->next), "%s", range);
+		return err;
+	}
+	if (v > UINT64_MAX >> shift || v << shift < o->min || v << shift > o->max)
+		return bad(e, o, range, text, "is out of range");
+	*ret = v << shift;
+	return 0;
+}
+
 static int parse_name(const struct option *o, const char *text, size_t length, unsigned int *ret,
 		      struct cli_error *e)
 {
@@ -137,6 +163,8 @@ static int set_value(const struct option *o, void *value, const char *text, stru
 		return 0;
 	case OPTION_NUMBER:
 		return parse_number(o, text, strlen(text), value, e);
+	case OPTION_SIZE:
+		return parse_size(o, text, value, e);
 	case OPTION_STRING:
 		if (!*text)
 			return bad(e, o, NULL, text, "is empty");
@@ -287,6 +315,10 @@ void options_help(const struct option *table, FILE *f)
 		if (o->kind == OPTION_NUMBER || o->kind == OPTION_NUMBERS)
 			used += snprintf(text + used, sizeof(text) - used,
 					 " (%" PRIu64 "..%" PRIu64 ")", o->min, o->max);
+		if (o->kind == OPTION_SIZE)
+			used += snprintf(text + used, sizeof(text) - used,
+					 " (%" PRIu64 "M..%" PRIu64 "M)", o->min >> 20,
+					 o->max >> 20);
 		if (o->kind == OPTION_SET || o->kind == OPTION_CHOICE) {
 			list_names(o, names, sizeof(names));
 			used += snprintf(text + used, sizeof(text) - used, ": %s", names);

@@ -17,6 +17,7 @@
 enum option_kind {
 	OPTION_FLAG, /* bool */
 	OPTION_NUMBER, /* uint64_t, decimal, min..max */
+	OPTION_SIZE, /* uint64_t, bytes: decimal, with K, M or G behind it; min..max */
 	OPTION_STRING, /* const char *, not empty */
 	OPTION_CHOICE, /* unsigned int: index into names */
 	OPTION_SET, /* uint64_t: bit i = names[i]; comma-separated, or "all" */

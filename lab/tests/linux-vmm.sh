@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Stock Debian Linux in the reference VMM: one, two and eight CPUs, what it finds, its serial
+# console in both directions, power-off, reboot, and what cannot be booted.
+# kernels: 6.12 7.3
+# guests: linux
+# tier: short
+# timeout: 400
+
+# The guest does what the lines of its console say; "go" answers, so that a line is not lost in a
+# tty that nobody reads yet.
+mkdir -p /tmp/l2
+cat >/tmp/l2/task <<'END'
+echo "cpus $(nproc)"
+for f in /sys/bus/pci/devices/*; do echo "pci $(cat $f/vendor) $(cat $f/device)"; done
+echo "clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
+stty -echo </dev/console
+echo "task waits"
+while read -r what; do
+	case $what in
+	off) poweroff -f ;;
+	again) reboot -f ;;
+	*) echo "heard $what" ;;
+	esac
+done </dev/console
+END
+(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+append="console=ttyS0 quiet mitigations=off nokaslr panic=-1"
+
+# start CONSOLE ARGUMENTS: in the background, input from descriptor 3
+start() {
+	console=$1
+	shift
+	: >"$console"
+	rm -f /tmp/keys
+	mkfifo /tmp/keys
+	pvsched run --kernel /l2/bzImage --initrd /tmp/l2.cpio --append "$append" "$@" \
+		</tmp/keys >"$console" 2>/tmp/said &
+	vmm=$!
+	exec 3>/tmp/keys
+}
+
+# ended NAME: ok when the VMM ended by itself, with status 0, in time
+ended() {
+	within "$1" 60 sh -c "! kill -0 $vmm 2>/dev/null" || kill "$vmm"
+	wait "$vmm"
+	status=$?
+	exec 3>&-
+	[ $status = 0 ] || not_ok "$1" "exit status $status: $(tail -n 1 /tmp/said)"
+}
+
+count() {
+	[ "$(grep -c "$1" "$2")" -ge "$3" ]
+}
+
+for cpus in 1 2 8; do
+	log=$LAB_OUT/console$cpus.log
+	began=$(cut -d. -f1 /proc/uptime)
+	start "$log" --cpus $cpus --memory 256M
+	within "linux_boots_with_${cpus}_cpus" 120 grep -q '^task waits' "$log"
+	figure "boot_${cpus}_cpus_seconds" $(($(cut -d. -f1 /proc/uptime) - began))
+	if [ $cpus = 2 ]; then
+		echo "words to it" >&3
+		within linux_console_takes_input 20 grep -q '^heard words to it' "$log"
+		echo again >&3
+		within linux_reboots 120 count '^task waits' "$log" 2
+	fi
+	echo off >&3
+	ended "linux_with_${cpus}_cpus_powers_off"
+	cp /tmp/said /tmp/said.$cpus
+	expect "linux_has_${cpus}_cpus" grep -q "^cpus $cpus" "$log"
+done
+expect linux_is_the_stock_kernel grep -q "^l2 up $(uname -r)" "$LAB_OUT/console2.log"
+expect linux_finds_the_function grep -q '^pci 0x1b36 0x10f5' "$LAB_OUT/console2.log"
+expect linux_keeps_the_paravirtual_clock grep -q '^clock kvm-clock' "$LAB_OUT/console2.log"
+expect linux_rebooted_once grep -q 'and 1 reboots' /tmp/said.2
+
+# refused NAME WORDS ARGUMENTS: one line that has these words, status not 0
+refused() {
+	name=$1 words=$2
+	shift 2
+	if pvsched run --no-device "$@" </dev/null >/tmp/out 2>&1; then
+		not_ok "$name" "it ran"
+	elif tail -n 1 /tmp/out | grep -q "$words"; then
+		ok "$name"
+	else
+		not_ok "$name" "it said: $(tail -n 1 /tmp/out)"
+	fi
+}
+head -c 100000 /l2/bzImage >/tmp/cut
+refused run_file_that_is_no_kernel_is_refused 'not a Linux kernel' --kernel /l2/qemu
+refused run_kernel_that_is_cut_short_is_refused 'cut short' --kernel /tmp/cut
+refused run_too_little_memory_is_refused 'too little' --kernel /l2/bzImage --memory 32M
+refused run_too_many_cpus_is_refused 'out of range' --kernel /l2/bzImage --cpus 9
+refused run_initrd_that_is_not_there_is_refused 'initrd: /none: No such file' \
+	--kernel /l2/bzImage --initrd /none
