@@ -7,7 +7,7 @@
 #include <options.h>
 
 struct values {
-	uint64_t number, set;
+	uint64_t number, set, size;
 	unsigned int choice;
 	struct option_numbers numbers;
 	const char *string;
@@ -26,6 +26,8 @@ static const struct option table[] = {
 	  names },
 	{ "numbers", OPTION_NUMBERS, offsetof(struct values, numbers), "N,N", "4,0", "numbers", 0,
 	  64, NULL },
+	{ "size", OPTION_SIZE, offsetof(struct values, size), "SIZE", "64M", "a size", 16ull << 20,
+	  4096ull << 20, NULL },
 	{ "string", OPTION_STRING, offsetof(struct values, string), "S", NULL, "a string", 0, 0,
 	  NULL },
 	{ "flag", OPTION_FLAG, offsetof(struct values, flag), NULL, NULL, "a flag", 0, 0, NULL },
@@ -69,6 +71,38 @@ static void refused(struct bed *b, int status, const char *words)
 		fail_msg("'%s' does not say '%s'", text, words);
 	assert_ptr_equal(strchr(text, '\n'), text + size - 1);
 	free(text);
+}
+
+static void options_size_takes_units(void **state)
+{
+	struct bed b;
+
+	(void)state;
+	assert_int_equal(PARSE(&b, "--size", "16777216"), 0);
+	assert_int_equal(b.values.size, 16ull << 20);
+	assert_int_equal(PARSE(&b, "--size=20480K"), 0);
+	assert_int_equal(b.values.size, 20ull << 20);
+	assert_int_equal(PARSE(&b, "--size=17M"), 0);
+	assert_int_equal(b.values.size, 17ull << 20);
+	assert_int_equal(PARSE(&b, "--size=4G"), 0);
+	assert_int_equal(b.values.size, 4096ull << 20);
+	assert_int_equal(PARSE(&b), 0);
+	assert_int_equal(b.values.size, 64ull << 20);
+}
+
+static void options_bad_size_is_refused(void **state)
+{
+	static const char *const bad[] = { "16",	   "5G",
+					   "15M",	   "M",
+					   "4096MM",	   "1T",
+					   "-1M",	   "1.5G",
+					   "17179869184G", "18446744073709551615G" };
+	struct bed b;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		refused(&b, PARSE(&b, "--size", (char *)bad[i]), "from 16M to 4096M");
 }
 
 static void options_without_any_are_the_defaults(void **state)
@@ -262,6 +296,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_without_any_are_the_defaults),
+		cmocka_unit_test(options_size_takes_units),
+		cmocka_unit_test(options_bad_size_is_refused),
 		cmocka_unit_test(options_both_spellings_are_taken),
 		cmocka_unit_test(options_number_at_its_bounds_is_taken),
 		cmocka_unit_test(options_number_out_of_range_is_refused),
