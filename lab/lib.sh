@@ -70,3 +70,36 @@ l2_linux() {
 		-serial "file:$l2_console" -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
 		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1" "$@"
 }
+
+# vmm_start TASK CONSOLE [ARGUMENTS]: the same kernel in the reference VMM, in the background: the
+# shell script TASK runs in it, its console goes to the file CONSOLE, what is written to descriptor
+# 3 is typed on it, what the VMM says is in /tmp/said; $vmm is its process. For `guests: linux`.
+vmm_start() {
+	vmm_task=$1 vmm_console=$2
+	shift 2
+	mkdir -p /tmp/l2
+	cp "$vmm_task" /tmp/l2/task
+	(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+	: >"$vmm_console"
+	rm -f /tmp/keys
+	mkfifo /tmp/keys
+	pvsched run --kernel /l2/bzImage --initrd /tmp/l2.cpio --memory 256M --append \
+		"console=ttyS0 quiet mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@" \
+		</tmp/keys >"$vmm_console" 2>/tmp/said &
+	vmm=$!
+	exec 3>/tmp/keys
+}
+
+# vmm_ended NAME: ok when the VMM ends by itself, in time, with status 0
+vmm_ended() {
+	within "$1" 60 sh -c "! kill -0 $vmm 2>/dev/null" || kill "$vmm"
+	wait "$vmm"
+	vmm_status=$?
+	exec 3>&-
+	[ $vmm_status = 0 ] || not_ok "$1" "exit status $vmm_status: $(tail -n 1 /tmp/said)"
+}
+
+# count N PATTERN FILE: at least N lines
+count() {
+	[ "$(grep -c "$2" "$3")" -ge "$1" ]
+}

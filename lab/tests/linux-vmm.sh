@@ -6,10 +6,8 @@
 # tier: short
 # timeout: 400
 
-# The guest does what the lines of its console say; "go" answers, so that a line is not lost in a
-# tty that nobody reads yet.
-mkdir -p /tmp/l2
-cat >/tmp/l2/task <<'END'
+# What is typed on the guest's console tells it what to do.
+cat >/tmp/task <<'END'
 echo "cpus $(nproc)"
 for f in /sys/bus/pci/devices/*; do echo "pci $(cat $f/vendor) $(cat $f/device)"; done
 echo "clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
@@ -23,49 +21,21 @@ while read -r what; do
 	esac
 done </dev/console
 END
-(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
-append="console=ttyS0 quiet mitigations=off nokaslr panic=-1"
-
-# start CONSOLE ARGUMENTS: in the background, input from descriptor 3
-start() {
-	console=$1
-	shift
-	: >"$console"
-	rm -f /tmp/keys
-	mkfifo /tmp/keys
-	pvsched run --kernel /l2/bzImage --initrd /tmp/l2.cpio --append "$append" "$@" \
-		</tmp/keys >"$console" 2>/tmp/said &
-	vmm=$!
-	exec 3>/tmp/keys
-}
-
-# ended NAME: ok when the VMM ended by itself, with status 0, in time
-ended() {
-	within "$1" 60 sh -c "! kill -0 $vmm 2>/dev/null" || kill "$vmm"
-	wait "$vmm"
-	status=$?
-	exec 3>&-
-	[ $status = 0 ] || not_ok "$1" "exit status $status: $(tail -n 1 /tmp/said)"
-}
-
-count() {
-	[ "$(grep -c "$1" "$2")" -ge "$3" ]
-}
 
 for cpus in 1 2 8; do
 	log=$LAB_OUT/console$cpus.log
 	began=$(cut -d. -f1 /proc/uptime)
-	start "$log" --cpus $cpus --memory 256M
+	vmm_start /tmp/task "$log" --cpus $cpus
 	within "linux_boots_with_${cpus}_cpus" 120 grep -q '^task waits' "$log"
 	figure "boot_${cpus}_cpus_seconds" $(($(cut -d. -f1 /proc/uptime) - began))
 	if [ $cpus = 2 ]; then
 		echo "words to it" >&3
 		within linux_console_takes_input 20 grep -q '^heard words to it' "$log"
 		echo again >&3
-		within linux_reboots 120 count '^task waits' "$log" 2
+		within linux_reboots 120 count 2 '^task waits' "$log"
 	fi
 	echo off >&3
-	ended "linux_with_${cpus}_cpus_powers_off"
+	vmm_ended "linux_with_${cpus}_cpus_powers_off"
 	cp /tmp/said /tmp/said.$cpus
 	expect "linux_has_${cpus}_cpus" grep -q "^cpus $cpus" "$log"
 done

@@ -50,7 +50,8 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 }
 
 /*
- * Guest TSC to host time; 0 = none, or not convertible. Bounds: pvsched_tsc_to_ns().
+ * Guest TSC to host time; 0 = none, or not convertible. Bounds: pvsched_host_tsc(),
+ * pvsched_tsc_to_ns().
  */
 static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_tsc, __u64 now,
 					   struct pvsched_cpu *c)
@@ -65,14 +66,9 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 		count(c, tsc_unknown);
 		return 0;
 	}
-	/* 1.0 is 1 << 32 on SVM, 1 << 48 on VMX, 1 where nothing can be scaled; a scaled guest is
-	 * not converted. */
 	bpf_core_read(&ratio, sizeof(ratio), &kv->arch.l1_tsc_scaling_ratio);
-	if (ratio > 1 && ratio != 1ull << 32 && ratio != 1ull << 48) {
-		count(c, tsc_unknown);
-		return 0;
-	}
-	return pvsched_tsc_to_ns(guest_tsc - offset, k->tsc, k->ns, k->mult, now);
+	guest_tsc = pvsched_host_tsc(guest_tsc, offset, ratio, k->tsc);
+	return pvsched_tsc_to_ns(guest_tsc, k->tsc, k->ns, k->mult, now);
 }
 
 /* Boosted time that all budgets together allow now. */

@@ -260,6 +260,38 @@ static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base
 #define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll
 
+/* (a * b) >> shift, the low 64 bits; shift 1 to 63. */
+static __always_inline __u64 pvsched_mul_shift(__u64 a, __u64 b, __u32 shift)
+{
+	__u64 al = (__u32)a, ah = a >> 32, bl = (__u32)b, bh = b >> 32;
+	__u64 middle = (al * bl >> 32) + (__u32)(al * bh) + (__u32)(ah * bl);
+	__u64 high = ah * bh + (al * bh >> 32) + (ah * bl >> 32) + (middle >> 32);
+
+	return (middle << 32 | (__u32)(al * bl)) >> shift | high << (64 - shift);
+}
+
+/*
+ * Guest TSC to host TSC near `tsc`, as KVM scales it: guest = (host * ratio >> fraction) + offset.
+ * The ratio is a fixed-point number with 32 binary places on SVM, where it is below 256, and 48 on
+ * VMX, where a guest that slow does not exist; 0 and 1 say that nothing is scaled. 24 places are
+ * used for the difference: 1 tick in 16 million. It is clamped as in pvsched_tsc_to_ns().
+ */
+static __always_inline __u64 pvsched_host_tsc(__u64 guest, __u64 offset, __u64 ratio, __u64 tsc)
+{
+	__u32 fraction = ratio < 1ull << 40 ? 32 : 48;
+	__u64 scale = ratio >> (fraction - 24), ticks;
+	const __u64 max = 1ull << 34;
+
+	if (ratio <= 1 || ratio == 1ull << fraction || !scale)
+		return guest - offset;
+	ticks = guest - (pvsched_mul_shift(tsc, ratio, fraction) + offset);
+	if ((__s64)ticks < 0) {
+		ticks = -ticks;
+		return tsc - ((ticks > max ? max : ticks) << 24) / scale;
+	}
+	return tsc + ((ticks > max ? max : ticks) << 24) / scale;
+}
+
 /*
  * A TSC value to CLOCK_MONOTONIC by the clock (tsc, ns, mult). The value comes from a guest and may
  * be any 64-bit number: the difference is clamped to +-2^34 ticks (over 4 s at 4 GHz) before it is

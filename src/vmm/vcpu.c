@@ -88,23 +88,46 @@ int vmm_vcpu_set_start(struct vmm_vcpu *v)
 	return 0;
 }
 
-/* Guest TSC = host TSC where KVM offers to say so (5.16); else the difference is measured. */
+static int set_tsc_speed(struct vmm_vcpu *v)
+{
+	uint32_t khz = v->vm->opts.tsc_khz;
+
+	if (!khz)
+		return 0;
+	if (ioctl(v->vm->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) <= 0) {
+		vmm_say(v->vm, PVSCHED_LOG_ERROR,
+			"vCPU %u: TSC of %u kHz: this host cannot scale: leave it at the host's",
+			v->index, khz);
+		return -ENOTSUP;
+	}
+	return ioctl(v->fd, KVM_SET_TSC_KHZ, khz) ? vmm_vcpu_fail(v, "KVM_SET_TSC_KHZ") : 0;
+}
+
+/* Guest TSC = host TSC + tsc_offset, exactly where KVM offers to say so (5.16), else nearly; then
+ * the difference is measured. */
 int vmm_vcpu_set_tsc(struct vmm_vcpu *v)
 {
-	uint64_t zero = 0, before, after, best = UINT64_MAX;
+	uint64_t wanted = v->vm->opts.tsc_offset, before, after, best = UINT64_MAX;
 	struct kvm_device_attr attr = {
 		.group = KVM_VCPU_TSC_CTRL,
 		.attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uintptr_t)&zero,
+		.addr = (uintptr_t)&wanted,
 	};
 	struct {
 		struct kvm_msrs head;
 		struct kvm_msr_entry entry;
 	} msrs = { .head = { .nmsrs = 1 }, .entry = { .index = MSR_IA32_TSC } };
-	int i;
+	int i, ret;
 
+	ret = set_tsc_speed(v);
+	if (ret)
+		return ret;
+	v->tsc_offset = wanted;
 	if (!ioctl(v->fd, KVM_SET_DEVICE_ATTR, &attr))
 		return 0;
+	msrs.entry.data = __rdtsc() + wanted;
+	if (wanted && ioctl(v->fd, KVM_SET_MSRS, &msrs) != 1)
+		return vmm_vcpu_fail(v, "KVM_SET_MSRS (TSC)");
 	for (i = 0; i < 16; i++) {
 		before = __rdtsc();
 		if (ioctl(v->fd, KVM_GET_MSRS, &msrs) != 1)

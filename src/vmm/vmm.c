@@ -55,6 +55,11 @@ static int check_opts(struct vmm *vm)
 				o->vcpu[i].workload);
 			return -EINVAL;
 		}
+		if (o->tsc_khz && o->vcpu[i].workload == GUEST_BUSY_RANDOM) {
+			vmm_say(vm, PVSCHED_LOG_ERROR,
+				"vCPU %u: no random interrupts with a TSC of another speed", i);
+			return -EINVAL;
+		}
 		if (o->vcpu[i].pinned && (o->vcpu[i].cpu < 0 || o->vcpu[i].cpu >= CPU_SETSIZE)) {
 			vmm_say(vm, PVSCHED_LOG_ERROR, "vCPU %u: no CPU %d", i, o->vcpu[i].cpu);
 			return -EINVAL;

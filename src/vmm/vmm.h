@@ -74,6 +74,10 @@ struct vmm_opts {
 	enum vmm_memory memory;
 	bool readonly_slot;
 	uint32_t guest_flags; /* GUEST_F_* */
+	int64_t tsc_offset; /* guest TSC - host TSC, after scaling */
+	/* Of the guest's TSC; 0 = the host's. Not with GUEST_BUSY_RANDOM, whose stamps are the
+	 * host's. -ENOTSUP where this KVM cannot scale. */
+	uint32_t tsc_khz;
 	uint64_t pages_gpa; /* where the guest's pages are; 0 = its own choice */
 	uint64_t seed; /* of the random intervals and of GUEST_HOSTILE */
 	const struct guest_step *script; /* in place of the handshake; NULL = none. Copied */

@@ -24,6 +24,69 @@ static void next_event_near_the_clock_is_exact(void **state)
 	assert_in_range(convert(TSC - 2500000), NOW - S - 1000000, NOW - S - 999900);
 }
 
+static void mul_shift_is_that_of_128_bits(void **state)
+{
+	static const __u64 v[] = { 0, 1, 0xffffffff, 1ull << 32, 0x123456789abcdef0ull, ~0ull };
+	static const __u32 shift[] = { 32, 48 };
+
+	(void)state;
+	for (unsigned int a = 0; a < ARRAY_SIZE(v); a++)
+		for (unsigned int b = 0; b < ARRAY_SIZE(v); b++)
+			for (unsigned int s = 0; s < 2; s++)
+				assert_int_equal(
+					pvsched_mul_shift(v[a], v[b], shift[s]),
+					(__u64)((unsigned __int128)v[a] * v[b] >> shift[s]));
+}
+
+static void next_event_with_offset_is_the_hosts(void **state)
+{
+	static const __u64 one[] = { 0, 1, 1ull << 32, 1ull << 48 };
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(one); i++) {
+		assert_int_equal(pvsched_host_tsc(TSC + 77, -12345ull, one[i], TSC),
+				 TSC + 77 + 12345);
+		assert_int_equal(pvsched_host_tsc(5, 1ull << 63, one[i], TSC), 5 - (1ull << 63));
+	}
+}
+
+/* Guests of 0.4 to 3 times the host's speed, both formats, an event within a second. */
+static void next_event_of_a_scaled_guest_is_the_hosts(void **state)
+{
+	static const double speed[] = { 0.4, 0.9, 1.1, 3 };
+	static const __s64 ahead[] = { -2500000000ll, -100, 0, 1, 2500000, 2500000000ll };
+	const __u64 offset = -(1ull << 45);
+
+	(void)state;
+	for (unsigned int s = 0; s < ARRAY_SIZE(speed); s++) {
+		for (unsigned int f = 32; f <= 48; f += 16) {
+			__u64 ratio = speed[s] * (1ull << f);
+
+			for (unsigned int i = 0; i < ARRAY_SIZE(ahead); i++) {
+				__u64 host = TSC + ahead[i], got;
+				__u64 slack = 3 + (ahead[i] < 0 ? -ahead[i] : ahead[i]) / 1000000;
+
+				got = pvsched_host_tsc(
+					(__u64)((unsigned __int128)host * ratio >> f) + offset,
+					offset, ratio, TSC);
+				assert_in_range(got, host - slack, host + slack);
+			}
+		}
+	}
+}
+
+static void host_scaled_next_event_absurd_is_clamped(void **state)
+{
+	static const __u64 ratio[] = { 2, 1ull << 20, 3ull << 31, 1ull << 40, 3ull << 47, ~0ull };
+	static const __u64 absurd[] = { 0, 1, 1ull << 40, 1ull << 63, ~0ull };
+
+	(void)state;
+	for (unsigned int r = 0; r < ARRAY_SIZE(ratio); r++)
+		for (unsigned int i = 0; i < ARRAY_SIZE(absurd); i++)
+			assert_true(convert(pvsched_host_tsc(absurd[i], absurd[i] / 3, ratio[r],
+							     TSC)) <= NOW + PVSCHED_NEXT_MAX_NS);
+}
+
 static void host_next_event_absurd_is_clamped(void **state)
 {
 	static const __u64 absurd[] = { 1,
@@ -65,6 +128,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(next_event_near_the_clock_is_exact),
+		cmocka_unit_test(mul_shift_is_that_of_128_bits),
+		cmocka_unit_test(next_event_with_offset_is_the_hosts),
+		cmocka_unit_test(next_event_of_a_scaled_guest_is_the_hosts),
+		cmocka_unit_test(host_scaled_next_event_absurd_is_clamped),
 		cmocka_unit_test(host_next_event_absurd_is_clamped),
 		cmocka_unit_test(lead_follows_what_it_took_within_its_bounds),
 	};
