@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# A stock Linux guest that reboots, or is switched off, with pages registered and its vCPU boosted:
+# A stock Linux guest that clears Bus Master, reboots, or is switched off, with pages registered and its vCPU boosted:
 # every page is detached, every thread restored, and the next kernel does its handshake. The guest
 # speaks to the device by /dev/mem, over memory that its kernel was told to leave alone.
 # kernels: 6.12 7.3
@@ -56,6 +56,7 @@ while read -r what; do
 		page 0 64 64 0x100320001 # a FIFO task of priority 50 runs
 		taskset 1 sh -c 'while :; do :; done' &
 		;;
+	deaf) printf '\002\000' | dd of=$dev/config bs=1 seek=4 conv=notrunc 2>/dev/null ;;
 	off) poweroff -f ;;
 	again) reboot -f ;;
 	esac
@@ -86,14 +87,20 @@ within linux_does_the_handshake 30 grep -q '^shaken, status 0x0000000F' "$log"
 expect linux_has_a_page_per_vcpu enabled 2
 echo urgent >&3
 within linux_that_says_it_is_urgent_is_boosted 30 boosted
+echo deaf >&3
+within bus_master_cleared_under_load_detaches_every_page 30 enabled 0
+expect bus_master_cleared_under_load_restores_every_thread threads_are_ordinary
+echo shake >&3
+within bus_master_set_again_allows_a_handshake 30 count 2 '^shaken, status 0x0000000F' "$log"
+echo urgent >&3
 echo again >&3
 within reboot_detaches_every_page 30 enabled 0
 expect reboot_restores_every_thread threads_are_ordinary
 within linux_boots_again 200 count 2 '^task waits' "$log"
 echo shake >&3
-within reboot_handshake_is_done_again 30 count 2 '^shaken, status 0x0000000F' "$log"
+within reboot_handshake_is_done_again 30 count 3 '^shaken, status 0x0000000F' "$log"
 expect reboot_each_vcpu_has_a_page_again enabled 2
-expect handshake_results_are_ok sh -c "[ \$(grep -c 'register 0x00000000 enable 0x00000000 page 0x0000000000000002' $log) = 4 ]"
+expect handshake_results_are_ok sh -c "[ \$(grep -c 'register 0x00000000 enable 0x00000000 page 0x0000000000000002' $log) = 6 ]"
 echo urgent >&3
 echo off >&3
 vmm_ended power_off_with_pages_is_clean

@@ -25,7 +25,9 @@ END
 for cpus in 1 2 8; do
 	log=$LAB_OUT/console$cpus.log
 	began=$(cut -d. -f1 /proc/uptime)
-	vmm_start /tmp/task "$log" --cpus $cpus
+	device=
+	[ $cpus = 1 ] && device=--no-device
+	vmm_start /tmp/task "$log" --cpus $cpus $device
 	within "linux_boots_with_${cpus}_cpus" 120 grep -q '^task waits' "$log"
 	figure "boot_${cpus}_cpus_seconds" $(($(cut -d. -f1 /proc/uptime) - began))
 	if [ $cpus = 2 ]; then
@@ -41,6 +43,7 @@ for cpus in 1 2 8; do
 done
 expect linux_is_the_stock_kernel grep -q "^l2 up $(uname -r)" "$LAB_OUT/console2.log"
 expect linux_finds_the_function grep -q '^pci 0x1b36 0x10f5' "$LAB_OUT/console2.log"
+expect linux_without_the_function_finds_none sh -c "! grep 10f5 $LAB_OUT/console1.log"
 expect linux_keeps_the_paravirtual_clock grep -q '^clock kvm-clock' "$LAB_OUT/console2.log"
 expect linux_rebooted_once grep -q 'and 1 reboots' /tmp/said.2
 
