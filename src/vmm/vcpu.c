@@ -20,7 +20,10 @@
 
 #include "internal.h"
 
-#define MSR_IA32_TSC 0x10
+#define MSR_IA32_TSC	 0x10
+#define MSR_MTRR_DEFAULT 0x2ff
+#define MTRR_ENABLED	 0x800
+#define MTRR_WRITE_BACK	 6
 
 int vmm_vcpu_fail(struct vmm_vcpu *v, const char *what)
 {
@@ -141,6 +144,21 @@ int vmm_vcpu_set_tsc(struct vmm_vcpu *v)
 	return 0;
 }
 
+/* Firmware's work on every CPU: memory is cached. Off, as after a reset, would mean that it is not,
+ * and Linux warns of CPUs that differ. */
+static int set_memory_type(struct vmm_vcpu *v)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = {
+		.head = { .nmsrs = 1 },
+		.entry = { .index = MSR_MTRR_DEFAULT, .data = MTRR_ENABLED | MTRR_WRITE_BACK },
+	};
+
+	return ioctl(v->fd, KVM_SET_MSRS, &msrs) == 1 ? 0 : vmm_vcpu_fail(v, "KVM_SET_MSRS (MTRR)");
+}
+
 static int set_kick_mask(struct vmm_vcpu *v)
 {
 	struct {
@@ -171,6 +189,8 @@ int vmm_vcpu_create(struct vmm *vm, unsigned int index)
 		return vmm_vcpu_fail(v, "mmap of kvm_run");
 	v->run = run;
 	ret = vmm_cpuid_set(v);
+	if (!ret && vm->opts.kernel.file)
+		ret = set_memory_type(v);
 	/* Linux calls the others itself */
 	if (!ret && (!vm->opts.kernel.file || !index))
 		ret = vmm_vcpu_set_start(v);
