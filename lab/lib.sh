@@ -88,6 +88,7 @@ vmm_start() {
 		</tmp/keys >"$vmm_console" 2>/tmp/said &
 	vmm=$!
 	exec 3>/tmp/keys
+	trap "" PIPE # a VMM that has died is told of by vmm_ended
 }
 
 # vmm_ended NAME: ok when the VMM ends by itself, in time, with status 0
@@ -102,4 +103,14 @@ vmm_ended() {
 # count N PATTERN FILE: at least N lines
 count() {
 	[ "$(grep -c "$2" "$3")" -ge "$1" ]
+}
+
+# vmm_shows NAME SECONDS N PATTERN: within, for lines of the console; a VMM that has ended says why
+vmm_shows() {
+	within "$1" "$2" sh -c "[ \$(grep -c '$4' $vmm_console) -ge $3 ] || ! kill -0 $vmm" >/tmp/shows
+	if count "$3" "$4" "$vmm_console" || grep -q '^not ok' /tmp/shows; then
+		cat /tmp/shows
+	else
+		not_ok "$1" "the VMM ended: $(tail -n 1 /tmp/said)"
+	fi
 }

@@ -81,9 +81,9 @@ threads_are_ordinary() {
 
 log=$LAB_OUT/console.log
 vmm_start /tmp/task "$log" --cpus 2
-within linux_boots 120 grep -q '^task waits' "$log"
+vmm_shows linux_boots 120 1 '^task waits'
 echo shake >&3
-within linux_does_the_handshake 30 grep -q '^shaken, status 0x0000000F' "$log"
+vmm_shows linux_does_the_handshake 30 1 '^shaken, status 0x0000000F'
 expect linux_has_a_page_per_vcpu enabled 2
 # Rivals for the vCPUs, not before Linux is up: emulated twice, it is slow enough alone.
 hogs=
@@ -97,15 +97,15 @@ echo deaf >&3
 within bus_master_cleared_under_load_detaches_every_page 30 enabled 0
 expect bus_master_cleared_under_load_restores_every_thread threads_are_ordinary
 echo shake >&3
-within bus_master_set_again_allows_a_handshake 30 count 2 '^shaken, status 0x0000000F' "$log"
+vmm_shows bus_master_set_again_allows_a_handshake 30 2 '^shaken, status 0x0000000F'
 echo urgent >&3
 echo again >&3
 within reboot_detaches_every_page 30 enabled 0
 expect reboot_restores_every_thread threads_are_ordinary
 kill $hogs
-within linux_boots_again 200 count 2 '^task waits' "$log"
+vmm_shows linux_boots_again 200 2 '^task waits'
 echo shake >&3
-within reboot_handshake_is_done_again 30 count 3 '^shaken, status 0x0000000F' "$log"
+vmm_shows reboot_handshake_is_done_again 30 3 '^shaken, status 0x0000000F'
 expect reboot_each_vcpu_has_a_page_again enabled 2
 expect handshake_results_are_ok sh -c "[ \$(grep -c 'register 0x00000000 enable 0x00000000 page 0x0000000000000002' $log) = 6 ]"
 echo urgent >&3

@@ -28,13 +28,13 @@ for cpus in 1 2 8; do
 	device=
 	[ $cpus = 1 ] && device=--no-device
 	vmm_start /tmp/task "$log" --cpus $cpus $device
-	within "linux_boots_with_${cpus}_cpus" 120 grep -q '^task waits' "$log"
+	vmm_shows "linux_boots_with_${cpus}_cpus" 120 1 '^task waits'
 	figure "boot_${cpus}_cpus_seconds" $(($(cut -d. -f1 /proc/uptime) - began))
 	if [ $cpus = 2 ]; then
 		echo "words to it" >&3
-		within linux_console_takes_input 20 grep -q '^heard words to it' "$log"
+		vmm_shows linux_console_takes_input 20 1 '^heard words to it'
 		echo again >&3
-		within linux_reboots 120 count 2 '^task waits' "$log"
+		vmm_shows linux_reboots 120 2 '^task waits'
 	fi
 	echo off >&3
 	vmm_ended "linux_with_${cpus}_cpus_powers_off"

@@ -49,6 +49,13 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 	bpf_timer_start(&v->timer, at - now, 0);
 }
 
+/* Global, so that the verifier looks at its branches once and not once per path to it: 6.12 gives
+ * up after a million instructions. */
+__noinline __u64 host_tsc(__u64 guest, __u64 offset, __u64 ratio, __u64 tsc)
+{
+	return pvsched_host_tsc(guest, offset, ratio, tsc);
+}
+
 /*
  * Guest TSC to host time; 0 = none, or not convertible. Bounds: pvsched_host_tsc(),
  * pvsched_tsc_to_ns().
@@ -67,7 +74,7 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 		return 0;
 	}
 	bpf_core_read(&ratio, sizeof(ratio), &kv->arch.l1_tsc_scaling_ratio);
-	guest_tsc = pvsched_host_tsc(guest_tsc, offset, ratio, k->tsc);
+	guest_tsc = host_tsc(guest_tsc, offset, ratio, k->tsc);
 	return pvsched_tsc_to_ns(guest_tsc, k->tsc, k->ns, k->mult, now);
 }
 
