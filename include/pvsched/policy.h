@@ -57,7 +57,7 @@ struct pvsched_task {
 /* Who else wants the vCPU's CPU. */
 enum pvsched_rivals {
 	PVSCHED_RIVALS_NONE = 0, /* nobody: acting is useless */
-	PVSCHED_RIVALS_BRIEF = 1, /* tasks that rarely run; ask again after grace_ns */
+	PVSCHED_RIVALS_BRIEF = 1, /* who rarely run; ask again after grace_ns */
 	PVSCHED_RIVALS_MANY = 2,
 };
 
@@ -68,7 +68,7 @@ struct pvsched_policy_in {
 	struct pvsched_task pending; /* most urgent woken task; flags without VALID = none */
 	__u64 now_ns; /* host CLOCK_MONOTONIC; all times below too */
 	__u64 next_event_ns; /* the guest's next timer, clamped to now + 10 s; 0 = none */
-	__u64 off_since_ns; /* since when the vCPU is off the CPU; 0 = it runs */
+	__u64 wait_since_ns; /* since when the vCPU waits for a CPU; now_ns when it does not */
 	__u64 intr_since_ns; /* since when an interrupt boost is unanswered; 0 = none */
 	__u64 cap_ns; /* longest boost the budget allows now; 0 = throttled or in the gap */
 	__u64 lead_ns; /* act this long before next_event: the actuator's latency */

@@ -105,7 +105,7 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 
 	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
 	c->lead_ns = o->lead_ns;
-	c->grace_ns = 200000;
+	c->grace_ns = 2000000; /* below a slice: what a rare rival takes anyway */
 	c->payback = 1;
 	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
 	c->min_ns = 50000; /* about one actuation there and back */

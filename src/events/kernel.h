@@ -13,24 +13,36 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct task_struct;
+struct rq;
 
-struct rq {
-	unsigned int nr_running;
-	struct task_struct *curr;
+struct sched_avg {
+	unsigned long util_avg;
 };
 
 struct cfs_rq {
 	struct rq *rq;
+	struct sched_avg avg;
 };
 
-struct sched_avg {
-	unsigned long util_avg;
+struct rq {
+	unsigned int nr_running;
+	struct cfs_rq cfs;
+	struct task_struct *curr;
 };
 
 struct sched_entity {
 	struct cfs_rq *cfs_rq;
 	unsigned char sched_delayed; /* 6.12: dequeue is put off; the task sleeps */
 	struct sched_avg avg;
+};
+
+struct cfs_bandwidth {
+	__u64 quota;
+};
+
+struct task_group { /* a cpu cgroup */
+	struct task_group *parent;
+	struct cfs_bandwidth cfs_bandwidth;
 };
 
 struct thread_info {
@@ -48,6 +60,7 @@ struct task_struct {
 	int tgid;
 	__u64 start_time;
 	struct sched_entity se;
+	struct task_group *sched_task_group;
 };
 
 struct hrtimer {

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who else wants the vCPU's CPU. A request matters only when somebody does; a few tasks that rarely
- * run (kernel threads, a daemon that answers) will be gone before an actuation is done.
+ * Who else wants the vCPU's CPU. A request matters only when somebody does; those who rarely run
+ * (kernel threads, a daemon that answers) will mostly be gone before an actuation is done.
  */
 #ifndef PVSCHED_EVENTS_RIVALS_BPF_H
 #define PVSCHED_EVENTS_RIVALS_BPF_H
 
 #include "maps.bpf.h"
 
-/* util_avg of a task that used less than 1/16 of its CPU lately (1024 = all of it; the average
- * halves every 32 ms) */
+/* util_avg (1024 = all of a CPU; halves every 32 ms) of who used less than 1/16 of the CPU lately */
 #define BRIEF_UTIL  64
-#define BRIEF_MOST  3 /* so many at once: the utilisation of who runs now speaks for them */
+#define BRIEF_MOST  3 /* so many at once: the utilisation of who runs speaks for them */
 #define RIVALS_ASK  255 /* the caller does not know: find out if it matters */
 #define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
 
-static __always_inline __u32 rivals_of(__u32 others, __u64 util, __u32 prio)
+/* Brief are a few of whom the running one rarely runs, and any number that together did not need
+ * much. util: of who runs, above: of all the CPU's fair tasks above the vCPU's own. */
+static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
 {
 	if (!others)
 		return PVSCHED_RIVALS_NONE;
 	if (others <= BRIEF_MOST && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
 		return PVSCHED_RIVALS_BRIEF;
-	return PVSCHED_RIVALS_MANY;
+	return above < BRIEF_UTIL ? PVSCHED_RIVALS_BRIEF : PVSCHED_RIVALS_MANY;
 }
 
 /* The agent that helps is no rival. */
@@ -34,16 +35,20 @@ static __always_inline bool is_agent(__u32 tgid, int prio)
 static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct task_struct *next,
 					      bool preempted)
 {
+	struct rq *rq;
+	__s64 above;
 	__u32 nr;
 
 	if (!next->pid)
 		return PVSCHED_RIVALS_NONE;
-	nr = prev->se.cfs_rq->rq->nr_running;
+	rq = prev->se.cfs_rq->rq;
+	nr = rq->nr_running;
+	above = (__s64)rq->cfs.avg.util_avg - (__s64)prev->se.avg.util_avg;
 	if (preempted && nr)
 		nr--;
 	if (is_agent(next->tgid, next->prio))
-		return nr > 1 ? PVSCHED_RIVALS_MANY : PVSCHED_RIVALS_NONE;
-	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, next->prio);
+		return rivals_of(nr ? nr - 1 : 0, BRIEF_UTIL, above, PRIO_RT_MAX);
+	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, above, next->prio);
 }
 
 /* Elsewhere: through the thread's run queue. The addresses were latched from the thread itself
@@ -52,7 +57,7 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 {
 	struct task_struct *t = (void *)v->task, *curr = NULL;
 	struct rq *rq = NULL;
-	__u64 util = 0;
+	__u64 util = 0, all = 0, own = 0;
 	__u32 nr = 0;
 	int pid = 0, tgid = 0, prio = 0;
 
@@ -69,10 +74,12 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 		nr--;
 	bpf_core_read(&prio, sizeof(prio), &curr->prio);
 	bpf_core_read(&tgid, sizeof(tgid), &curr->tgid);
+	bpf_core_read(&all, sizeof(all), &rq->cfs.avg.util_avg);
+	bpf_core_read(&own, sizeof(own), &t->se.avg.util_avg);
 	if (is_agent(tgid, prio))
-		return nr > 1 ? PVSCHED_RIVALS_MANY : PVSCHED_RIVALS_NONE;
+		return rivals_of(nr ? nr - 1 : 0, BRIEF_UTIL, (__s64)(all - own), PRIO_RT_MAX);
 	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
-	return rivals_of(nr, util, prio);
+	return rivals_of(nr, util, (__s64)(all - own), prio);
 }
 
 #endif

@@ -51,10 +51,11 @@ PVSCHED_POLICY(latency, PVSCHED_EV_SWITCH | PVSCHED_EV_WOKEN | PVSCHED_EV_INTR_P
 			return;
 		if (next > now + in->lead_ns)
 			out->again_ns = next - in->lead_ns;
-		if (in->rivals == PVSCHED_RIVALS_BRIEF && now - in->off_since_ns < in->grace_ns) {
-			__u64 grace = in->off_since_ns + in->grace_ns;
+		if (in->rivals == PVSCHED_RIVALS_BRIEF && now - in->wait_since_ns < in->grace_ns) {
+			__u64 grace = in->wait_since_ns + in->grace_ns;
 
-			if ((runs || intr || due) && (!out->again_ns || grace < out->again_ns))
+			/* one that sleeps says itself when it wakes and has to wait */
+			if (runs && (!out->again_ns || grace < out->again_ns))
 				out->again_ns = grace;
 			return;
 		}

@@ -14,7 +14,7 @@ static struct pvsched_policy_in urgent(void)
 		.event = PVSCHED_EV_PREEMPTED,
 		.context = PVSCHED_CTX_CRITICAL,
 		.now_ns = NOW,
-		.off_since_ns = NOW,
+		.wait_since_ns = NOW,
 		.cap_ns = MS,
 		.lead_ns = 150000,
 		.grace_ns = 200000,
@@ -102,13 +102,27 @@ static void latency_brief_rival_is_given_its_grace_then_boosts(void **state)
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
 }
 
+/* However long it has slept: it waits for nobody yet, and its wake-up is an event. */
+static void latency_sleeping_vcpu_beside_a_brief_rival_is_left_alone(void **state)
+{
+	struct pvsched_policy_in in = urgent();
+
+	(void)state;
+	in.rivals = PVSCHED_RIVALS_BRIEF;
+	in.state = PVSCHED_STATE_BLOCKED;
+	in.now_ns = in.wait_since_ns = NOW + MS;
+	in.next_event_ns = in.now_ns;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	assert_int_equal(decide(in).again_ns, 0);
+}
+
 static void latency_running_unboosted_vcpu_needs_nothing(void **state)
 {
 	struct pvsched_policy_in in = urgent();
 
 	(void)state;
 	in.state = PVSCHED_STATE_RUNNING;
-	in.off_since_ns = 0;
+	in.wait_since_ns = in.now_ns;
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
 }
 
@@ -284,6 +298,7 @@ int main(void)
 		cmocka_unit_test(latency_without_a_page_does_nothing),
 		cmocka_unit_test(latency_without_rivals_does_nothing),
 		cmocka_unit_test(latency_brief_rival_is_given_its_grace_then_boosts),
+		cmocka_unit_test(latency_sleeping_vcpu_beside_a_brief_rival_is_left_alone),
 		cmocka_unit_test(latency_running_unboosted_vcpu_needs_nothing),
 		cmocka_unit_test(latency_boosted_and_urgent_stays_boosted),
 		cmocka_unit_test(latency_boosted_and_urgency_over_returns_to_base),

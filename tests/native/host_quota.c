@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* A vCPU under a CPU quota gets no more than that because it is boosted. */
+/* timeout: 60 */
+#include <helpers/cgroup.h>
+#include <helpers/threads.h>
+#include <helpers/unit.h>
+
+#define PERCENT 20
+#define SECONDS 3
+
+struct scene {
+	struct pvsched_broker *broker;
+	struct threads_bed bed;
+	struct cgroup_bed group;
+};
+
+static int setup(void **state)
+{
+	static struct scene s;
+	struct pvsched_broker_opts o = { .print = bed_say };
+
+	*state = &s;
+	if (cgroup_open(&s.group, PERCENT) || bed_broker(&o, &s.broker))
+		return -1;
+	return bed_open(&s.bed, NULL);
+}
+
+static int teardown(void **state)
+{
+	struct scene *s = *state;
+
+	for (int i = 0; i < BED_VCPUS; i++)
+		cgroup_move(&s->group, s->bed.vcpu[i].tid, false);
+	bed_close(&s->bed);
+	pvsched_broker__stop(s->broker);
+	cgroup_close(&s->group);
+	return 0;
+}
+
+static uint64_t ran_ns(pid_t tid)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", tid);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%llu", &ns), 1);
+	fclose(f);
+	return ns;
+}
+
+static void quota_of_a_boosted_vcpu_holds(void **state)
+{
+	struct scene *s = *state;
+	struct bed_vcpu *v = &s->bed.vcpu[0];
+	uint64_t boosts, ran, start;
+	double share;
+
+	s->bed.hog = bed_start_hog(s->bed.cpu);
+	bed_mode(v, BED_CRITICAL);
+	assert_true(bed_await_boosted(v, true, 5000));
+	assert_int_equal(cgroup_move(&s->group, v->tid, true), 0);
+	bed_sleep_ms(200); /* what was boosted before is over, and so is the first period */
+	boosts = bed_stats(v).boosts;
+	ran = ran_ns(v->tid);
+	start = bed_now();
+	bed_sleep_ms(SECONDS * 1000);
+	share = (double)(ran_ns(v->tid) - ran) / (double)(bed_now() - start);
+	printf("# ran %.1f %% of the time, quota %d %%\n", share * 100, PERCENT);
+	/* the kernel hands a quota out in slices of 5 ms, and a period may lie across the end */
+	assert_true(share < (PERCENT + 3) / 100.0);
+	assert_true(share > PERCENT / 200.0);
+	assert_true(bed_stats(v).boosts > boosts); /* it still is helped, by nice */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(quota_of_a_boosted_vcpu_holds, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
