@@ -20,7 +20,7 @@ static const struct pvsched_broker_opts long_boosts = { .print = bed_say,
 							.cap_ns = CAP_NS,
 							.budget_percent = 100 };
 static const struct pvsched_broker_opts as_it_is = { .print = bed_say };
-static const struct pvsched_broker_opts poor = { .print = bed_say, .budget_percent = 5 };
+static const struct pvsched_broker_opts poor = { .print = bed_say, .budget_percent = 2 };
 
 static struct scene scene;
 
@@ -221,7 +221,7 @@ static void host_debts_survive_a_reset(void **state)
 	assert_true(r.boosts > 0);
 	assert_true(r.denied_throttle > 0);
 	assert_true(resets > 20);
-	assert_int_equal(host_bound_excess(&bound, 5, 10000000, r.boost.max), 0);
+	assert_int_equal(host_bound_excess(&bound, 2, 10000000, r.boost.max), 0);
 }
 
 static void host_reset_in_mid_boost_restores_the_thread(void **state)
