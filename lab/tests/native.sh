@@ -10,7 +10,7 @@ for program in "$PVSCHED_BUILD"/tests/native/*; do
 	name=${program##*/}
 	case $name in
 	*.p | *.so*) continue ;;
-	broker_death) continue ;; # lab/tests/death.sh
+	broker_death | exit_cost) continue ;; # lab/tests/death.sh, exits.sh
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"
 		continue

@@ -92,6 +92,30 @@ static int start_broker(struct pvsched_broker **ret)
 	return err;
 }
 
+/* examples/policy, of the installed headers alone, by the installed command. */
+static void policy_from_outside(void)
+{
+	if (!report("policy_outside_the_tree_builds",
+		    !sh("cp -r $SOURCE/examples/policy policy-copy; "
+			"env PKG_CONFIG_PATH=$(dirname $PC) make -s -C policy-copy clean all "
+			"PKG_CONFIG=\"pkg-config --define-variable=prefix=$PREFIX\"")))
+		return;
+	report("policy_outside_the_tree_is_run_and_listed",
+	       !sh("$PREFIX/bin/pvsched run --seconds 60 --hogs 1 --policy policy-copy/audio.bpf.o "
+		   ">run.out 2>&1 & run=$!; listed=1; "
+		   "for i in $(seq 100); do "
+		   "$PREFIX/bin/pvsched list >list.out 2>&1 && grep -q audio list.out && "
+		   "listed=0 && break; kill -0 $run || break; sleep 0.2; done; "
+		   "kill $run || :; wait $run || :; cat run.out list.out; exit $listed"));
+	report("policy_of_another_version_is_refused_in_a_line",
+	       !sh("cp -r policy-copy wrong; sed -i 's/^#include.*/&\\n#undef PVSCHED_POLICY_ABI\\n"
+		   "#define PVSCHED_POLICY_ABI 99/' wrong/audio.c; "
+		   "env PKG_CONFIG_PATH=$(dirname $PC) make -s -C wrong clean all "
+		   "PKG_CONFIG=\"pkg-config --define-variable=prefix=$PREFIX\"; "
+		   "if $PREFIX/bin/pvsched run --seconds 1 --policy wrong/audio.bpf.o >out 2>&1; "
+		   "then false; fi; cat out; test $(wc -l <out) = 1; grep -q 99 out"));
+}
+
 int main(void)
 {
 	struct pvsched_broker *broker;
@@ -121,6 +145,7 @@ int main(void)
 	report("example_runs_the_guest_under_the_broker",
 	       !sh("vmm-copy/vmm 3 >out 2>&1; cat out; test $(grep -c '^page 2: ' out) = 3"));
 	pvsched_broker__stop(broker);
+	policy_from_outside();
 out:
 	sh("cd /; rm -rf $D");
 	return any_failed;

@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The policy `latency`, from the file that is compiled for BPF: when it acts, and when not. */
-#include <helpers/unit.h>
-
 #include "../../src/policy/latency.c"
 
-#define MS  1000000ull
-#define NOW (1000 * MS)
+#include <helpers/policy.h>
 
 /* Preempted inside a critical section, with rivals: the clearest case. Tests change one thing. */
 static struct pvsched_policy_in urgent(void)
@@ -22,14 +19,6 @@ static struct pvsched_policy_in urgent(void)
 		.rivals = PVSCHED_RIVALS_MANY,
 		.page = 1,
 	};
-}
-
-static struct pvsched_decision decide(struct pvsched_policy_in in)
-{
-	struct pvsched_decision out = { 0 };
-
-	assert_int_equal(pvsched_policy(&in, &out), 0);
-	return out;
 }
 
 static void latency_preempted_in_critical_section_boosts_until_the_cap(void **state)
