@@ -171,7 +171,15 @@ def project_files(build):
                 yield path
 
 
-def add_linux_guest(cpio, kernel, tools, qemu):
+def find_program(name):
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if not found:
+        raise LabError(f"a test needs the program {name}, which this system lacks: "
+                       "add its package to packages.txt and run make setup")
+    return found
+
+
+def add_linux_guest(cpio, kernel, tools, qemu, build, programs):
     """/l2 in L1: a small QEMU, the same kernel, and an initramfs that runs a task (lib.sh)."""
     program = qemu.tree / "usr/bin/qemu-system-x86_64-microvm"
     cpio.copy(program, "l2/qemu")
@@ -186,6 +194,12 @@ def add_linux_guest(cpio, kernel, tools, qemu):
     inner.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     inner.copy(tools / "bin" / "busybox", "bin/busybox")
     inner.put("init", (HERE / "init-l2").read_bytes(), executable=True)
+    inner.copy(build / "src" / "guest" / "linux" / "pvsched-guest", "bin/pvsched-guest")
+    found = [find_program(name) for name in programs]
+    for name, file in zip(programs, found):
+        inner.copy(file, f"usr/bin/{name}")
+    for library in sorted(libraries(found)):
+        inner.copy(library, library)
     inner.close()
     cpio.put("l2/initramfs", inner.file.getvalue())
 
@@ -208,14 +222,12 @@ def build_initramfs(file, kernel, tools, qemu, build, tests):
     for test in tests:
         cpio.copy(test.path, f"lab/tests/{test.path.name}")
     if any("linux" in test.guests for test in tests):
-        add_linux_guest(cpio, kernel, tools, qemu)
+        add_linux_guest(cpio, kernel, tools, qemu, build,
+                        sorted({name for test in tests for name in test.inner}))
 
     dynamic = []
     for name in sorted({program for test in tests for program in test.programs}):
-        found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-        if not found:
-            raise LabError(f"a test needs the program {name}, which this system lacks: "
-                           "add its package to packages.txt and run make setup")
+        found = find_program(name)
         if is_elf(found):
             dynamic.append(found)
         cpio.copy(found, f"usr/bin/{name}")

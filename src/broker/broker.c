@@ -105,8 +105,7 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 
 	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
 	c->lead_ns = o->lead_ns;
-	c->grace_ns =
-		5000000; /* a slice and a tick: by then the fair class ends a rare rival itself */
+	c->grace_ns = 8000000; /* two ticks: by then the fair class ends rare rivals itself */
 	c->payback = 1;
 	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
 	c->min_ns = 50000; /* about one actuation there and back */

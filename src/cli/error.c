@@ -6,6 +6,8 @@
 
 #include "error.h"
 
+const char *cli_name = "pvsched";
+
 int cli_fail(struct cli_error *e, int exit, const char *what, const char *on, const char *next,
 	     const char *why, ...)
 {
@@ -35,7 +37,7 @@ void cli_error_print(const struct cli_error *e, FILE *f)
 	const char *parts[] = { e->what, e->on, e->why, e->next };
 	unsigned int i;
 
-	fputs("pvsched", f);
+	fputs(cli_name, f);
 	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
 		if (!*parts[i])
 			continue;

@@ -14,6 +14,8 @@
 #define CLI_FAILED 1
 #define CLI_USAGE  2
 
+extern const char *cli_name; /* of the program: begins each line; set once, at its start */
+
 struct cli_error {
 	int exit; /* 0 = no error, CLI_FAILED, CLI_USAGE */
 	char what[80];

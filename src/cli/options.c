@@ -231,7 +231,7 @@ int options_parse(const struct option *table, void *values, int argc, char **arg
 	size_t length;
 	int i, err;
 
-	snprintf(hint, sizeof(hint), "see 'pvsched %s --help'", command);
+	snprintf(hint, sizeof(hint), "see '%s %s --help'", cli_name, command);
 	for (i = 0; i < argc; i++) {
 		if (!ended && !strcmp(argv[i], "--")) {
 			ended = true;

@@ -9,6 +9,7 @@
 #include "broker/broker.h"
 #include "json.h"
 #include "vmm/vmm.h"
+#include "words.h"
 
 struct show_vcpu {
 	struct vmm_vcpu_info info;
@@ -16,14 +17,6 @@ struct show_vcpu {
 	bool has_report; /* the broker is in this process */
 	struct pvsched_vcpu_report report;
 };
-
-/* "FIFO 10", "NORMAL nice -5, latency". The word was written by a guest: validated first. */
-const char *show_task(uint64_t word, char *buf, size_t size);
-/* "critical section, softirq"; "" when no bit is set. */
-const char *show_context(uint64_t word, char *buf, size_t size);
-/* "FIFO 1: critical": what the thread runs as, and why. */
-const char *show_grant(uint64_t word, char *buf, size_t size);
-const char *show_state(uint64_t word);
 
 void show_handshake(const struct vmm_guest_info *g, unsigned int vcpus, FILE *f);
 void show_handshake_json(struct json *j, const struct vmm_guest_info *g);

@@ -8,8 +8,9 @@
 
 #include "maps.bpf.h"
 
-/* util_avg (1024 = all of a CPU; halves every 32 ms) of who used less than 1/16 of the CPU lately */
-#define BRIEF_UTIL  64
+/* util_avg (1024 = all of a CPU; halves every 32 ms) of who used less than 1/8 of the CPU lately:
+ * for one that was idle before, 6 ms at a stretch */
+#define BRIEF_UTIL  128
 #define BRIEF_MOST  3 /* so many at once: the utilisation of who runs speaks for them */
 #define RIVALS_ASK  255 /* the caller does not know: find out if it matters */
 #define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */

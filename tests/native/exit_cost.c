@@ -39,7 +39,8 @@ static int start(struct scene *s, const char *policy)
 	return err;
 }
 
-static void bed_of(struct vmm_bed *bed, enum guest_workload workload, uint64_t samples, bool pvsched)
+static void bed_of(struct vmm_bed *bed, enum guest_workload workload, uint64_t samples,
+		   bool pvsched)
 {
 	vmm_bed_init(bed, 1, workload, samples);
 	bed->opts.pvsched = pvsched;

@@ -138,7 +138,8 @@ int main(void)
 		cmocka_unit_test(mirror_task_better_than_the_thread_is_bounded_by_the_cap),
 		cmocka_unit_test(mirror_idle_work_or_idle_guest_is_idle),
 		cmocka_unit_test(mirror_waiting_task_counts_when_it_is_more_urgent),
-		cmocka_unit_test(mirror_without_rivals_or_running_or_asleep_or_pageless_stays_at_base),
+		cmocka_unit_test(
+			mirror_without_rivals_or_running_or_asleep_or_pageless_stays_at_base),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# pvsched-guest on a stock kernel in the reference VMM: what it shares, publishes and is told; what
+# happens when it ends, is killed, starts again, and when a CPU goes and comes.
+# kernels: 6.1 6.12 7.3
+# guests: linux
+# tier: short
+# timeout: 400
+
+# Commands typed on the console; each says what came of it in a line of its own.
+cat >/tmp/task <<'END'
+mkdir -p /sys/fs/cgroup /sys/fs/bpf
+mount -t cgroup2 none /sys/fs/cgroup
+mount -t bpf none /sys/fs/bpf
+field() { pvsched-guest status --json | grep -m1 "\"$1\"" | tr -d ' ,"' | cut -d: -f2-; }
+stty -echo </dev/console
+echo "task waits"
+while read -r what more; do
+	case $what in
+	start)
+		pvsched-guest run >/tmp/out 2>&1 &
+		daemon=$!
+		for i in $(seq 100); do grep -q 'share a page\|pvsched-guest:' /tmp/out && break; usleep 100000; done
+		echo "start: $(tail -n 1 /tmp/out)"
+		;;
+	kill) kill -9 $daemon; wait $daemon; echo "killed, pins $(ls /sys/fs/bpf/pvsched | grep -c .)" ;;
+	stop) kill $daemon; wait $daemon; echo "stopped $?, pins $(ls /sys/fs/bpf/pvsched | grep -vc declared)" ;;
+	out) cat /tmp/out; echo "out done" ;;
+	second) pvsched-guest status | sed 's/^/status: /'; echo "status done" ;;
+	rt)
+		taskset 2 chrt -f 5 sh -c 'while :; do :; done' & hog=$!
+		usleep 300000
+		echo "rt: $(pvsched-guest status --json | grep -c 'FIFO 5')"
+		kill $hog; wait $hog
+		;;
+	latency)
+		taskset 2 sh -c 'while :; do :; done' & hog=$!
+		pvsched-guest latency --pid $hog
+		usleep 300000
+		echo "latency: $(pvsched-guest status --json | grep -c 'nice 0, latency') shown $(pvsched-guest latency | grep -c "pid $hog")"
+		pvsched-guest latency --pid $hog --clear
+		usleep 300000
+		echo "cleared: $(pvsched-guest status --json | grep -c 'nice 0, latency')"
+		mkdir /sys/fs/cgroup/fast
+		echo $hog >/sys/fs/cgroup/fast/cgroup.procs
+		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
+		usleep 300000
+		echo "cgroup: $(pvsched-guest status --json | grep -c 'nice 0, latency')"
+		pvsched-guest latency --clear
+		kill $hog; wait $hog
+		;;
+	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; usleep 500000
+		echo "cpu $more: $(pvsched-guest status --json | grep -c '"shared": true')" ;;
+	words) echo "words: next $(field next_event) ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
+	memory) # what the host might still write to would be found in freed memory
+		dd if=/dev/zero of=/tmp/fill bs=1M count=60 2>/dev/null; sync
+		sleep 1
+		echo "memory: $(tr -d '\000' </tmp/fill | wc -c)"; rm /tmp/fill
+		;;
+	off) poweroff -f ;;
+	esac
+done </dev/console
+END
+
+enabled() {
+	pvsched list --json | grep -q "\"enabled\": $1\$\|\"enabled\": $1,"
+}
+
+log=$LAB_OUT/console.log
+vmm_start /tmp/task "$log" --cpus 2
+vmm_shows linux_boots 150 1 '^task waits'
+echo start >&3
+vmm_shows guest_shares_a_page_per_cpu 60 1 '^start: 2 of 2 CPUs share'
+grep '^start:' "$log" | tail -n 1
+figure handshake_2_ms "$(sed -n 's/^start: .*after \([0-9.]*\) ms.*/\1/p' "$log" | head -n 1)"
+expect guest_pages_are_enabled enabled 2
+echo words >&3
+vmm_shows guest_words_are_told 30 1 '^words: '
+grep '^words:' "$log"
+expect guest_publishes_its_next_event grep -q '^words: next [1-9]' "$log"
+expect guest_is_told_its_budget grep -q 'budget [1-9]' "$log"
+echo rt >&3
+vmm_shows guest_real_time_task_is_published 30 1 '^rt: 1'
+echo latency >&3
+vmm_shows guest_declared_process_is_published 30 1 '^latency: 1 shown 1'
+vmm_shows guest_cleared_process_is_not 30 1 '^cleared: 0'
+vmm_shows guest_declared_cgroup_is_published 30 1 '^cgroup: 1'
+echo cpu 0 >&3
+vmm_shows guest_cpu_offline_gives_its_page_up 30 1 '^cpu 0: 1'
+within guest_cpu_offline_is_known_to_the_host 10 enabled 1
+echo cpu 1 >&3
+vmm_shows guest_cpu_online_has_a_page_again 30 1 '^cpu 1: 2'
+echo kill >&3
+vmm_shows guest_daemon_killed_leaves_its_pins 30 1 '^killed, pins [1-9]'
+expect guest_daemon_killed_keeps_the_pages enabled 2
+echo memory >&3
+vmm_shows guest_daemon_killed_gives_no_page_to_others 60 1 '^memory: 0'
+echo start >&3
+vmm_shows guest_daemon_started_again_takes_over 60 2 '^start: 2 of 2 CPUs share'
+expect guest_daemon_that_took_over_shares_again enabled 2
+echo stop >&3
+vmm_shows guest_daemon_stopped_takes_its_pins_away 30 1 '^stopped 0, pins 0'
+within guest_daemon_stopped_gives_its_pages_back 10 enabled 0
+echo memory >&3
+vmm_shows guest_memory_is_its_own_again 60 2 '^memory: 0'
+echo start >&3
+vmm_shows guest_daemon_starts_anew 60 3 '^start: 2 of 2 CPUs share'
+echo off >&3
+vmm_ended guest_powers_off_with_pages

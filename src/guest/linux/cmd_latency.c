@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pvsched-guest latency: the administrator declares processes and cgroups latency-sensitive; their
+ * tasks are then urgent to the host without being real-time here.
+ */
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "publisher.h"
+
+struct values {
+	uint64_t pid;
+	const char *cgroup;
+	bool clear;
+};
+
+static const struct option options[] = {
+	{ "pid", OPTION_NUMBER, offsetof(struct values, pid), "N", NULL,
+	  "a process, with all its threads", 1, PUBLISH_PID_MASK, NULL },
+	{ "cgroup", OPTION_STRING, offsetof(struct values, cgroup), "PATH", NULL,
+	  "a cgroup (v2) with what is below it: its directory", 0, 0, NULL },
+	{ "clear", OPTION_FLAG, offsetof(struct values, clear), NULL, NULL,
+	  "declare it no longer; alone: nothing at all", 0, 0, NULL },
+	OPTIONS_END
+};
+
+/* When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). 0 = gone. */
+static uint64_t start_of(uint64_t pid)
+{
+	char path[48], line[1024] = "", *at;
+	unsigned long long start = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	fclose(f);
+	/* the name may hold anything; behind it come field 3, the state, and so on */
+	for (unsigned int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		start = strtoull(at, NULL, 10);
+	return start;
+}
+
+static void show_all(void)
+{
+	struct cli_error e = { 0 };
+	int fd = publisher_declared("declared_tasks", &e);
+	uint64_t id = 0, value, *last_id = NULL;
+	uint32_t pid = 0, *last = NULL;
+
+	while (fd >= 0 && !bpf_map_get_next_key(fd, last, &pid)) {
+		last = &pid;
+		if (!bpf_map_lookup_elem(fd, &pid, &value))
+			printf("pid %" PRIu32 "%s\n", pid, start_of(pid) == value ? "" : " (has ended)");
+	}
+	if (fd >= 0)
+		close(fd);
+	fd = publisher_declared("declared_cgroups", &e);
+	while (fd >= 0 && !bpf_map_get_next_key(fd, last_id, &id)) {
+		last_id = &id;
+		printf("cgroup %" PRIu64 "\n", id);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static int empty(const char *name, struct cli_error *e)
+{
+	int fd = publisher_declared(name, e);
+	uint64_t key[2];
+
+	if (fd < 0)
+		return e->exit;
+	while (!bpf_map_get_next_key(fd, NULL, key) && !bpf_map_delete_elem(fd, key))
+		;
+	close(fd);
+	return 0;
+}
+
+static int change(const char *map, const void *key, uint64_t value, bool clear, const char *on,
+		  struct cli_error *e)
+{
+	int fd = publisher_declared(map, e), err;
+
+	if (fd < 0)
+		return e->exit;
+	err = clear ? bpf_map_delete_elem(fd, key) : bpf_map_update_elem(fd, key, &value, BPF_ANY);
+	err = err ? -errno : 0;
+	close(fd);
+	if (err)
+		return cli_fail(e, CLI_FAILED, clear ? "clear" : "declare", on,
+				err == -E2BIG ? "clear some first" : NULL, "%s",
+				err == -ENOENT	? "it is not declared" :
+				err == -E2BIG	? "there are too many" :
+						  strerror(-err));
+	return 0;
+}
+
+static int change_pid(const struct values *v, struct cli_error *e)
+{
+	uint64_t start = start_of(v->pid);
+	uint32_t key = (uint32_t)v->pid;
+	char on[32];
+
+	snprintf(on, sizeof(on), "pid %" PRIu64, v->pid);
+	if (!start && !v->clear)
+		return cli_fail(e, CLI_FAILED, "declare", on, NULL, "no such process");
+	return change("declared_tasks", &key, start, v->clear, on, e);
+}
+
+static int change_cgroup(const struct values *v, struct cli_error *e)
+{
+	char file[4096];
+	struct stat st;
+	uint64_t id;
+
+	snprintf(file, sizeof(file), "%s/cgroup.procs", v->cgroup);
+	if (stat(v->cgroup, &st) || access(file, F_OK))
+		return cli_fail(e, CLI_FAILED, "declare", v->cgroup,
+				"name a directory below /sys/fs/cgroup", "%s", strerror(errno));
+	id = st.st_ino; /* on 64-bit kernels the id of a cgroup is its inode's number */
+	return change("declared_cgroups", &id, 1, v->clear, v->cgroup, e);
+}
+
+static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
+{
+	const struct values *v = values;
+
+	(void)operands, (void)count;
+	if (v->pid && v->cgroup)
+		return cli_fail(e, CLI_USAGE, "wrong option", "--cgroup", "say it twice",
+				"a process and a cgroup at once");
+	if (!v->pid && !v->cgroup && !v->clear) {
+		show_all();
+		return 0;
+	}
+	if (v->pid)
+		change_pid(v, e);
+	else if (v->cgroup)
+		change_cgroup(v, e);
+	else if (!empty("declared_tasks", e))
+		empty("declared_cgroups", e);
+	return e->exit ? e->exit : publisher_recount(e);
+}
+
+const struct cmd cmd_guest_latency = {
+	.name = "latency",
+	.summary = "declare processes and cgroups latency-sensitive; without options: show them",
+	.options = options,
+	.size = sizeof(struct values),
+	.run = run,
+};

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pvsched-guest run: the handshake, then a loop that sleeps: a doorbell that a program asks for, a
+ * CPU that comes or goes, the clock every four seconds, a signal to end.
+ */
+#include <errno.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "clock.h"
+#include "cmd.h"
+#include "device.h"
+#include "publisher.h"
+
+#define FEATURES (PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING | PVSCHED_F_PLACEMENT)
+
+struct values {
+	bool quiet;
+};
+
+static const struct option options[] = {
+	{ "quiet", OPTION_FLAG, offsetof(struct values, quiet), NULL, NULL,
+	  "say nothing when all is well", 0, 0, NULL },
+	OPTIONS_END
+};
+
+struct daemon {
+	struct device device;
+	struct publisher publisher;
+	int vcpu[PVSCHED_VCPUS_MAX]; /* of a CPU: its number in the device; -1 = has no page */
+	bool quiet;
+};
+
+/* Linux CPU -> initial APIC id, of the CPUs that are online; -1 for the others. */
+static int read_cpus(int *id, struct cli_error *e)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char line[512];
+	int cpu = -1, n;
+
+	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
+		id[i] = -1;
+	if (!f)
+		return cli_fail(e, CLI_FAILED, "read the CPUs", "/proc/cpuinfo", "mount /proc", "%s",
+				strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "processor : %d", &n) == 1)
+			cpu = n;
+		else if (sscanf(line, "initial apicid : %d", &n) == 1 && cpu >= 0 &&
+			 cpu < PVSCHED_VCPUS_MAX)
+			id[cpu] = n;
+	}
+	fclose(f);
+	return 0;
+}
+
+static int share(struct daemon *d, unsigned int cpu, int vcpu, struct cli_error *e)
+{
+	uint64_t gfn = publisher_gfn(&d->publisher, cpu);
+
+	if (!gfn)
+		return cli_fail(e, CLI_FAILED, "find the page's frame", "/proc/self/pagemap",
+				"run as root", "%s", strerror(errno));
+	if (device_share(&d->device, vcpu, gfn, &d->publisher.pages[cpu], e))
+		return e->exit;
+	d->vcpu[cpu] = vcpu;
+	*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 1;
+	return 0;
+}
+
+/* True: the page is the guest's alone. */
+static bool unshare(struct daemon *d, unsigned int cpu)
+{
+	uint32_t result;
+
+	if (d->vcpu[cpu] < 0)
+		return true;
+	*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 0;
+	result = device_unshare(&d->device, d->vcpu[cpu]);
+	if (result != PVSCHED_R_OK && result != PVSCHED_R_NOT_REGISTERED)
+		return false;
+	d->vcpu[cpu] = -1;
+	return true;
+}
+
+/* Gives every CPU that is online a page, and takes it from those that are not. */
+static int reconcile(struct daemon *d, struct cli_error *e)
+{
+	int id[PVSCHED_VCPUS_MAX];
+
+	if (read_cpus(id, e))
+		return e->exit;
+	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
+		if (id[cpu] < 0)
+			unshare(d, cpu);
+		else if (d->vcpu[cpu] < 0 && share(d, cpu, id[cpu], e))
+			return e->exit;
+	}
+	return 0;
+}
+
+static void ring(void *ctx, unsigned int cpu)
+{
+	struct daemon *d = ctx;
+
+	if (cpu < PVSCHED_VCPUS_MAX && d->vcpu[cpu] >= 0)
+		device_ring(&d->device, d->vcpu[cpu]);
+}
+
+static int start(struct daemon *d, struct cli_error *e)
+{
+	int cpus = libbpf_num_possible_cpus();
+
+	if (cpus < 1 || cpus > PVSCHED_VCPUS_MAX)
+		return cli_fail(e, CLI_FAILED, "run", NULL, NULL,
+				"this guest may have %d CPUs, %d are served", cpus,
+				PVSCHED_VCPUS_MAX);
+	if (device_open(&d->device, e))
+		return e->exit;
+	if (publisher_left_over()) {
+		/* a daemon was killed: from the reset on its pages are the guest's alone */
+		device_reset(&d->device);
+		publisher_unpin();
+		if (!d->quiet)
+			printf("took over from a daemon that did not end in good order\n");
+	}
+	if (publisher_open(&d->publisher, cpus, ring, d, e) || publisher_recount(e))
+		return e->exit;
+	clock_start(&d->publisher.state->clock);
+	if (device_negotiate(&d->device, FEATURES, e) || reconcile(d, e))
+		return e->exit;
+	return device_ready(&d->device, e);
+}
+
+/* The pins go only when no page is attached any more. */
+static void end(struct daemon *d)
+{
+	if (d->device.bar) {
+		for (unsigned int cpu = 0; cpu < PVSCHED_VCPUS_MAX; cpu++)
+			unshare(d, cpu);
+		device_reset(&d->device);
+		publisher_unpin();
+	}
+	publisher_close(&d->publisher);
+	device_close(&d->device);
+}
+
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static int open_clock(void)
+{
+	const struct itimerspec each = { { CLOCK_PERIOD_S, 0 }, { CLOCK_PERIOD_S, 0 } };
+	int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd >= 0)
+		timerfd_settime(fd, 0, &each, NULL);
+	return fd;
+}
+
+/* The kernel's events of devices: CPUs among them. */
+static int open_uevents(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
+			NETLINK_KOBJECT_UEVENT);
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static bool is_about_cpus(int fd)
+{
+	char event[4096];
+	bool cpus = false;
+	ssize_t n;
+
+	while ((n = recv(fd, event, sizeof(event) - 1, 0)) > 0) {
+		event[n] = '\0';
+		cpus |= !!strstr(event, "/devices/system/cpu/cpu");
+	}
+	/* lost ones (ENOBUFS) may have been */
+	return cpus || (n < 0 && errno == ENOBUFS);
+}
+
+static int loop(struct daemon *d, struct cli_error *e)
+{
+	struct pollfd fds[] = {
+		{ .fd = open_signals(), .events = POLLIN },
+		{ .fd = publisher_fd(&d->publisher), .events = POLLIN },
+		{ .fd = open_clock(), .events = POLLIN },
+		{ .fd = open_uevents(), .events = POLLIN },
+	};
+	uint64_t ticks;
+	int status = 0;
+
+	if (fds[0].fd < 0 || fds[2].fd < 0)
+		status = cli_fail(e, CLI_FAILED, "run", NULL, NULL, "%s", strerror(errno));
+	while (!status) {
+		if (poll(fds, sizeof(fds) / sizeof(*fds), -1) < 0 && errno != EINTR)
+			status = cli_fail(e, CLI_FAILED, "run", NULL, NULL, "poll: %s",
+					  strerror(errno));
+		if (fds[0].revents)
+			break;
+		if (fds[1].revents)
+			publisher_poll(&d->publisher);
+		if (fds[2].revents && read(fds[2].fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+			clock_update(&d->publisher.state->clock);
+		if (fds[3].revents && is_about_cpus(fds[3].fd))
+			status = reconcile(d, e);
+	}
+	for (unsigned int i = 0; i < sizeof(fds) / sizeof(*fds); i++)
+		if (i != 1 && fds[i].fd >= 0)
+			close(fds[i].fd);
+	return status;
+}
+
+static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
+{
+	const struct values *v = values;
+	struct daemon *d = calloc(1, sizeof(*d));
+	struct timespec from, to;
+	unsigned int shared = 0;
+	int status;
+
+	(void)operands, (void)count;
+	if (!d)
+		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "out of memory");
+	d->quiet = v->quiet;
+	d->device.config = -1;
+	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
+		d->vcpu[i] = -1;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	status = start(d, e);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	if (!status) {
+		for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
+			shared += d->vcpu[i] >= 0;
+		if (!v->quiet)
+			printf("%u of %u CPUs share a page, %u programs, features %#llx, after %.1f ms\n",
+			       shared, d->publisher.cpus, d->publisher.attached,
+			       (unsigned long long)d->device.features,
+			       (double)(to.tv_sec - from.tv_sec) * 1e3 +
+				       (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+		fflush(stdout);
+		status = loop(d, e);
+	}
+	end(d);
+	free(d);
+	return status;
+}
+
+const struct cmd cmd_guest_run = {
+	.name = "run",
+	.summary = "share a page per CPU with the host and publish, until a signal ends it",
+	.details = "Needs root and a host that offers the pvsched function. What was declared by\n"
+		   "'pvsched-guest latency' outlives it. See pvsched-guest(8).\n",
+	.options = options,
+	.size = sizeof(struct values),
+	.run = run,
+};

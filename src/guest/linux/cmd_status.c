@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* pvsched-guest status: what each CPU publishes, and what the host granted and why. Reads only. */
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "json.h"
+#include "publisher.h"
+#include "words.h"
+
+struct values {
+	bool watch, json;
+};
+
+static const struct option options[] = {
+	{ "watch", OPTION_FLAG, offsetof(struct values, watch), NULL, NULL, "again each second", 0, 0,
+	  NULL },
+	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL,
+	  "print JSON: an array of CPUs (with --watch one a line)", 0, 0, NULL },
+	OPTIONS_END
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int number)
+{
+	(void)number;
+	stopped = 1;
+}
+
+static void text(const struct publisher *p)
+{
+	char current[64], pending[64], context[96], grant[96];
+
+	printf("%-4s %-10s %-24s %-12s %-20s %10s %10s %8s\n", "CPU", "vCPU", "runs", "in", "host runs it as",
+	       "steal ms", "budget ms", "boosts");
+	for (unsigned int i = 0; i < p->cpus; i++) {
+		const volatile struct pvsched_page *page = &p->pages[i];
+		uint64_t waits = page->pending;
+
+		if (!p->state->cpu[i].on) {
+			printf("%-4u shares no page\n", i);
+			continue;
+		}
+		printf("%-4u %-10s %-24s %-12s %-20s %10.1f %10.1f %8" PRIu64 "\n", i,
+		       show_state(page->state), show_task(page->current_task, current, sizeof(current)),
+		       show_context(page->context, context, sizeof(context)),
+		       show_grant(page->grant, grant, sizeof(grant)), (double)page->steal_ns / 1e6,
+		       (double)page->budget_left_ns / 1e6, (uint64_t)page->boosts);
+		if (waits >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
+			printf("%-4s %-10s %s waits\n", "", "", show_task(waits, pending, sizeof(pending)));
+	}
+}
+
+static void to_json(const struct publisher *p)
+{
+	struct json j;
+	char buf[96];
+
+	json_init(&j, stdout);
+	json_array(&j, NULL);
+	for (unsigned int i = 0; i < p->cpus; i++) {
+		const volatile struct pvsched_page *page = &p->pages[i];
+
+		json_object(&j, NULL);
+		json_u64(&j, "cpu", i);
+		json_bool(&j, "shared", p->state->cpu[i].on);
+		json_str(&j, "state", show_state(page->state));
+		json_str(&j, "current", show_task(page->current_task, buf, sizeof(buf)));
+		json_str(&j, "context", show_context(page->context, buf, sizeof(buf)));
+		json_bool(&j, "pending",
+			  page->pending >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID);
+		json_str(&j, "grant", show_grant(page->grant, buf, sizeof(buf)));
+		json_u64(&j, "grant_generation", page->grant >> PVSCHED_TASK_GEN_SHIFT);
+		json_u64(&j, "next_event", page->next_event);
+		json_u64(&j, "ticket", page->ticket);
+		json_u64(&j, "ack", page->ack);
+		json_u64(&j, "steal_ns", page->steal_ns);
+		json_u64(&j, "budget_left_ns", page->budget_left_ns);
+		json_u64(&j, "placement", page->placement);
+		json_u64(&j, "boosts", page->boosts);
+		json_u64(&j, "throttles", page->throttles);
+		json_u64(&j, "stores", p->state->cpu[i].stores);
+		json_u64(&j, "rings", p->state->cpu[i].rings);
+		json_end(&j, '}');
+	}
+	json_end(&j, ']');
+	putchar('\n');
+}
+
+static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
+{
+	const struct timespec pause = { .tv_sec = 1 };
+	const struct values *v = values;
+	struct publisher p;
+
+	(void)operands, (void)count;
+	if (publisher_look(&p, e)) {
+		publisher_close(&p);
+		return e->exit;
+	}
+	signal(SIGINT, on_signal);
+	signal(SIGTERM, on_signal);
+	for (;;) {
+		v->json ? to_json(&p) : text(&p);
+		fflush(stdout);
+		if (!v->watch || stopped || ferror(stdout) || nanosleep(&pause, NULL) || stopped)
+			break;
+		if (!v->json && isatty(STDOUT_FILENO))
+			printf("\033[H\033[2J");
+	}
+	publisher_close(&p);
+	return 0;
+}
+
+const struct cmd cmd_guest_status = {
+	.name = "status",
+	.summary = "what each CPU publishes, and what the host granted and why",
+	.options = options,
+	.size = sizeof(struct values),
+	.run = run,
+};

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <pvsched/pvsched.h>
+
+#include "device.h"
+
+#define SYSFS	    "/sys/bus/pci/devices"
+#define PCI_COMMAND 4
+#define PCI_MEMORY  0x2
+#define PCI_MASTER  0x4
+
+#define RATE_TRIES    250 /* x 20 ms: the host admits 50 REGISTERs a second, for 256 vCPUs */
+#define RATE_PAUSE_NS 20000000
+
+static uint32_t get(struct device *d, uint32_t reg)
+{
+	return d->bar[reg / 4];
+}
+
+static void put(struct device *d, uint32_t reg, uint32_t value)
+{
+	d->bar[reg / 4] = value;
+}
+
+static void put64(struct device *d, uint32_t reg, uint64_t value)
+{
+	put(d, reg, (uint32_t)value);
+	put(d, reg + 4, value >> 32);
+}
+
+static long read_number(const char *slot, const char *file)
+{
+	char path[96], line[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), SYSFS "/%s/%s", slot, file);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = '\0';
+	fclose(f);
+	return line[0] ? strtol(line, NULL, 0) : -1;
+}
+
+static bool find(struct device *d)
+{
+	DIR *dir = opendir(SYSFS);
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof(d->slot))
+			continue;
+		found = read_number(entry->d_name, "vendor") == PVSCHED_PCI_VENDOR &&
+			read_number(entry->d_name, "device") == PVSCHED_PCI_DEVICE;
+		if (found)
+			strcpy(d->slot, entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+static int open_file(const struct device *d, const char *file, struct cli_error *e)
+{
+	char path[96];
+	int fd;
+
+	snprintf(path, sizeof(path), SYSFS "/%s/%s", d->slot, file);
+	fd = open(path, O_RDWR | O_SYNC | O_CLOEXEC);
+	if (fd < 0)
+		cli_fail(e, CLI_FAILED, "open the device", path,
+			 errno == EPERM ? "is the kernel locked down?" : "run as root", "%s",
+			 strerror(errno));
+	return fd;
+}
+
+/* Firmware or the kernel has placed BAR0; nobody else drives the function. */
+static int enable(struct device *d, struct cli_error *e)
+{
+	char path[96];
+	uint16_t command;
+	int fd;
+
+	snprintf(path, sizeof(path), SYSFS "/%s/enable", d->slot);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1", 1) != 1) {
+		if (fd >= 0)
+			close(fd);
+		return cli_fail(e, CLI_FAILED, "enable the device", path, "run as root", "%s",
+				strerror(errno));
+	}
+	close(fd);
+	if (pread(d->config, &command, sizeof(command), PCI_COMMAND) == sizeof(command)) {
+		command |= PCI_MEMORY | PCI_MASTER;
+		if (pwrite(d->config, &command, sizeof(command), PCI_COMMAND) == sizeof(command))
+			return 0;
+	}
+	return cli_fail(e, CLI_FAILED, "enable the device", d->slot, NULL,
+			"its command register: %s", strerror(errno));
+}
+
+int device_open(struct device *d, struct cli_error *e)
+{
+	void *bar;
+	int fd;
+
+	*d = (struct device){ .config = -1 };
+	if (!find(d))
+		return cli_fail(e, CLI_FAILED, "find the device", NULL,
+				"the host's VMM must offer it: pvsched run, or one with libpvsched",
+				"no PCI function %04x:%04x", PVSCHED_PCI_VENDOR,
+				PVSCHED_PCI_DEVICE);
+	d->config = open_file(d, "config", e);
+	if (d->config < 0 || enable(d, e))
+		goto fail;
+	fd = open_file(d, "resource0", e);
+	if (fd < 0)
+		goto fail;
+	bar = mmap(NULL, PVSCHED_BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (bar == MAP_FAILED) {
+		cli_fail(e, CLI_FAILED, "map the device", d->slot, NULL, "%s", strerror(errno));
+		goto fail;
+	}
+	d->bar = bar;
+	return 0;
+fail:
+	device_close(d);
+	return e->exit;
+}
+
+void device_close(struct device *d)
+{
+	if (d->bar)
+		munmap((void *)d->bar, PVSCHED_BAR_SIZE);
+	if (d->config >= 0)
+		close(d->config);
+	*d = (struct device){ .config = -1 };
+}
+
+static bool offers_base(struct device *d)
+{
+	uint32_t count = get(d, PVSCHED_REG_PROTO_COUNT);
+
+	for (uint32_t i = 0; i < count && i < 256; i++) {
+		put(d, PVSCHED_REG_PROTO_SELECT, i);
+		if (get(d, PVSCHED_REG_PROTO_ID) == PVSCHED_PROTO_BASE &&
+		    get(d, PVSCHED_REG_PROTO_VERSION) == PVSCHED_PROTO_BASE_VERSION)
+			return true;
+	}
+	return false;
+}
+
+static int give_up(struct device *d, struct cli_error *e, const char *on, const char *next,
+		   const char *why)
+{
+	put(d, PVSCHED_REG_STATUS, get(d, PVSCHED_REG_STATUS) | PVSCHED_S_FAILED);
+	return cli_fail(e, CLI_FAILED, "handshake", on, next, "%s", why);
+}
+
+int device_negotiate(struct device *d, uint64_t features, struct cli_error *e)
+{
+	device_reset(d);
+	if (get(d, PVSCHED_REG_MAGIC) != PVSCHED_MAGIC)
+		return cli_fail(e, CLI_FAILED, "handshake", d->slot, NULL,
+				"the device does not know itself: magic %08x",
+				get(d, PVSCHED_REG_MAGIC));
+	if (get(d, PVSCHED_REG_VERSION) != PVSCHED_ABI_VERSION)
+		return cli_fail(e, CLI_FAILED, "handshake", d->slot,
+				"install the pvsched-guest of the host's version",
+				"the host speaks ABI version %u, this program %u",
+				get(d, PVSCHED_REG_VERSION), PVSCHED_ABI_VERSION);
+	put(d, PVSCHED_REG_STATUS, PVSCHED_S_ACKNOWLEDGE);
+	put(d, PVSCHED_REG_STATUS, PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER);
+	if (!offers_base(d))
+		return give_up(d, e, d->slot, "install the pvsched-guest of the host's version",
+			       "no protocol in common");
+	d->features = get(d, PVSCHED_REG_HOST_FEATURES) |
+		      (uint64_t)get(d, PVSCHED_REG_HOST_FEATURES + 4) << 32;
+	d->features &= features;
+	put64(d, PVSCHED_REG_GUEST_FEATURES, d->features);
+	put(d, PVSCHED_REG_CHOICE_ID, PVSCHED_PROTO_BASE);
+	put(d, PVSCHED_REG_CHOICE_VERSION, PVSCHED_PROTO_BASE_VERSION);
+	put(d, PVSCHED_REG_STATUS,
+	    PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER | PVSCHED_S_FEATURES_OK);
+	if (!(get(d, PVSCHED_REG_STATUS) & PVSCHED_S_FEATURES_OK))
+		return give_up(d, e, d->slot, NULL, pvsched_result_str(get(d, PVSCHED_REG_ERROR)));
+	d->vcpus = get(d, PVSCHED_REG_VCPU_COUNT);
+	return 0;
+}
+
+static uint32_t command(struct device *d, uint32_t vcpu, uint32_t what)
+{
+	put(d, PVSCHED_REG_VCPU_SELECT, vcpu);
+	put(d, PVSCHED_REG_VCPU_COMMAND, what);
+	return get(d, PVSCHED_REG_VCPU_RESULT);
+}
+
+static uint32_t enroll(struct device *d, uint32_t vcpu, uint64_t gfn)
+{
+	const struct timespec pause = { .tv_nsec = RATE_PAUSE_NS };
+	uint32_t result;
+
+	for (unsigned int i = 0;; i++) {
+		put(d, PVSCHED_REG_VCPU_SELECT, vcpu);
+		put64(d, PVSCHED_REG_VCPU_GFN, gfn);
+		result = command(d, vcpu, PVSCHED_CMD_REGISTER);
+		if (result != PVSCHED_R_RATE || i == RATE_TRIES)
+			return result;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_page *page,
+		 struct cli_error *e)
+{
+	uint32_t result = PVSCHED_R_BAD_VCPU;
+	char on[32];
+
+	memset(page, 0, sizeof(*page));
+	page->magic = PVSCHED_MAGIC;
+	page->abi_version = PVSCHED_ABI_VERSION;
+	page->protocol = PVSCHED_PROTO_BASE;
+	page->protocol_version = PVSCHED_PROTO_BASE_VERSION;
+	page->features = d->features;
+	page->vcpu_id = vcpu;
+	if (vcpu < d->vcpus)
+		result = enroll(d, vcpu, gfn);
+	if (result == PVSCHED_R_OK) {
+		put64(d, PVSCHED_REG_VCPU_NONCE, *(volatile uint64_t *)&page->nonce);
+		result = command(d, vcpu, PVSCHED_CMD_ENABLE);
+	}
+	if (result == PVSCHED_R_OK)
+		return 0;
+	snprintf(on, sizeof(on), "vCPU %" PRIu32, vcpu);
+	return cli_fail(e, CLI_FAILED, "share a page", on,
+			result == PVSCHED_R_HOST ? "start 'pvsched serve' on the host" : NULL, "%s",
+			pvsched_result_str(result));
+}
+
+uint32_t device_unshare(struct device *d, uint32_t vcpu)
+{
+	return command(d, vcpu, PVSCHED_CMD_UNREGISTER);
+}
+
+int device_ready(struct device *d, struct cli_error *e)
+{
+	put(d, PVSCHED_REG_STATUS, get(d, PVSCHED_REG_STATUS) | PVSCHED_S_DRIVER_OK);
+	if (get(d, PVSCHED_REG_STATUS) & PVSCHED_S_DRIVER_OK)
+		return 0;
+	return give_up(d, e, d->slot, NULL, pvsched_result_str(get(d, PVSCHED_REG_ERROR)));
+}
+
+void device_reset(struct device *d)
+{
+	put(d, PVSCHED_REG_STATUS, 0);
+}
+
+void device_ring(struct device *d, uint32_t vcpu)
+{
+	put(d, PVSCHED_REG_DOORBELL + 4 * vcpu, 1);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The pvsched function as a Linux guest's user space sees it: found through sysfs, BAR0 mapped,
+ * spoken to by loads and stores (spec/protocol.md, sections 1 to 4). One thread; doorbells from any.
+ * What fails is said in e; PVSCHED_R_* results are the host's own words.
+ */
+#ifndef PVSCHED_GUEST_DEVICE_H
+#define PVSCHED_GUEST_DEVICE_H
+
+#include <pvsched/abi.h>
+#include <stdint.h>
+
+#include "error.h"
+
+struct device {
+	char slot[32]; /* 0000:00:01.0 */
+	int config; /* its configuration space */
+	volatile uint32_t *bar; /* NULL = not mapped */
+	uint64_t features; /* negotiated */
+	uint32_t vcpus; /* that the host offers */
+};
+
+/* Finds, enables (memory, Bus Master) and maps it. Exit status. */
+int device_open(struct device *d, struct cli_error *e);
+/* Unmaps. What is registered stays so. */
+void device_close(struct device *d);
+
+/* From a reset to FEATURES_OK. features: what this guest understands. */
+int device_negotiate(struct device *d, uint64_t features, struct cli_error *e);
+/* REGISTER, the nonce read from the page, ENABLE. Waits while the host says RATE. The header of
+ * the page is written here; the page must be the guest's own memory at gfn. */
+int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_page *page,
+		 struct cli_error *e);
+/* Returns PVSCHED_R_*. When it is OK or NOT_REGISTERED the page is the guest's alone. */
+uint32_t device_unshare(struct device *d, uint32_t vcpu);
+/* DRIVER_OK: the host may know that all is set up. */
+int device_ready(struct device *d, struct cli_error *e);
+/* When it returns no page is attached. */
+void device_reset(struct device *d);
+/* One store, an exit that KVM answers itself. */
+void device_ring(struct device *d, uint32_t vcpu);
+
+#endif

@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Publishes what this guest's scheduler does, into the page of each vCPU. Typed tracepoints only;
+ * one object for all kernels (CO-RE). Programs of one CPU nest (task < softirq < hard interrupt)
+ * and each leaves the counters as it found them, so plain loads and stores do for everything
+ * but `pending`, which any CPU may write: by compare-and-swap.
+ *
+ * Not told by stock kernels, and so not published: regions with preemption or interrupts off.
+ */
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "../../core/page.h"
+#include "publish.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+#define READ_ONCE(x)	 (*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct thread_info {
+	__u32 cpu;
+};
+struct kernfs_node {
+	__u64 id;
+};
+struct cgroup;
+struct cgroup_subsys_state {
+	struct cgroup_subsys_state *parent;
+};
+struct cgroup {
+	struct cgroup_subsys_state self; /* first: a css of a cgroup is the cgroup */
+	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+struct task_struct {
+	struct thread_info thread_info;
+	int prio, static_prio;
+	unsigned int policy;
+	int pid, tgid;
+	struct task_struct *group_leader;
+	__u64 start_boottime;
+	struct css_set *cgroups;
+};
+struct clock_event_device {
+	__s64 next_event;
+};
+struct tick_device {
+	struct clock_event_device *evtdev;
+};
+#pragma clang attribute pop
+
+/* The CPU's clock event device: what the kernel arms, after all coalescing. */
+extern struct tick_device tick_cpu_device __ksym __weak;
+
+/* max_entries: the CPUs, set before loading */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct pvsched_page);
+} pages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct publish_state);
+} state SEC(".maps");
+
+/* Declared latency-sensitive: a process by its id, with its start in clock ticks since boot, which
+ * tells a reused id apart; a cgroup by its id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} declared_tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u64);
+	__type(value, __u64);
+} declared_cgroups SEC(".maps");
+
+/* A doorbell is a store to the device, which a program cannot do: the daemon does it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} bells SEC(".maps");
+
+static __always_inline struct publish_state *the_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&state, &zero);
+}
+
+struct here {
+	struct publish_state *s;
+	struct publish_cpu *c;
+	struct pvsched_page *page;
+};
+
+/* Where cpu publishes. False: its page is not enabled. */
+static __always_inline bool where(__u32 cpu, struct here *h)
+{
+	struct publish_state *s = the_state();
+
+	if (!s || cpu >= PVSCHED_VCPUS_MAX || !READ_ONCE(s->cpu[cpu].on))
+		return false;
+	h->s = s;
+	h->c = &s->cpu[cpu];
+	h->page = bpf_map_lookup_elem(&pages, &cpu);
+	return h->page != NULL;
+}
+
+#define CGROUP_DEPTH 8 /* ancestors that are looked at */
+#define TICK_NS	     10000000ull /* 1 / USER_HZ, in which /proc tells a start */
+
+/* Only asked while something is declared. */
+static __always_inline bool is_declared(struct task_struct *t)
+{
+	__u32 tgid = t->tgid;
+	__u64 *start = bpf_map_lookup_elem(&declared_tasks, &tgid);
+	struct cgroup *cg;
+
+	if (start && BPF_CORE_READ(t, group_leader, start_boottime) / TICK_NS == *start)
+		return true;
+	cg = BPF_CORE_READ(t, cgroups, dfl_cgrp);
+	for (int i = 0; i < CGROUP_DEPTH && cg; i++) {
+		__u64 id = BPF_CORE_READ(cg, kn, id);
+
+		if (bpf_map_lookup_elem(&declared_cgroups, &id))
+			return true;
+		cg = (struct cgroup *)BPF_CORE_READ(cg, self.parent);
+	}
+	return false;
+}
+
+#define MAX_RT_PRIO  100
+#define DEFAULT_PRIO 120
+
+/* The task as it is scheduled now: with what priority inheritance lends it. No generation. */
+static __always_inline __u64 word_of(struct publish_state *s, struct task_struct *t)
+{
+	__u8 policy = t->policy, rt = 0, flags = 0;
+	int prio = t->prio;
+
+	if (READ_ONCE(s->declared) && is_declared(t))
+		flags = PVSCHED_TASK_LATENCY;
+	if (prio >= 0 && prio < MAX_RT_PRIO && policy != PVSCHED_POLICY_DEADLINE) {
+		rt = MAX_RT_PRIO - 1 - prio;
+		if (policy != PVSCHED_POLICY_FIFO && policy != PVSCHED_POLICY_RR)
+			policy = PVSCHED_POLICY_FIFO;
+		if (!rt)
+			rt = 1; /* stop and the like */
+	} else if (policy == PVSCHED_POLICY_FIFO || policy == PVSCHED_POLICY_RR) {
+		policy = PVSCHED_POLICY_NORMAL;
+	}
+	return pvsched_task_word(policy, t->static_prio - DEFAULT_PRIO, rt, flags, 0);
+}
+
+static __always_inline __u32 urgency(__u64 word)
+{
+	__u8 rt = word >> PVSCHED_TASK_PRIO_SHIFT;
+
+	if ((__u8)(word >> PVSCHED_TASK_POLICY_SHIFT) == PVSCHED_POLICY_DEADLINE)
+		return 101;
+	if (rt)
+		return 1 + rt;
+	return word >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_LATENCY ? 1 : 0;
+}
+
+#define TASK_BITS 0xffffffffull
+
+static __always_inline void put_context(struct here *h)
+{
+	struct publish_cpu *c = h->c;
+	__u8 flags = (c->hardirq ? PVSCHED_CTX_HARDIRQ : 0) |
+		     (c->softirq ? PVSCHED_CTX_SOFTIRQ : 0) | (c->idle ? PVSCHED_CTX_IDLE : 0);
+
+	WRITE_ONCE(h->page->context, pvsched_context_word(flags, ++c->gen));
+	c->stores++;
+}
+
+/* The guest's words speak for what the interrupt started. */
+static __always_inline void acknowledge(struct here *h)
+{
+	__u64 ticket = READ_ONCE(h->page->ticket);
+
+	if (READ_ONCE(h->page->ack) != ticket)
+		WRITE_ONCE(h->page->ack, ticket);
+}
+
+/* Urgency may have ended: rings once for a grant that says BOOSTED. The atomic is the barrier
+ * between the words above and the look at grant (spec BELL-1). */
+static __always_inline void ring_if_over(struct here *h)
+{
+	struct publish_cpu *c = h->c;
+	__u64 grant, pending;
+	__u32 *record;
+
+	if (c->hardirq || c->softirq || urgency(READ_ONCE(h->page->current_task)))
+		return;
+	pending = __sync_fetch_and_add(&h->page->pending, 0);
+	if (pending >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
+		return;
+	grant = READ_ONCE(h->page->grant);
+	if (!(grant >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED) || grant == c->rung)
+		return;
+	c->rung = grant;
+	record = bpf_ringbuf_reserve(&bells, sizeof(*record), 0);
+	if (!record)
+		return;
+	*record = bpf_get_smp_processor_id();
+	bpf_ringbuf_submit(record, 0);
+	c->rings++;
+}
+
+/* The next clock event, as guest TSC. */
+static __always_inline void put_next_event(struct here *h)
+{
+	struct publish_clock *clock = &h->s->clock;
+	struct clock_event_device *dev = NULL;
+	struct tick_device *tick;
+	__u64 mono, tsc, at = 0;
+	__u32 seq, mult;
+	__s64 next;
+
+	if (!&tick_cpu_device)
+		return;
+	tick = bpf_this_cpu_ptr(&tick_cpu_device);
+	dev = tick->evtdev;
+	if (!dev)
+		return;
+	next = BPF_CORE_READ(dev, next_event);
+	seq = READ_ONCE(clock->seq);
+	mult = READ_ONCE(clock->mult);
+	mono = READ_ONCE(clock->mono_ns);
+	tsc = READ_ONCE(clock->tsc);
+	if (!mult || seq & 1 || READ_ONCE(clock->seq) != seq)
+		return;
+	/* KTIME_MAX: nothing is armed. Further away than the host looks is as good as nothing. */
+	if (next > (__s64)mono && next - (__s64)mono < 1ll << 40)
+		at = tsc + ((__u64)(next - mono) * mult >> PUBLISH_SHIFT);
+	if (READ_ONCE(h->page->next_event) != at)
+		WRITE_ONCE(h->page->next_event, at);
+}
+
+static __always_inline __u32 pid_of(__u64 pending)
+{
+	return (__u32)(pending >> PVSCHED_TASK_GEN_SHIFT) & PUBLISH_PID_MASK;
+}
+
+/* Withdraws what waits, if it is this task. */
+static __always_inline void withdraw(struct pvsched_page *page, __u32 pid)
+{
+	__u64 old = READ_ONCE(page->pending);
+
+	if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID && pid_of(old) == (pid & PUBLISH_PID_MASK))
+		__sync_val_compare_and_swap(&page->pending, old, 0);
+}
+
+#define OFFER_TRIES 4 /* others who offer at the same time win three times, then this one gives up */
+
+/* Says on cpu's page that an urgent task waits there. From any CPU. */
+static __always_inline void offer(__u32 cpu, __u64 word, __u32 pid)
+{
+	__u32 self = bpf_get_smp_processor_id(), count = 0;
+	struct here h;
+	__u64 old, new;
+
+	if (!where(cpu, &h))
+		return;
+	if (self < PVSCHED_VCPUS_MAX)
+		count = ++h.s->cpu[self].offers;
+	new = (word & TASK_BITS) | (__u64)PVSCHED_TASK_VALID << PVSCHED_TASK_FLAGS_SHIFT |
+	      (__u64)(count << PUBLISH_PID_BITS | (pid & PUBLISH_PID_MASK)) << PVSCHED_TASK_GEN_SHIFT;
+	for (int i = 0; i < OFFER_TRIES; i++) {
+		old = READ_ONCE(h.page->pending);
+		if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID &&
+		    urgency(old) >= urgency(word))
+			return;
+		if (__sync_val_compare_and_swap(&h.page->pending, old, new) == old)
+			return;
+	}
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
+{
+	struct publish_cpu *c;
+	struct here h;
+	__u64 word;
+
+	if (!where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	c = h.c;
+	/* no interrupt is being handled where tasks are switched: heals what was missed */
+	c->hardirq = c->softirq = 0;
+	c->idle = next->pid == 0;
+	word = c->idle ? pvsched_task_word(PVSCHED_POLICY_IDLE, 0, 0, 0, 0) : word_of(h.s, next);
+	WRITE_ONCE(h.page->current_task, word | (__u64)++c->gen << PVSCHED_TASK_GEN_SHIFT);
+	put_context(&h);
+	withdraw(h.page, next->pid);
+	withdraw(h.page, prev->pid);
+	acknowledge(&h);
+	if (!c->idle) /* an idle CPU arms its timer later: publish_idle */
+		put_next_event(&h);
+	ring_if_over(&h);
+	return 0;
+}
+
+/* On the waker's side, before any interrupt is sent: the target may be off its CPU. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(publish_waking, struct task_struct *p)
+{
+	struct publish_state *s = the_state();
+	__u64 word;
+
+	if (!s || (__u32)p->pid == (__u32)bpf_get_current_pid_tgid())
+		return 0;
+	word = word_of(s, p);
+	if (urgency(word))
+		offer(p->thread_info.cpu, word, p->pid);
+	return 0;
+}
+
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
+{
+	struct publish_state *s = the_state();
+	struct here h;
+	__u64 word;
+
+	if (!s)
+		return 0;
+	word = word_of(s, p);
+	if (!urgency(word))
+		return 0;
+	if (where(p->thread_info.cpu, &h))
+		withdraw(h.page, p->pid);
+	offer(cpu, word, p->pid);
+	return 0;
+}
+
+static __always_inline int hardirq_entry(void)
+{
+	struct here h;
+
+	if (!where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	if (!h.c->hardirq++)
+		put_context(&h);
+	acknowledge(&h);
+	return 0;
+}
+
+static __always_inline int hardirq_exit(bool timer)
+{
+	struct here h;
+
+	if (!where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	if (timer)
+		put_next_event(&h);
+	if (!h.c->hardirq || --h.c->hardirq)
+		return 0;
+	put_context(&h);
+	ring_if_over(&h);
+	return 0;
+}
+
+#define HARDIRQ(vector, timer)                                                                     \
+	SEC("tp_btf/" #vector "_entry")                                                            \
+	int BPF_PROG(publish_##vector##_entry)                                                     \
+	{                                                                                          \
+		return hardirq_entry();                                                            \
+	}                                                                                          \
+	SEC("tp_btf/" #vector "_exit")                                                             \
+	int BPF_PROG(publish_##vector##_exit)                                                      \
+	{                                                                                          \
+		return hardirq_exit(timer);                                                        \
+	}
+
+HARDIRQ(irq_handler, false)
+HARDIRQ(local_timer, true)
+HARDIRQ(reschedule, false)
+HARDIRQ(call_function, false)
+HARDIRQ(call_function_single, false)
+
+SEC("tp_btf/softirq_entry")
+int BPF_PROG(publish_softirq_entry)
+{
+	struct here h;
+
+	if (!where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	if (!h.c->softirq++)
+		put_context(&h);
+	return 0;
+}
+
+SEC("tp_btf/softirq_exit")
+int BPF_PROG(publish_softirq_exit)
+{
+	struct here h;
+
+	if (!where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	if (!h.c->softirq || --h.c->softirq)
+		return 0;
+	put_context(&h);
+	ring_if_over(&h);
+	return 0;
+}
+
+#define PWR_EVENT_EXIT 0xffffffffu
+
+/* The tick is stopped, or not, by now: what is armed is what will wake this CPU. */
+SEC("tp_btf/cpu_idle")
+int BPF_PROG(publish_idle, unsigned int idle_state, unsigned int cpu)
+{
+	struct here h;
+
+	if (idle_state == PWR_EVENT_EXIT || !where(bpf_get_smp_processor_id(), &h))
+		return 0;
+	put_next_event(&h);
+	return 0;
+}
