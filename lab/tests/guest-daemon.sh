@@ -5,6 +5,7 @@
 # guests: linux
 # tier: short
 # timeout: 400
+# inner: chrt
 
 # Commands typed on the console; each says what came of it in a line of its own.
 cat >/tmp/task <<'END'
@@ -12,6 +13,15 @@ mkdir -p /sys/fs/cgroup /sys/fs/bpf
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t bpf none /sys/fs/bpf
 field() { pvsched-guest status --json | grep -m1 "\"$1\"" | tr -d ' ,"' | cut -d: -f2-; }
+# until N CPUs say so, at most five seconds: prints how many do
+seen() {
+	for i in $(seq 25); do
+		n=$(pvsched-guest status --json | grep -c "$2")
+		[ "$n" = "$1" ] && break
+		usleep 200000
+	done
+	echo "$n"
+}
 stty -echo </dev/console
 echo "task waits"
 while read -r what more; do
@@ -28,29 +38,25 @@ while read -r what more; do
 	second) pvsched-guest status | sed 's/^/status: /'; echo "status done" ;;
 	rt)
 		taskset 2 chrt -f 5 sh -c 'while :; do :; done' & hog=$!
-		usleep 300000
-		echo "rt: $(pvsched-guest status --json | grep -c 'FIFO 5')"
+		echo "rt: $(seen 1 'FIFO 5')"
 		kill $hog; wait $hog
 		;;
 	latency)
 		taskset 2 sh -c 'while :; do :; done' & hog=$!
 		pvsched-guest latency --pid $hog
-		usleep 300000
-		echo "latency: $(pvsched-guest status --json | grep -c 'nice 0, latency') shown $(pvsched-guest latency | grep -c "pid $hog")"
+		echo "latency: $(seen 1 'nice 0, latency') shown $(pvsched-guest latency | grep -c "pid $hog")"
 		pvsched-guest latency --pid $hog --clear
-		usleep 300000
-		echo "cleared: $(pvsched-guest status --json | grep -c 'nice 0, latency')"
+		echo "cleared: $(seen 0 'nice 0, latency')"
 		mkdir /sys/fs/cgroup/fast
 		echo $hog >/sys/fs/cgroup/fast/cgroup.procs
 		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
-		usleep 300000
-		echo "cgroup: $(pvsched-guest status --json | grep -c 'nice 0, latency')"
+		echo "cgroup: $(seen 1 'nice 0, latency')"
 		pvsched-guest latency --clear
 		kill $hog; wait $hog
 		;;
-	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; usleep 500000
-		echo "cpu $more: $(pvsched-guest status --json | grep -c '"shared": true')" ;;
-	words) echo "words: next $(field next_event) ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
+	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
+		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
+	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
 	memory) # what the host might still write to would be found in freed memory
 		dd if=/dev/zero of=/tmp/fill bs=1M count=60 2>/dev/null; sync
 		sleep 1
@@ -71,12 +77,12 @@ vmm_shows linux_boots 150 1 '^task waits'
 echo start >&3
 vmm_shows guest_shares_a_page_per_cpu 60 1 '^start: 2 of 2 CPUs share'
 grep '^start:' "$log" | tail -n 1
-figure handshake_2_ms "$(sed -n 's/^start: .*after \([0-9.]*\) ms.*/\1/p' "$log" | head -n 1)"
+figure handshake_2_ms "$(sed -n 's/^start: .*handshake \([0-9.]*\) ms.*/\1/p' "$log" | head -n 1)"
 expect guest_pages_are_enabled enabled 2
 echo words >&3
 vmm_shows guest_words_are_told 30 1 '^words: '
 grep '^words:' "$log"
-expect guest_publishes_its_next_event grep -q '^words: next [1-9]' "$log"
+expect guest_publishes_its_next_event grep -q '^words: next [12]' "$log"
 expect guest_is_told_its_budget grep -q 'budget [1-9]' "$log"
 echo rt >&3
 vmm_shows guest_real_time_task_is_published 30 1 '^rt: 1'

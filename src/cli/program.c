@@ -113,8 +113,7 @@ static int dispatch(const struct cli_program *p, int argc, char **argv, struct c
 
 	snprintf(hint, sizeof(hint), "see '%s --help'", p->name);
 	if (argc < 2)
-		return cli_fail(e, CLI_USAGE, "wrong usage", NULL, hint,
-				"which command?");
+		return cli_fail(e, CLI_USAGE, "wrong usage", NULL, hint, "which command?");
 	if (!strcmp(argv[1], "--version")) {
 		printf("%s %s (%s)\n", p->name, PVSCHED_RELEASE, PVSCHED_COMMIT);
 		return 0;

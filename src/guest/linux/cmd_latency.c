@@ -61,7 +61,8 @@ static void show_all(void)
 	while (fd >= 0 && !bpf_map_get_next_key(fd, last, &pid)) {
 		last = &pid;
 		if (!bpf_map_lookup_elem(fd, &pid, &value))
-			printf("pid %" PRIu32 "%s\n", pid, start_of(pid) == value ? "" : " (has ended)");
+			printf("pid %" PRIu32 "%s\n", pid,
+			       start_of(pid) == value ? "" : " (has ended)");
 	}
 	if (fd >= 0)
 		close(fd);
@@ -100,9 +101,9 @@ static int change(const char *map, const void *key, uint64_t value, bool clear, 
 	if (err)
 		return cli_fail(e, CLI_FAILED, clear ? "clear" : "declare", on,
 				err == -E2BIG ? "clear some first" : NULL, "%s",
-				err == -ENOENT	? "it is not declared" :
-				err == -E2BIG	? "there are too many" :
-						  strerror(-err));
+				err == -ENOENT	? "it is not declared"
+				: err == -E2BIG ? "there are too many"
+						: strerror(-err));
 	return 0;
 }
 

@@ -16,8 +16,8 @@ struct values {
 };
 
 static const struct option options[] = {
-	{ "watch", OPTION_FLAG, offsetof(struct values, watch), NULL, NULL, "again each second", 0, 0,
-	  NULL },
+	{ "watch", OPTION_FLAG, offsetof(struct values, watch), NULL, NULL, "again each second", 0,
+	  0, NULL },
 	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL,
 	  "print JSON: an array of CPUs (with --watch one a line)", 0, 0, NULL },
 	OPTIONS_END
@@ -35,8 +35,8 @@ static void text(const struct publisher *p)
 {
 	char current[64], pending[64], context[96], grant[96];
 
-	printf("%-4s %-10s %-24s %-12s %-20s %10s %10s %8s\n", "CPU", "vCPU", "runs", "in", "host runs it as",
-	       "steal ms", "budget ms", "boosts");
+	printf("%-4s %-10s %-24s %-12s %-20s %10s %10s %8s\n", "CPU", "vCPU", "runs", "in",
+	       "host runs it as", "steal ms", "budget ms", "boosts");
 	for (unsigned int i = 0; i < p->cpus; i++) {
 		const volatile struct pvsched_page *page = &p->pages[i];
 		uint64_t waits = page->pending;
@@ -46,12 +46,14 @@ static void text(const struct publisher *p)
 			continue;
 		}
 		printf("%-4u %-10s %-24s %-12s %-20s %10.1f %10.1f %8" PRIu64 "\n", i,
-		       show_state(page->state), show_task(page->current_task, current, sizeof(current)),
+		       show_state(page->state),
+		       show_task(page->current_task, current, sizeof(current)),
 		       show_context(page->context, context, sizeof(context)),
 		       show_grant(page->grant, grant, sizeof(grant)), (double)page->steal_ns / 1e6,
 		       (double)page->budget_left_ns / 1e6, (uint64_t)page->boosts);
 		if (waits >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
-			printf("%-4s %-10s %s waits\n", "", "", show_task(waits, pending, sizeof(pending)));
+			printf("%-4s %-10s %s waits\n", "", "",
+			       show_task(waits, pending, sizeof(pending)));
 	}
 }
 

@@ -10,7 +10,8 @@ int main(int argc, char **argv)
 						      &cmd_guest_latency, NULL };
 	static const struct cli_program program = {
 		.name = "pvsched-guest",
-		.about = "pvsched-guest tells the host how urgent the work of each of this guest's CPUs is.",
+		.about =
+			"pvsched-guest tells the host how urgent the work of each of this guest's CPUs is.",
 		.commands = commands,
 	};
 

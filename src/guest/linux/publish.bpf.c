@@ -267,11 +267,13 @@ static __always_inline void withdraw(struct pvsched_page *page, __u32 pid)
 {
 	__u64 old = READ_ONCE(page->pending);
 
-	if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID && pid_of(old) == (pid & PUBLISH_PID_MASK))
+	if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID &&
+	    pid_of(old) == (pid & PUBLISH_PID_MASK))
 		__sync_val_compare_and_swap(&page->pending, old, 0);
 }
 
-#define OFFER_TRIES 4 /* others who offer at the same time win three times, then this one gives up */
+#define OFFER_TRIES                                                                                \
+	4 /* others who offer at the same time win three times, then this one gives up */
 
 /* Says on cpu's page that an urgent task waits there. From any CPU. */
 static __always_inline void offer(__u32 cpu, __u64 word, __u32 pid)
@@ -285,7 +287,8 @@ static __always_inline void offer(__u32 cpu, __u64 word, __u32 pid)
 	if (self < PVSCHED_VCPUS_MAX)
 		count = ++h.s->cpu[self].offers;
 	new = (word & TASK_BITS) | (__u64)PVSCHED_TASK_VALID << PVSCHED_TASK_FLAGS_SHIFT |
-	      (__u64)(count << PUBLISH_PID_BITS | (pid & PUBLISH_PID_MASK)) << PVSCHED_TASK_GEN_SHIFT;
+	      (__u64)(count << PUBLISH_PID_BITS | (pid & PUBLISH_PID_MASK))
+		      << PVSCHED_TASK_GEN_SHIFT;
 	for (int i = 0; i < OFFER_TRIES; i++) {
 		old = READ_ONCE(h.page->pending);
 		if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID &&
@@ -354,6 +357,20 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 	return 0;
 }
 
+/* A task that was given another priority, or was declared, while it runs: seen at the next tick. */
+static __always_inline void refresh_current(struct here *h)
+{
+	struct task_struct *t = bpf_get_current_task_btf();
+	__u64 word;
+
+	if (h->c->idle)
+		return;
+	word = word_of(h->s, t);
+	if ((word ^ READ_ONCE(h->page->current_task)) & TASK_BITS)
+		WRITE_ONCE(h->page->current_task,
+			   word | (__u64)++h->c->gen << PVSCHED_TASK_GEN_SHIFT);
+}
+
 static __always_inline int hardirq_entry(void)
 {
 	struct here h;
@@ -372,8 +389,10 @@ static __always_inline int hardirq_exit(bool timer)
 
 	if (!where(bpf_get_smp_processor_id(), &h))
 		return 0;
-	if (timer)
+	if (timer) {
+		refresh_current(&h);
 		put_next_event(&h);
+	}
 	if (!h.c->hardirq || --h.c->hardirq)
 		return 0;
 	put_context(&h);

@@ -74,7 +74,8 @@ void publisher_unpin(void)
 
 	do {
 		n = 0;
-		each_link(remove_link, &n); /* a directory that is read while it shrinks skips some */
+		each_link(remove_link,
+			  &n); /* a directory that is read while it shrinks skips some */
 	} while (n);
 	for (i = 0; i < sizeof(pinned) / sizeof(*pinned); i++) {
 		pin_path(path, sizeof(path), pinned[i]);
@@ -201,8 +202,8 @@ static int print_nothing(enum libbpf_print_level level, const char *format, va_l
 	return 0;
 }
 
-int publisher_open(struct publisher *p, unsigned int cpus, void (*ring)(void *ctx, unsigned int cpu),
-		   void *ctx, struct cli_error *e)
+int publisher_open(struct publisher *p, unsigned int cpus,
+		   void (*ring)(void *ctx, unsigned int cpu), void *ctx, struct cli_error *e)
 {
 	struct bpf_map *pages;
 	int err;
@@ -235,8 +236,8 @@ int publisher_open(struct publisher *p, unsigned int cpus, void (*ring)(void *ct
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		p->state->cpu[i].on = 0;
 	bell = (struct bell){ ring, ctx };
-	p->bells = ring_buffer__new(bpf_object__find_map_fd_by_name(p->obj, "bells"), on_bell, &bell,
-				    NULL);
+	p->bells = ring_buffer__new(bpf_object__find_map_fd_by_name(p->obj, "bells"), on_bell,
+				    &bell, NULL);
 	err = p->bells ? attach_all(p) : -errno;
 	if (err)
 		return cli_fail(e, CLI_FAILED, "attach the BPF programs", NULL, NULL, "%s",
@@ -275,7 +276,8 @@ uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu)
 	if (fd < 0)
 		return 0;
 	(void)page->magic; /* maps it, if it is not */
-	got = pread(fd, &entry, sizeof(entry), (off_t)(address / PVSCHED_PAGE_SIZE * sizeof(entry)));
+	got = pread(fd, &entry, sizeof(entry),
+		    (off_t)(address / PVSCHED_PAGE_SIZE * sizeof(entry)));
 	close(fd);
 	errno = EPERM; /* without CAP_SYS_ADMIN frames read 0 */
 	/* bit 63: present; 0..54: frame (Documentation/admin-guide/mm/pagemap.rst) */

@@ -33,8 +33,8 @@ void publisher_unpin(void);
  * Loads, attaches and pins everything; nothing is published before state->cpu[].on. ring: called
  * from publisher_poll() for a CPU whose doorbell must ring. Exit status.
  */
-int publisher_open(struct publisher *p, unsigned int cpus, void (*ring)(void *ctx, unsigned int cpu),
-		   void *ctx, struct cli_error *e);
+int publisher_open(struct publisher *p, unsigned int cpus,
+		   void (*ring)(void *ctx, unsigned int cpu), void *ctx, struct cli_error *e);
 /* Readable: publisher_poll(). */
 int publisher_fd(const struct publisher *p);
 void publisher_poll(struct publisher *p);
