@@ -112,10 +112,24 @@ static int make_page(struct pvsched_registry *r, uint32_t slot)
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
 	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pvsched_page", 4, PVSCHED_PAGE_SIZE, 1, &opts);
 
-	if (fd < 0)
-		return -errno;
-	r->page_fd[slot] = fd;
-	return 0;
+	int err = fd < 0 ? -errno : 0;
+
+	/* Here and not at ENABLE: each change of this map waits for a grace period, and that would
+	 * be a guest's time at its REGISTER. */
+	if (!err && bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &fd, BPF_ANY)) {
+		err = -errno;
+		close(fd);
+	}
+	if (!err)
+		r->page_fd[slot] = fd;
+	return err;
+}
+
+static void drop_page(struct pvsched_registry *r, uint32_t slot)
+{
+	bpf_map_delete_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot);
+	close(r->page_fd[slot]);
+	r->page_fd[slot] = -1;
 }
 
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t)
@@ -180,8 +194,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 			 __ATOMIC_RELEASE);
 	return slot;
 out:
-	close(r->page_fd[slot]);
-	r->page_fd[slot] = -1;
+	drop_page(r, slot);
 	return err;
 }
 
@@ -197,12 +210,6 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	if (page == MAP_FAILED)
 		return -errno;
 	/* libpvsched wrote status and nonce; what the programs and agents write starts clean */
-	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot], BPF_ANY)) {
-		int err = -errno;
-
-		munmap(page, PVSCHED_PAGE_SIZE);
-		return err;
-	}
 	pthread_mutex_lock(&s->lock);
 	s->page = page;
 	pthread_mutex_unlock(&s->lock);
@@ -218,9 +225,10 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	if (!page)
 		return;
 	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_DISABLE, 0);
-	/* The kernel waits for a grace period here: when it returns, no program that began
-	 * before sees the page, nor will one take a decision from it. */
-	bpf_map_delete_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot);
+	/* A change of a map of maps waits for a grace period (kernel/bpf/syscall.c,
+	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the page, nor
+	 * will one take a decision from it; those that begin now find it disabled. */
+	bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot], BPF_ANY);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);
 	pthread_mutex_lock(&s->lock);
@@ -288,6 +296,5 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	pthread_mutex_unlock(&s->lock);
 	close(s->pidfd);
 	close(s->doorbell_fd);
-	close(r->page_fd[slot]);
-	r->page_fd[slot] = -1;
+	drop_page(r, slot);
 }
