@@ -364,6 +364,21 @@ static int share_maps(struct pvsched_programs *p, const struct pvsched_programs 
 	return 0;
 }
 
+/* KVM's tracepoints of exits are there as soon as KVM is, but only these two pass them: on another
+ * one such a policy would load, attach, and never be asked. */
+static int check_events(struct pvsched_programs *p, const char *policy)
+{
+	if (!(p->info.events & (PVSCHED_EV_VMEXIT | PVSCHED_EV_VMENTRY | PVSCHED_EV_HALT |
+				PVSCHED_EV_INTR_INJECT)) ||
+	    !access("/sys/module/kvm_amd", F_OK) || !access("/sys/module/kvm_intel", F_OK))
+		return 0;
+	say(p,
+	    "policy %s: it asks for VM exits: this host lacks them (neither kvm_amd nor kvm_intel): "
+	    "pvsched check lists what it has",
+	    policy);
+	return -ENOTSUP;
+}
+
 static int load_object(struct pvsched_programs *p, const char *policy, int fd,
 		       const struct pvsched_programs *base)
 {
@@ -381,6 +396,8 @@ static int load_object(struct pvsched_programs *p, const char *policy, int fd,
 	munmap(mem, st.st_size);
 	if (!err)
 		err = read_info(p, policy);
+	if (!err)
+		err = check_events(p, policy);
 	if (!err)
 		err = set_constants(p);
 	if (!err && base)
@@ -432,7 +449,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	if (err == -EPERM)
 		say(p, "BPF programs: loading: permission denied: run as root (CAP_BPF, "
 		       "CAP_PERFMON, CAP_SYS_NICE)");
-	else if (err && err != -EPROTO) {
+	else if (err && err != -EPROTO && err != -ENOTSUP) {
 		say(p, "policy %s: the kernel refuses it: %s", policy,
 		    p->verifier[0] ? p->verifier : strerror(-err));
 		err = -EINVAL;
