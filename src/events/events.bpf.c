@@ -46,7 +46,7 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 	/* An agent will ask later, so what was asked for now is history. Should it be stopped, then
 	 * so is all boosting of this vCPU until it wakes: a loss for the guest only. */
 	if (MEMBER(s, watch_ns) <= now)
-		decide(v, slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
+		pvsched_decide(slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
 	return 0;
 }
 
@@ -103,5 +103,5 @@ int pvsched_agent(struct pvsched_slot_arg *arg)
 		count(this_cpu(), events[7]);
 	else
 		count(this_cpu(), events[6]);
-	return decide(v, slot, event | BY_AGENT, bpf_ktime_get_ns(), RIVALS_ASK);
+	return pvsched_decide(slot, event | BY_AGENT, bpf_ktime_get_ns(), RIVALS_ASK);
 }

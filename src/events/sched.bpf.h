@@ -99,15 +99,16 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		count(c, events[0]);
 		/* The agent that boosted it takes the CPU, most likely for its doorbell: it will
 		 * look at the slot before it sleeps again. Saves an interrupt to itself. */
-		decide(v, slot,
-		       PVSCHED_EV_PREEMPTED |
-			       (is_agent(next->tgid, next->prio) && MEMBER(s, owner) == v->cpu + 1
-					? BY_AGENT
-					: 0),
-		       now, rivals);
+		pvsched_decide(
+			slot,
+			PVSCHED_EV_PREEMPTED |
+				(is_agent(next->tgid, next->prio) && MEMBER(s, owner) == v->cpu + 1
+					 ? BY_AGENT
+					 : 0),
+			now, rivals);
 	} else {
 		count(c, events[1]);
-		decide(v, slot, PVSCHED_EV_BLOCKED, now, rivals);
+		pvsched_decide(slot, PVSCHED_EV_BLOCKED, now, rivals);
 	}
 }
 
@@ -150,7 +151,7 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	 * budget of its new CPU. */
 	if (next->prio < (int)v->base_prio ||
 	    pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice))
-		decide(v, slot, PVSCHED_EV_SCHED_IN, now, PVSCHED_RIVALS_MANY);
+		pvsched_decide(slot, PVSCHED_EV_SCHED_IN, now, PVSCHED_RIVALS_MANY);
 }
 
 SEC("tp_btf/sched_switch")
@@ -195,7 +196,7 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	v->wait_ns = now;
 	c = this_cpu();
 	count(c, events[3]);
-	decide(v, slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
+	pvsched_decide(slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
 	return 0;
 }
 

@@ -102,7 +102,7 @@ int BPF_PROG(pvsched_kvm_exit, struct kvm_vcpu *kv, __u32 isa)
 		event |= PVSCHED_EV_HALT;
 		count(this_cpu(), events[10]);
 	}
-	decide(v, slot, event & policy_events, bpf_ktime_get_ns(), RIVALS_ASK);
+	pvsched_decide(slot, event & policy_events, bpf_ktime_get_ns(), RIVALS_ASK);
 	return 0;
 }
 
@@ -118,7 +118,7 @@ int BPF_PROG(pvsched_kvm_entry)
 	if (!v)
 		return 0;
 	count(this_cpu(), events[9]);
-	decide(v, slot, PVSCHED_EV_VMENTRY, bpf_ktime_get_ns(), RIVALS_ASK);
+	pvsched_decide(slot, PVSCHED_EV_VMENTRY, bpf_ktime_get_ns(), RIVALS_ASK);
 	return 0;
 }
 
@@ -134,7 +134,7 @@ int BPF_PROG(pvsched_inj_virq)
 	if (!v)
 		return 0;
 	count(this_cpu(), events[11]);
-	decide(v, slot, PVSCHED_EV_INTR_INJECT, bpf_ktime_get_ns(), RIVALS_ASK);
+	pvsched_decide(slot, PVSCHED_EV_INTR_INJECT, bpf_ktime_get_ns(), RIVALS_ASK);
 	return 0;
 }
 
@@ -150,7 +150,7 @@ int BPF_PROG(pvsched_eoi)
 	if (!v || !v->intr_ns) /* nothing was done for it */
 		return 0;
 	count(this_cpu(), events[5]);
-	decide(v, slot, PVSCHED_EV_INTR_DONE, bpf_ktime_get_ns(), RIVALS_ASK);
+	pvsched_decide(slot, PVSCHED_EV_INTR_DONE, bpf_ktime_get_ns(), RIVALS_ASK);
 	return 0;
 }
 

@@ -24,7 +24,7 @@ static __always_inline void intr_pending(__u32 slot)
 		return;
 	now = bpf_ktime_get_ns();
 	count(c, events[4]);
-	decide(v, slot, PVSCHED_EV_INTR_PENDING, now, RIVALS_ASK);
+	pvsched_decide(slot, PVSCHED_EV_INTR_PENDING, now, RIVALS_ASK);
 }
 
 /* The slot of the vCPU that a local APIC belongs to, or -1. */
