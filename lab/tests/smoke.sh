@@ -5,7 +5,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# timeout: 60
+# timeout: 150
 # programs: bpftool
 
 expect check_succeeds pvsched check
