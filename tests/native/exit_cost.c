@@ -5,6 +5,7 @@
  * talk's sample does. Figures are printed, and judged only where the clock counts instructions
  * (lab/tests/exits.sh).
  */
+/* needs: /dev/kvm */
 #include <bpf/bpf.h>
 #include <broker/broker.h>
 #include <helpers/vmm_bed.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A guest whose TSC is not the host's: what it announces in next_event is still the right moment. A
  * real guest under KVM, the broker in a process of its own, a hog on the vCPU's CPU. */
-/* timeout: 120 */
+/* timeout: 120, needs: /dev/kvm */
 #include <helpers/threads.h>
 #include <helpers/vmm_bed.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Interrupts, tickets and whom they are for: real guests under KVM, the broker in a process of its
  * own, hogs on the vCPUs' CPU. */
-/* timeout: 150 */
+/* timeout: 150, needs: /dev/kvm */
 #include <helpers/threads.h>
 #include <helpers/vmm_bed.h>
 

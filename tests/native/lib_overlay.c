@@ -4,6 +4,7 @@
  * its page, and BPF maps that the kernel reads and writes. The broker is the test's own peer; the
  * vCPU executes a few real-mode instructions at the test's request. Needs root.
  */
+/* needs: /dev/kvm */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>

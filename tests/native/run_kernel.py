@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
+# needs: /dev/kvm
 """pvsched run --kernel on a terminal, with a kernel of 51 bytes: it says K, echoes what is typed,
 switches the machine off at q and resets it at r. What Linux itself does there is the lab's."""
 import os

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The reference VMM and the bare-metal guest, without pvsched: boot, workloads, results, ends,
- * and what is refused. Functional: no case asserts a latency. Needs /dev/kvm.
+ * and what is refused. Functional: no case asserts a latency.
  */
-/* timeout: 180 */
+/* timeout: 180, needs: /dev/kvm */
 #include <helpers/vmm_bed.h>
 
 #include <dirent.h>

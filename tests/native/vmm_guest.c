@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The bare-metal guest under KVM against libpvsched and the register device: its handshake, what
- * it publishes, when it rings and answers. Needs /dev/kvm.
+ * it publishes, when it rings and answers.
  */
-/* timeout: 120 */
+/* timeout: 120, needs: /dev/kvm */
 #include <helpers/vmm_peer.h>
 
 #define BOOSTED ((uint64_t)PVSCHED_GRANT_BOOSTED << PVSCHED_TASK_FLAGS_SHIFT)

@@ -2,9 +2,9 @@
 /*
  * Guests that do it wrong, under KVM: each case is a script of accesses that the guest executes in
  * place of its handshake. A result code, a counter, and the host goes on: every script ends with a
- * whole handshake, and the guest runs its workload. Needs /dev/kvm; hugetlb needs root.
+ * whole handshake, and the guest runs its workload. Hugetlb needs root.
  */
-/* timeout: 120 */
+/* timeout: 120, needs: /dev/kvm */
 #include <helpers/vmm_peer.h>
 
 #define SCRATCH_GPA 0x180000ull /* RAM that the guest does not use */

@@ -44,6 +44,11 @@ expect runner_bad_exit_without_failure_is_one_failure "1 passed, 1 failed" 1 'ec
 expect runner_crash_is_one_failure "0 passed, 1 failed" 1 "kill -SEGV \$\$"
 expect runner_silence_is_one_failure "0 passed, 1 failed" 1 'echo done'
 expect runner_only_skips_is_no_success "0 passed, 0 failed, 1 skipped" 1 'echo skip one: nothing here'
+expect runner_test_that_needs_what_is_not_here_is_skipped "0 passed, 0 failed, 1 skipped" 1 \
+	'# needs: /no/such/device
+echo ok one'
+expect runner_test_that_needs_what_is_here_is_run "1 passed, 0 failed" 0 '# needs: /dev/null
+echo ok one'
 expect runner_hang_is_one_failure "0 passed, 1 failed" 1 "# timeout: 1
 sleep 1000 & echo \$! >\"\$(dirname \"\$0\")/pid\"; wait"
 
