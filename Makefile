@@ -18,7 +18,7 @@ setup:
 	@test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
 
 demo: all
-	$(BUILD)/src/cli/pvsched bench --demo --html $(BUILD)/demo.html --json $(BUILD)/demo.json
+	@tools/demo $(BUILD)
 
 test: all
 	@tests/run --build $(BUILD) $(TIERS)
