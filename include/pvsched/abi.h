@@ -87,6 +87,7 @@ enum pvsched_reason {
 #define PVSCHED_PAGE_ATTACHED 1 /* nonce written, waits for its echo */
 #define PVSCHED_PAGE_ENABLED  2 /* the host reads the guest's lines and acts */
 #define PVSCHED_PAGE_DEAD     3 /* being detached; written once, last */
+#define PVSCHED_PAGE_PAUSED   4 /* still attached, but for now the host reads nothing */
 
 /* state: bits 0..7 what the vCPU thread did last, 32..63 host CPU-free counter of SCHED_INs */
 #define PVSCHED_STATE_UNKNOWN	0

@@ -13,9 +13,9 @@
  * pvsched_vm__close() must be the last call.
  *
  * Blocking: bar_write() of a command, config_write() and set_bus_master() that clear Bus Master
- * Enable, reset(), add_vcpu(), remove_vcpu(), del_memory(), vcpu_stats(), open() and close() talk
- * to the broker over a local socket and wait at most PVSCHED_TIMEOUT_MS; a broker that took longer
- * counts as gone. Nothing else waits, but for the mutex.
+ * Enable, reset(), add_vcpu(), remove_vcpu(), del_memory(), vcpu_stats(), open(), rejoin() and
+ * close() talk to the broker over a local socket and wait at most PVSCHED_TIMEOUT_MS; a broker that
+ * took longer counts as gone. Nothing else waits, but for the mutex.
  */
 #ifndef PVSCHED_PVSCHED_H
 #define PVSCHED_PVSCHED_H
@@ -46,6 +46,7 @@ struct pvsched_vm_opts {
 	unsigned int vcpus; /* 1..PVSCHED_VCPUS_MAX */
 	pvsched_print_fn print; /* NULL = silent */
 	void *print_ctx;
+	bool rejoin; /* when the broker is lost keep the guest's pages for pvsched_vm__rejoin() */
 };
 
 /*
@@ -113,10 +114,20 @@ void pvsched_vm__config_write(struct pvsched_vm *vm, unsigned int offset, const 
 
 /* Readable when the broker has something to say; then call dispatch(), which does not block.
  * dispatch: 0, or -EPIPE once the broker is gone: threads are restored, the guest has its own
- * pages back, with status OFF, and NEEDS_RESET in the device. The VM goes on without pvsched:
- * stop polling; all functions go on working, add_vcpu() and vcpu_stats() with -EPIPE. */
+ * pages back, with status OFF, and NEEDS_RESET in the device (opts.rejoin: see rejoin()). The VM
+ * goes on without pvsched: stop polling; all functions go on working, add_vcpu() and vcpu_stats()
+ * with -EPIPE. */
 int pvsched_vm__poll_fd(struct pvsched_vm *vm);
 int pvsched_vm__dispatch(struct pvsched_vm *vm);
+
+/*
+ * After dispatch() told of a lost broker: joins the one that runs now. 0: its vCPU threads are
+ * registered again, poll_fd() is watched again, same number. With opts.rejoin the guest's pages
+ * were kept meanwhile, status PAUSED, unread; they are enabled again as they are and the guest need
+ * not notice. Without, it starts over when it finds NEEDS_RESET. Errors as of open(): none of them
+ * final, so call it every now and then; -EEXIST the old broker has not let the threads go yet.
+ */
+int pvsched_vm__rejoin(struct pvsched_vm *vm);
 
 struct pvsched_vcpu_stats {
 	size_t sz; /* in: sizeof the caller's struct; out: bytes filled */

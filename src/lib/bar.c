@@ -76,19 +76,26 @@ static uint32_t op_attach(void *ctx, unsigned int index, uint64_t gfn, uint64_t 
 	return result;
 }
 
-static uint32_t op_enable(void *ctx, unsigned int index, uint64_t features)
+int pvsched_vm_enable(struct pvsched_vm *vm, unsigned int index)
 {
-	struct pvsched_vm *vm = ctx;
 	struct pvsched_msg msg = { .type = PVSCHED_MSG_ENABLE, .index = index };
+	int err;
 
-	msg.enable.features = features;
+	msg.enable.features = vm->device.guest_features;
 	msg.enable.epoch = vm->device.epoch;
-	/* A request that failed changed nothing, or the connection is closed and that undoes it. */
-	if (pvsched_client_call(&vm->client, &msg, NULL, 0, NULL))
-		return PVSCHED_R_HOST;
+	err = pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
+	if (err)
+		return err;
 	vm->vcpu[index].enabled = true;
 	pvsched_overlay_set_status(&vm->vcpu[index].overlay, PVSCHED_PAGE_ENABLED);
-	return PVSCHED_R_OK;
+	return 0;
+}
+
+static uint32_t op_enable(void *ctx, unsigned int index, uint64_t features)
+{
+	(void)features; /* the device's, which pvsched_vm_enable() knows */
+	/* A request that failed changed nothing, or the connection is closed and that undoes it. */
+	return pvsched_vm_enable(ctx, index) ? PVSCHED_R_HOST : PVSCHED_R_OK;
 }
 
 static void op_detach(void *ctx, unsigned int index)

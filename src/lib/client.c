@@ -214,6 +214,11 @@ int pvsched_client_drain(struct pvsched_client *c)
 	return err == -EAGAIN ? 0 : fail(c, -EPIPE);
 }
 
+void pvsched_client_hang_up(struct pvsched_client *c)
+{
+	fail(c, 0);
+}
+
 void pvsched_client_close(struct pvsched_client *c)
 {
 	if (c->fd >= 0)

@@ -31,6 +31,8 @@ int pvsched_client_call(struct pvsched_client *c, struct pvsched_msg *msg, const
 			size_t n_fds, int *ret_fd);
 /* Takes what arrived outside a call, without waiting. -EPIPE once gone. */
 int pvsched_client_drain(struct pvsched_client *c);
+/* As if the broker had: `gone` is set. */
+void pvsched_client_hang_up(struct pvsched_client *c);
 void pvsched_client_close(struct pvsched_client *c);
 
 #endif

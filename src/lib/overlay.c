@@ -115,6 +115,60 @@ int pvsched_overlay_detach(struct pvsched_overlay *o)
 	return unpark(o);
 }
 
+void pvsched_overlay_pause(struct pvsched_overlay *o)
+{
+	memset((char *)o->page + HOST_AREA, 0, HOST_AREA_SIZE);
+	pvsched_overlay_set_status(o, PVSCHED_PAGE_PAUSED);
+}
+
+/* What the guest stored between copy and map went to the old page only. Nothing is stored there any
+ * more: mmap() has taken it from every vCPU. A word that the guest has stored since is newer. */
+static void take_late_stores(struct pvsched_page *old, const struct pvsched_page *copy,
+			     struct pvsched_page *page)
+{
+	const uint64_t *late = (const uint64_t *)old, *was = (const uint64_t *)copy;
+	uint64_t *word = (uint64_t *)page, expected;
+
+	for (size_t i = 0; i < PVSCHED_PAGE_SIZE / sizeof(*word); i++) {
+		if (i * sizeof(*word) >= HOST_AREA &&
+		    i * sizeof(*word) < HOST_AREA + HOST_AREA_SIZE)
+			continue;
+		expected = was[i];
+		if (late[i] != expected)
+			__atomic_compare_exchange_n(&word[i], &expected, late[i], false,
+						    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	}
+}
+
+int pvsched_overlay_move(struct pvsched_overlay *o, struct pvsched_overlay *next, uint64_t status,
+			 uint64_t nonce)
+{
+	struct pvsched_page copy;
+
+	memcpy(&copy, o->page, sizeof(copy));
+	memset((char *)&copy + HOST_AREA, 0, HOST_AREA_SIZE);
+	memcpy(next->page, &copy, sizeof(copy));
+	next->page->nonce = nonce;
+	pvsched_overlay_set_status(next, status);
+	if (mmap(o->hva, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 next->map_fd, 0) == MAP_FAILED ||
+	    madvise(o->hva, PVSCHED_PAGE_SIZE, MADV_DONTFORK)) {
+		int err = -errno;
+
+		pvsched_overlay_close(next);
+		pvsched_overlay_detach(o);
+		return err;
+	}
+	take_late_stores(o->page, &copy, next->page);
+	next->hva = o->hva;
+	next->parked = o->parked;
+	o->hva = NULL;
+	pvsched_overlay_close(o);
+	*o = *next;
+	*next = PVSCHED_OVERLAY_NONE;
+	return 0;
+}
+
 void *pvsched_reserve_take(void)
 {
 	char *reserve;

@@ -37,6 +37,16 @@ void pvsched_overlay_set_status(struct pvsched_overlay *o, uint64_t status);
 int pvsched_overlay_detach(struct pvsched_overlay *o);
 void pvsched_overlay_close(struct pvsched_overlay *o);
 
+/* Of an attached one: nobody reads the page for now. */
+void pvsched_overlay_pause(struct pvsched_overlay *o);
+/*
+ * The page of *next, which is not attached, takes the place of *o's, which is, while the guest loads
+ * and stores: it has all that the guest stored, and host lines that are clear but for status and
+ * nonce. *o is *next then, attached. On failure *next is closed, and *o detached.
+ */
+int pvsched_overlay_move(struct pvsched_overlay *o, struct pvsched_overlay *next, uint64_t status,
+			 uint64_t nonce);
+
 /*
  * A few mappings that exist to be given up: a page must be given back also at the process's limit
  * of mappings (vm.max_map_count), where mremap() fails before it looks at what it would free.

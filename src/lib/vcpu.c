@@ -52,11 +52,43 @@ int pvsched_vm__doorbell_fd(struct pvsched_vm *vm, unsigned int index)
 	return fd;
 }
 
+int pvsched_vm_join(struct pvsched_vm *vm, unsigned int index, struct pvsched_overlay *ret)
+{
+	struct pvsched_msg msg = { .type = PVSCHED_MSG_ADD_VCPU, .index = index };
+	struct pvsched_vcpu *vcpu = &vm->vcpu[index];
+	int fds[2] = { -1, -1 }, map_fd = -1, err;
+
+	err = fds[0] = open_pidfd(vcpu->tid);
+	if (err < 0)
+		goto out;
+	err = fds[1] = pvsched_vm_doorbell(vm, index);
+	if (err < 0)
+		goto out;
+	msg.add.tid = vcpu->tid;
+	msg.add.apic_id = vcpu->apic_id;
+	err = pvsched_client_call(&vm->client, &msg, fds, 2, &map_fd);
+	if (err)
+		goto out;
+	err = map_fd < 0 ? -EPROTO : pvsched_overlay_open(ret, map_fd);
+	if (err) {
+		struct pvsched_msg undo = { .type = PVSCHED_MSG_REMOVE_VCPU, .index = index };
+
+		pvsched_client_call(&vm->client, &undo, NULL, 0, NULL);
+		goto out;
+	}
+	map_fd = -1;
+out:
+	if (map_fd >= 0)
+		close(map_fd);
+	if (fds[0] >= 0)
+		close(fds[0]);
+	return err;
+}
+
 int pvsched_vm__add_vcpu(struct pvsched_vm *vm, unsigned int index, pid_t tid, uint32_t apic_id,
 			 int vcpu_fd)
 {
-	struct pvsched_msg msg = { .type = PVSCHED_MSG_ADD_VCPU, .index = index };
-	int fds[2] = { -1, -1 }, map_fd = -1, err;
+	int err;
 
 	if (index >= vm->vcpus || tid <= 0 || fcntl(vcpu_fd, F_GETFD) < 0)
 		return -EINVAL;
@@ -67,31 +99,11 @@ int pvsched_vm__add_vcpu(struct pvsched_vm *vm, unsigned int index, pid_t tid, u
 		err = -EEXIST;
 		goto out;
 	}
-	err = fds[0] = open_pidfd(tid);
-	if (err < 0)
-		goto out;
-	err = fds[1] = pvsched_vm_doorbell(vm, index);
-	if (err < 0)
-		goto out;
-	msg.add.tid = tid;
-	msg.add.apic_id = apic_id;
-	err = pvsched_client_call(&vm->client, &msg, fds, 2, &map_fd);
-	if (err)
-		goto out;
-	err = map_fd < 0 ? -EPROTO : pvsched_overlay_open(&vm->vcpu[index].overlay, map_fd);
-	if (err) {
-		struct pvsched_msg undo = { .type = PVSCHED_MSG_REMOVE_VCPU, .index = index };
-
-		pvsched_client_call(&vm->client, &undo, NULL, 0, NULL);
-		goto out;
-	}
-	map_fd = -1;
-	vm->vcpu[index].added = true;
+	vm->vcpu[index].tid = tid;
+	vm->vcpu[index].apic_id = apic_id;
+	err = pvsched_vm_join(vm, index, &vm->vcpu[index].overlay);
+	vm->vcpu[index].added = !err;
 out:
-	if (map_fd >= 0)
-		close(map_fd);
-	if (fds[0] >= 0)
-		close(fds[0]);
 	pvsched_vm_unlock(vm);
 	return err;
 }

@@ -30,13 +30,25 @@ void pvsched_vm_lock(struct pvsched_vm *vm)
 	vm->client.deadline_ns = 0;
 }
 
+void pvsched_vm_pause(struct pvsched_vm *vm)
+{
+	for (unsigned int i = 0; i < vm->vcpus; i++) {
+		vm->vcpu[i].enabled = false;
+		if (vm->vcpu[i].overlay.hva)
+			pvsched_overlay_pause(&vm->vcpu[i].overlay);
+	}
+}
+
 void pvsched_vm_unlock(struct pvsched_vm *vm)
 {
 	if (vm->client.gone && !vm->gone_told) {
 		vm->gone_told = true;
 		pvsched_vm_print(vm, PVSCHED_LOG_WARN,
 				 "the broker is gone: the VM goes on without pvsched");
-		pvsched_device_host_gone(&vm->device);
+		if (vm->rejoins)
+			pvsched_vm_pause(vm);
+		else
+			pvsched_device_host_gone(&vm->device);
 	}
 	pthread_mutex_unlock(&vm->lock);
 }
@@ -72,15 +84,16 @@ static void copy_name(char *dst, size_t size, const char *name)
 	memset(dst + n, 0, size - n);
 }
 
-static int hello(struct pvsched_vm *vm, const char *name, uint64_t *ret_features)
+int pvsched_vm_hello(struct pvsched_vm *vm, struct pvsched_client *client, uint64_t *ret_features)
 {
 	struct pvsched_msg msg = { .type = PVSCHED_MSG_HELLO };
 	int err;
 
 	msg.hello.version = PVSCHED_WIRE_VERSION;
 	msg.hello.vcpus = vm->vcpus;
-	copy_name(msg.hello.name, sizeof(msg.hello.name), name);
-	err = pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
+	_Static_assert(sizeof(msg.hello.name) == sizeof(vm->name), "names");
+	memcpy(msg.hello.name, vm->name, sizeof(vm->name));
+	err = pvsched_client_call(client, &msg, NULL, 0, NULL);
 	if (err)
 		return err;
 	if (msg.hello.version != PVSCHED_WIRE_VERSION)
@@ -98,6 +111,7 @@ static void vm_free(struct pvsched_vm *vm)
 	}
 	pvsched_reserve_drop(vm->reserve);
 	pvsched_client_close(&vm->client);
+	pthread_mutex_destroy(&vm->rejoin_lock);
 	pthread_mutex_destroy(&vm->lock);
 	free(vm);
 }
@@ -129,6 +143,9 @@ struct pvsched_vm *pvsched_vm__open(const struct pvsched_vm_opts *caller_opts)
 		goto out;
 	}
 	pthread_mutex_init(&vm->lock, NULL);
+	pthread_mutex_init(&vm->rejoin_lock, NULL);
+	vm->rejoins = opts.rejoin;
+	copy_name(vm->name, sizeof(vm->name), opts.name);
 	vm->print = opts.print;
 	vm->print_ctx = opts.print_ctx;
 	vm->client.fd = -1;
@@ -143,13 +160,17 @@ struct pvsched_vm *pvsched_vm__open(const struct pvsched_vm_opts *caller_opts)
 		err = -ENOMEM;
 		goto out;
 	}
-	err = pvsched_client_connect(&vm->client, opts.socket);
+	err = strlen(opts.socket) < sizeof(vm->socket) ? 0 : -ENAMETOOLONG;
+	if (!err) {
+		strcpy(vm->socket, opts.socket);
+		err = pvsched_client_connect(&vm->client, vm->socket);
+	}
 	if (err) {
 		pvsched_vm_print(vm, PVSCHED_LOG_ERROR, "no broker at %s: %s", opts.socket,
 				 strerror(-err));
 		goto out;
 	}
-	err = hello(vm, opts.name, &features);
+	err = pvsched_vm_hello(vm, &vm->client, &features);
 	if (err) {
 		pvsched_vm_print(vm, PVSCHED_LOG_ERROR, "the broker at %s refuses: %s", opts.socket,
 				 strerror(-err));

@@ -20,7 +20,9 @@
 #include "transport/pci.h"
 
 struct pvsched_vcpu {
-	bool added; /* the broker knows its thread */
+	bool added; /* the broker knows its thread, or will when it is back */
+	pid_t tid;
+	uint32_t apic_id;
 	bool enabled; /* the broker was told to act on its page */
 	int doorbell; /* eventfd; -1 until somebody needs it, then kept until close */
 	struct pvsched_overlay overlay;
@@ -31,7 +33,10 @@ struct pvsched_vm {
 	pvsched_print_fn print;
 	void *print_ctx;
 	struct pvsched_client client;
-	bool gone_told; /* the device knows that client.gone */
+	bool gone_told; /* the device, or the guest's pages, know that client.gone */
+	bool rejoins; /* opts.rejoin: pages outlive a broker */
+	char name[64], socket[108]; /* as opened, for a broker to come */
+	pthread_mutex_t rejoin_lock; /* one rejoin at a time; taken before lock */
 	struct pvsched_memory memory;
 	void *reserve; /* of mappings, for giving a page back */
 	struct pvsched_device device;
@@ -54,6 +59,18 @@ pvsched_vm_print(struct pvsched_vm *vm, enum pvsched_log_level level, const char
 /* Copies a caller's versioned struct, as large as it says it is, over *dst, which is zero. What
  * this build does not know must be zero: -EINVAL. */
 int pvsched_opts_copy(void *dst, size_t dst_size, const void *src);
+
+/* HELLO on a connection of its own or the VM's. */
+int pvsched_vm_hello(struct pvsched_vm *vm, struct pvsched_client *client, uint64_t *ret_features);
+
+/* Registers the vCPU's thread with the broker; *ret is the page's overlay, not attached yet. */
+int pvsched_vm_join(struct pvsched_vm *vm, unsigned int index, struct pvsched_overlay *ret);
+
+/* Their pages stay with the guest, unread, until the broker is back. */
+void pvsched_vm_pause(struct pvsched_vm *vm);
+
+/* ENABLE, and status ENABLED. 0 or -errno. */
+int pvsched_vm_enable(struct pvsched_vm *vm, unsigned int index);
 
 /* Gives the guest its own page back, if need be with the reserve. 0 or -ENOMEM. */
 int pvsched_vm_give_back(struct pvsched_vm *vm, unsigned int index);

@@ -151,6 +151,7 @@ static int open_pvsched(struct vmm *vm)
 		.vcpus = vm->opts.vcpus,
 		.print = print_pvsched,
 		.print_ctx = vm,
+		.rejoin = true,
 	};
 	int ret;
 
@@ -277,24 +278,31 @@ void vmm_destroy(struct vmm *vm)
 	free(vm);
 }
 
-/* What the broker has to say, until the VM stops or the broker is gone. */
+#define REJOIN_MS 100 /* between two looks for a new broker, where the old one is gone */
+
+/* What the broker has to say, until the VM stops; a lost broker's successor is joined. libpvsched
+ * says what happened; the VM goes on meanwhile. */
 static void *service_thread(void *arg)
 {
 	struct vmm *vm = arg;
 	struct pollfd fds[2] = {
-		{ .fd = pvsched_vm__poll_fd(vm->pvsched), .events = POLLIN },
 		{ .fd = vm->stop_fd, .events = POLLIN },
+		{ .fd = pvsched_vm__poll_fd(vm->pvsched), .events = POLLIN },
 	};
+	bool gone = false;
 
 	prctl(PR_SET_NAME, "pvsched");
 	for (;;) {
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+		/* a descriptor that was hung up is readable for ever: not looked at */
+		if (poll(fds, gone ? 1 : 2, gone ? REJOIN_MS : -1) < 0 && errno != EINTR)
 			break;
-		if (fds[1].revents)
+		if (fds[0].revents)
 			break;
-		/* libpvsched says that the broker is gone; the VM goes on */
-		if (fds[0].revents && pvsched_vm__dispatch(vm->pvsched))
-			break;
+		if (gone)
+			gone = pvsched_vm__rejoin(vm->pvsched) != 0;
+		else if (fds[1].revents)
+			gone = pvsched_vm__dispatch(vm->pvsched) != 0;
+		fds[1].revents = 0;
 	}
 	return NULL;
 }

@@ -25,6 +25,7 @@ struct bed {
 	uint8_t *ram;
 	int vcpu_fd; /* stands for KVM's: the library only borrows the number */
 	unsigned int warnings;
+	bool rejoin; /* as opts.rejoin */
 };
 
 static inline struct pvsched_page *bed_page(struct bed *bed, unsigned int page)
@@ -50,6 +51,7 @@ static inline struct pvsched_vm *bed_open(struct bed *bed)
 		.vcpus = BED_VCPUS,
 		.print = bed_print,
 		.print_ctx = bed,
+		.rejoin = bed->rejoin,
 	};
 
 	return pvsched_vm__open(&opts);

@@ -40,7 +40,9 @@ struct peer {
 	bool wrong_type[PEER_TYPES];
 	bool no_fd; /* ADD_VCPU is answered without a page map */
 	bool two_fds;
+	bool fresh_maps; /* a new page at each ADD_VCPU, as a new broker has */
 	uint32_t version;
+	uint64_t features;
 	int (*make_map)(void); /* -1: failed */
 	void (*on_request)(struct peer *peer,
 			   const struct pvsched_msg *msg); /* before the answer */
@@ -112,6 +114,11 @@ static inline void peer_take_vcpu(struct peer *p, const struct pvsched_msg *msg,
 		close(p->doorbell);
 	p->pidfd = fds[0];
 	p->doorbell = fds[1];
+	if (p->fresh_maps && p->map[msg->index] >= 0) {
+		munmap(p->page[msg->index], PVSCHED_PAGE_SIZE);
+		close(p->map[msg->index]);
+		p->map[msg->index] = -1;
+	}
 	if (p->map[msg->index] < 0) {
 		p->map[msg->index] = p->make_map();
 		p->page[msg->index] = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -142,7 +149,7 @@ static inline bool peer_answer(struct peer *p, struct pvsched_msg *msg, struct m
 	msg->error = p->error[type];
 	if (type == PVSCHED_MSG_HELLO) {
 		msg->hello.version = p->version;
-		msg->hello.host_features = PEER_FEATURES;
+		msg->hello.host_features = p->features;
 	}
 	if (type == PVSCHED_MSG_STATS) {
 		memset(msg->pad, 0, sizeof(msg->pad));
@@ -203,6 +210,7 @@ static inline struct peer *peer_start(void)
 	if (!p)
 		return NULL;
 	p->version = PVSCHED_WIRE_VERSION;
+	p->features = PEER_FEATURES;
 	p->make_map = peer_memfd;
 	p->pidfd = p->doorbell = -1;
 	for (int i = 0; i < PEER_VCPUS; i++)

@@ -388,10 +388,19 @@ static void broker_that_dies_leaves_the_guest_running(void **state)
 	vmm_peer_init(2, GUEST_CRITICAL, 0);
 	vmm_bed_run(&bed);
 	WAIT_UNTIL(vmm_bed_info(&bed, 0).sections > 10);
+	peer->hang_up[PVSCHED_MSG_HELLO] = true; /* and nobody takes its place */
 	peer_hang_up(peer);
-	WAIT_UNTIL(device_stats().status & PVSCHED_S_NEEDS_RESET);
+	WAIT_UNTIL(vmm_bed_info(&bed, 0).page.status == PVSCHED_PAGE_PAUSED);
 	sections = vmm_bed_info(&bed, 0).sections;
 	WAIT_UNTIL(vmm_bed_info(&bed, 0).sections > sections + 100);
+	assert_int_equal(peer->count[PVSCHED_MSG_ENABLE], 2);
+	/* until there is another one */
+	peer->hang_up[PVSCHED_MSG_HELLO] = false;
+	WAIT_UNTIL(peer->count[PVSCHED_MSG_ENABLE] == 4);
+	WAIT_UNTIL(vmm_bed_info(&bed, 1).page.status == PVSCHED_PAGE_ENABLED);
+	sections = vmm_bed_info(&bed, 1).sections;
+	WAIT_UNTIL(vmm_bed_info(&bed, 1).sections > sections + 100);
+	assert_false(device_stats().status & PVSCHED_S_NEEDS_RESET);
 	vmm_stop(bed.vm);
 }
 
