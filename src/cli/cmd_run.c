@@ -56,8 +56,9 @@ static const struct option options[] = {
 static const char details[] =
 	"Workloads: demo (idles, takes timer interrupts, enters critical sections and runs\n"
 	"a real-time task, in turn), or one of its parts or others: sleeping, busy, task,\n"
-	"critical, busy-random, idle, exits (leaves the guest as fast as it can), hostile\n"
-	"(random words into the page). See pvsched-run(1).\n\n"
+	"critical, busy-random, idle, exits (leaves the guest as fast as it can); or one that\n"
+	"means harm: hostile (random words into the page), greedy (asks for everything, always),\n"
+	"bells, timers, registers. See pvsched-run(1).\n\n"
 	"When a broker runs on this host (pvsched serve, or another run), this guest joins\n"
 	"it; else one is started in this process.\n\n"
 	"With --kernel: Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A. The guest's\n"
@@ -175,6 +176,9 @@ static int look(struct run_session *s, unsigned int index, struct show_vcpu *v)
 	err = vmm_vcpu_info(s->vm, index, &v->info);
 	if (!err)
 		err = pvsched_vm__vcpu_stats(vmm_pvsched(s->vm), index, &v->stats);
+	/* the broker that was joined is gone: the VM goes on, and joins the next one */
+	if ((err == -EPIPE || err == -ETIMEDOUT) && !s->broker)
+		err = 0;
 	if (!err && s->broker)
 		v->has_report = !pvsched_broker__vcpu_report(s->broker, v->info.tid, &v->report);
 	return err;

@@ -60,6 +60,12 @@ enum guest_workload {
 	GUEST_IDLE = 6, /* HLT for ever */
 	GUEST_TASK = 7, /* CPU-bound, says now and then that a FIFO task runs; endless */
 	GUEST_EXITS = 8, /* exits into KVM as fast as it can; sample: the time of one round trip */
+	/* The rules broken one by one, each for ever (also GUEST_HOSTILE); `sections` counts rounds. */
+	GUEST_GREEDY = 9, /* CPU-bound; every word asks for all there is; no ring, no ack */
+	GUEST_BELLS = 10, /* critical for ever, and doorbells as fast as it can */
+	GUEST_TIMERS =
+		11, /* next_event always 1 us away, past or absurd; interrupts all the time */
+	GUEST_REGISTERS = 12, /* the device: any access, resets, pages anywhere, from each vCPU */
 	GUEST_WORKLOADS
 };
 

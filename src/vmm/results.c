@@ -19,6 +19,10 @@ static const char *const workload_names[GUEST_WORKLOADS] = {
 	[GUEST_IDLE] = "idle",
 	[GUEST_TASK] = "task",
 	[GUEST_EXITS] = "exits",
+	[GUEST_GREEDY] = "greedy",
+	[GUEST_BELLS] = "bells",
+	[GUEST_TIMERS] = "timers",
+	[GUEST_REGISTERS] = "registers",
 };
 
 const char *vmm_workload_str(unsigned int workload)

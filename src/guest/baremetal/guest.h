@@ -101,6 +101,15 @@ static inline __u64 take_stamp(const __u64 *at, __u64 *seen)
 	return stamp;
 }
 
+/* xorshift64: Marsaglia, "Xorshift RNGs", 2003 */
+static inline __u64 next_random(struct vcpu *v)
+{
+	v->seed ^= v->seed << 13;
+	v->seed ^= v->seed >> 7;
+	v->seed ^= v->seed << 17;
+	return v->seed;
+}
+
 static inline __u64 ns_to_ticks(__u64 ns)
 {
 	return ns / 1000000 * tsc_khz + ns % 1000000 * tsc_khz / 1000000;
@@ -117,6 +126,8 @@ void delay_ns(__u64 ns);
 void device_start(void (*release)(void));
 struct pvsched_page *device_page(__u32 index);
 volatile __u32 *device_doorbell(__u32 index);
+/* One step of a guest that means harm to the device; any vCPU, at any time. */
+void device_harm(struct vcpu *v);
 
 /* From control->go to the last sample. */
 void workload_run(struct vcpu *v);

@@ -213,14 +213,12 @@ static void exits_workload(struct vcpu *v)
 /* Every guest line and the host's too, header included; now and then the doorbell. */
 static void hostile_workload(struct vcpu *v)
 {
-	__u64 *word = (__u64 *)v->page, x = v->seed, n;
+	__u64 *word = (__u64 *)v->page, x = 0, n;
 	unsigned int i;
 
 	for (n = 1;; n++) {
 		for (i = 0; i < __builtin_offsetof(struct pvsched_page, extension) / 8; i++) {
-			x ^= x << 13;
-			x ^= x >> 7;
-			x ^= x << 17;
+			x = next_random(v);
 			WRITE_ONCE(word[i], x);
 		}
 		WRITE_ONCE(v->io->sections, n);
@@ -228,6 +226,70 @@ static void hostile_workload(struct vcpu *v)
 			*v->doorbell = x;
 			WRITE_ONCE(v->io->doorbells, v->io->doorbells + 1);
 		}
+	}
+}
+
+static void ask_for_everything(struct vcpu *v)
+{
+	set_task(v, PVSCHED_POLICY_FIFO, 99, PVSCHED_TASK_LATENCY);
+	WRITE_ONCE(v->page->pending,
+		   pvsched_task_word(PVSCHED_POLICY_FIFO, 0, 99,
+				     PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, v->generation));
+	WRITE_ONCE(v->page->ack, ~0ull);
+	set_context(v, PVSCHED_CTX_URGENT);
+}
+
+static void greedy_workload(struct vcpu *v)
+{
+	__u64 n, due = rdtsc() + v->period;
+
+	arm(v, due);
+	for (n = 1;; n++) {
+		ask_for_everything(v);
+		if (rdtsc() >= due)
+			arm(v, due = rdtsc() + v->period);
+		WRITE_ONCE(v->page->next_event, 1); /* long past */
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+static void bells_workload(struct vcpu *v)
+{
+	__u64 n;
+
+	ask_for_everything(v);
+	for (n = 1;; n++) {
+		if (v->doorbell)
+			*v->doorbell = n;
+		WRITE_ONCE(v->io->doorbells, n);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+/* The timer itself fires each 50 us, whatever next_event says. */
+static void timers_workload(struct vcpu *v)
+{
+	__u64 n, due = 0, soon = ns_to_ticks(1000), period = ns_to_ticks(50000), t;
+
+	for (n = 1;; n++) {
+		t = rdtsc();
+		if (t >= due)
+			arm(v, due = t + period);
+		WRITE_ONCE(v->page->next_event, n % 64 == 0   ? next_random(v)
+						: n % 64 == 1 ? t - period
+						: n % 64 == 2 ? ~0ull
+							      : t + soon);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+static void registers_workload(struct vcpu *v)
+{
+	__u64 n;
+
+	for (n = 1;; n++) {
+		device_harm(v);
+		WRITE_ONCE(v->io->sections, n);
 	}
 }
 
@@ -262,6 +324,18 @@ void workload_run(struct vcpu *v)
 		break;
 	case GUEST_HOSTILE:
 		hostile_workload(v);
+		break;
+	case GUEST_GREEDY:
+		greedy_workload(v);
+		break;
+	case GUEST_BELLS:
+		bells_workload(v);
+		break;
+	case GUEST_TIMERS:
+		timers_workload(v);
+		break;
+	case GUEST_REGISTERS:
+		registers_workload(v);
 		break;
 	default:
 		break;
