@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "../actuator/agent/clock.h"
+#include "../privilege/caps.h"
 #include "guardian.h"
 #include "server.h"
 
@@ -44,6 +45,7 @@ struct pvsched_broker {
 	struct pvsched_agents *agents;
 	struct pvsched_server server;
 	uint64_t respawned;
+	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
 };
 
 static void say_line(void *ctx, const char *line)
@@ -197,6 +199,16 @@ static int respawn_guardian(struct pvsched_broker *b)
 	return err;
 }
 
+/*
+ * The thread that serves clients, and with opts.confine the one that called. Programs of KVM's
+ * events name types of its module, which only CAP_SYS_ADMIN may look up by id; it sleeps until an
+ * operator asks for a policy.
+ */
+static int keep_caps(struct pvsched_broker *b)
+{
+	return pvsched_caps_keep(b->caps, b->dormant);
+}
+
 static void *serve(void *arg)
 {
 	struct pvsched_broker *b = arg;
@@ -204,6 +216,7 @@ static void *serve(void *arg)
 	int n, i, client;
 
 	pthread_setname_np(pthread_self(), "pvsched-broker");
+	keep_caps(b);
 	for (;;) {
 		n = epoll_wait(b->ep, ev, 32, -1);
 		if (n < 0 && errno != EINTR)
@@ -292,6 +305,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.reg = &b->reg;
 	b->server.policies = &b->policies;
 	b->server.mutex = &b->mutex;
+	b->server.fixed_policy = opts->fixed_policy;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
 	err = pvsched_server_open(&b->server, b->socket);
 	if (err) {
@@ -308,6 +322,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = watch(b, b->server.listen_fd, TAG_LISTEN);
 	if (!err)
 		err = watch(b, b->guardian.pidfd, TAG_GUARDIAN);
+	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
+	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
+		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
+	if (!err && opts->confine) {
+		err = keep_caps(b);
+		if (err)
+			say(b, "capabilities: cannot be given up: %s", strerror(-err));
+	}
 	if (!err)
 		err = -pthread_create(&b->thread, NULL, serve, b);
 	if (err)

@@ -27,6 +27,10 @@ struct pvsched_broker_opts {
 	uint64_t lead_ns; /* boost this long before next_event; 0 = as measured */
 	unsigned int budget_percent; /* per vCPU, VM and CPU; 0 = 40: with 10 ms of burst at
 				      * most 50 % of any 100 ms */
+	bool fixed_policy; /* no change of policy while it runs: what only that needs is given up */
+	/* The calling thread gives up what a broker does not need, as the broker's own threads do in
+	 * any case: for a process that is a broker and has no other thread yet. */
+	bool confine;
 	bool stats; /* BPF run-time statistics: +20..40 ns per event, host-wide */
 };
 
@@ -36,7 +40,8 @@ struct pvsched_broker_opts {
  * kernel lacks something (said), -EBUSY.
  */
 int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret);
-/* Restores every thread, detaches every program, ends guardian and threads. NULL is allowed. */
+/* Restores every thread, detaches every program, ends guardian and threads. NULL is allowed. The
+ * calling thread needs PVSCHED_CAPS_SERVE (privilege/caps.h). */
 void pvsched_broker__stop(struct pvsched_broker *b);
 
 /* Readable once the broker has ended by itself (an agent or the guardian could not be kept). */

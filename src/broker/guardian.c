@@ -5,6 +5,8 @@
  */
 #include "guardian.h"
 
+#include "../privilege/caps.h"
+
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -108,6 +110,7 @@ static void __attribute__((noreturn)) child(struct guard *g, int ring_fd, unsign
 	prctl(PR_SET_NAME, "pvsched-guard");
 	prctl(PR_SET_PDEATHSIG, 0);
 	sched_setscheduler(0, SCHED_FIFO, &param);
+	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	sort3(keep);
 	close_others(keep);
 	g->act.guardian = true;

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../privilege/caps.h"
 #include "wire.h"
 
 #define FDS_MAX 4 /* accepted per message; more are closed */
@@ -259,8 +260,15 @@ static int set_policy(struct pvsched_server *s, struct pvsched_msg *m, int fd)
 	if (!all &&
 	    (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 || !s->client[m->index].hello))
 		return -ENOENT;
+	if (s->fixed_policy) {
+		snprintf(m->policy.error, sizeof(m->policy.error),
+			 "the broker was started with --fixed-policy: start it again without");
+		return -EPERM;
+	}
 	s->said[0] = 0;
+	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN));
 	policy = pvsched_policies_get(s->policies, m->policy.name, fd);
+	pvsched_caps_lower(PVSCHED_CAP(CAP_SYS_ADMIN));
 	snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
 	if (policy < 0)
 		return policy;

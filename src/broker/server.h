@@ -30,6 +30,7 @@ struct pvsched_server {
 	int listen_fd;
 	uint64_t features; /* on offer */
 	uint64_t refused;
+	bool fixed_policy; /* operators may look, but not swap */
 	char said[256]; /* the last line that loading a policy said */
 	struct pvsched_client client[PVSCHED_VMS];
 };

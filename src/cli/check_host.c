@@ -112,16 +112,23 @@ static unsigned long long effective_caps(void)
 	return caps;
 }
 
+#define SWAP "policies can be swapped"
+
 void check_bpf(struct check_list *l)
 {
 	static const struct {
 		const char *name;
 		int bit;
-		const char *use;
+		const char *use, *kept; /* by a broker that serves, see privilege/caps.h */
 	} caps[] = {
-		{ "CAP_BPF", CAP_BPF, "to load the programs" },
-		{ "CAP_PERFMON", CAP_PERFMON, "to attach them to tracepoints" },
-		{ "CAP_SYS_NICE", CAP_SYS_NICE, "to change a vCPU thread's scheduling" },
+		{ "CAP_BPF", CAP_BPF, "to load programs and make maps",
+		  "kept: new vCPUs get maps" },
+		{ "CAP_PERFMON", CAP_PERFMON, "to attach them to tracepoints", "kept: " SWAP },
+		{ "CAP_SYSLOG", CAP_SYSLOG, "to find KVM's timer function", "kept: " SWAP },
+		{ "CAP_SYS_NICE", CAP_SYS_NICE, "to change a vCPU thread's scheduling",
+		  "kept: all that agents and guardian have" },
+		{ "CAP_SYS_ADMIN", CAP_SYS_ADMIN, "to look up types of the kvm module",
+		  "kept out of force: " SWAP },
 	};
 	static const char section[] = "BPF";
 	unsigned long long have = effective_caps();
@@ -142,10 +149,15 @@ void check_bpf(struct check_list *l)
 			  access("/sys/kernel/btf/kvm", F_OK) ? "; kvm is built in or not loaded"
 							      : ", and of the kvm module");
 	for (i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
-		/* CAP_SYS_ADMIN contained the first two before Linux 5.8 and still implies them */
+		/* built in, its types are the kernel's own */
+		if (caps[i].bit == CAP_SYS_ADMIN && access("/sys/kernel/btf/kvm", F_OK))
+			continue;
+		/* CAP_SYS_ADMIN contained these two before Linux 5.8 and still implies them */
 		if (have >> caps[i].bit & 1 ||
-		    (caps[i].bit != CAP_SYS_NICE && have >> CAP_SYS_ADMIN & 1))
-			check_add(l, section, caps[i].name, CHECK_OK, "%s", caps[i].use);
+		    ((caps[i].bit == CAP_BPF || caps[i].bit == CAP_PERFMON) &&
+		     have >> CAP_SYS_ADMIN & 1))
+			check_add(l, section, caps[i].name, CHECK_OK, "%s; %s", caps[i].use,
+				  caps[i].kept);
 		else
 			check_add(l, section, caps[i].name, CHECK_NO,
 				  "missing %s: the broker needs it (a VMM needs none): run as root",

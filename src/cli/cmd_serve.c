@@ -18,7 +18,7 @@
 struct values {
 	const char *socket, *policy;
 	uint64_t cap_us, lead_us, budget;
-	bool stats;
+	bool stats, fixed_policy;
 };
 
 static const struct option options[] = {
@@ -33,6 +33,8 @@ static const struct option options[] = {
 	  10000, NULL },
 	{ "budget", OPTION_NUMBER, offsetof(struct values, budget), "PERCENT", "40",
 	  "lasting share of a vCPU, a VM and a CPU that boosts may take", 1, 90, NULL },
+	{ "fixed-policy", OPTION_FLAG, offsetof(struct values, fixed_policy), NULL, NULL,
+	  "refuse 'pvsched policy': the rights that only swapping needs are given up", 0, 0, NULL },
 	{ "stats", OPTION_FLAG, offsetof(struct values, stats), NULL, NULL,
 	  "let the kernel time BPF programs: 20 to 40 ns more per event, host-wide", 0, 0, NULL },
 	OPTIONS_END
@@ -87,6 +89,8 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		.cap_ns = v->cap_us * 1000,
 		.lead_ns = v->lead_us * 1000,
 		.budget_percent = v->budget,
+		.fixed_policy = v->fixed_policy,
+		.confine = true,
 		.stats = v->stats,
 	};
 	struct pvsched_broker *b = NULL;

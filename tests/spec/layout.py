@@ -18,13 +18,15 @@ MAY_USE = {
     "src/lib": ["src/core", "src/transport"],
     "src/policy": [],
     "src/events": ["src/core"],
-    "src/actuator": ["src/core", "src/events"],
-    "src/broker": ["src/core", "src/transport", "src/events", "src/policy", "src/actuator"],
+    "src/privilege": [],
+    "src/actuator": ["src/core", "src/events", "src/privilege"],
+    "src/broker": ["src/core", "src/transport", "src/events", "src/policy", "src/actuator",
+                   "src/privilege"],
     "src/guest": ["src/core"],
-    "src/vmm": ["src/core", "src/lib"],
+    "src/vmm": ["src/core", "src/lib", "src/privilege"],
     "bench": ["src/core", "src/lib", "src/events", "src/broker", "src/vmm"],
     "src/cli": ["src/core", "src/lib", "src/events", "src/actuator", "src/broker", "src/vmm",
-                "bench"],
+                "src/privilege", "bench"],
 }
 # Headers that are an interface between two sides, not a part of one.
 SHARED = ["src/broker/wire.h", "src/vmm/guestabi.h"]

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../privilege/caps.h"
 #include "clock.h"
 
 #define EVENTS_MAX  16
@@ -276,6 +277,7 @@ static void *run(void *arg)
 	struct timespec ts;
 	int n;
 
+	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	for (;;) {
 		n = epoll_pwait2(a->ep, ev, EVENTS_MAX, timeout(a, &ts) ? NULL : &ts, NULL);
 		if (n < 0 && errno != EINTR)
