@@ -21,6 +21,7 @@ struct pvsched_slot {
 	pthread_mutex_t lock; /* process-shared, robust, priority inheritance */
 	uint32_t used;
 	pid_t tid, tgid;
+	uint32_t apic_id;
 	int pidfd; /* broker's; of the thread, or of its process on kernels before 6.9 */
 	int doorbell_fd; /* broker's */
 	int prog_fd; /* its policy's program for agents; replaced whole */

@@ -88,23 +88,59 @@ static int chain_length(struct pvsched_registry *r, pid_t tid, uint32_t *ret_hea
 	return n;
 }
 
-/* The process's interrupts for this APIC id are this slot's; two VMs of one process that share
- * the id are ambiguous, and then neither is boosted by it. */
-static void set_apic(struct pvsched_registry *r, const struct pvsched_slot *s, uint32_t apic_id,
-		     uint32_t slot, bool add)
-{
-	struct pvsched_apic_key key = { .tgid = s->tgid, .apic_id = apic_id };
-	uint32_t value = slot + 1, old = 0;
-	int fd = map_fd(r, PVSCHED_MAP_APICS);
+/*
+ * What takes something back must not fail; of system calls of BPF the kernel refuses these for want
+ * of memory only, and that passes.
+ */
+#define TRIES 100
 
-	if (!add) {
-		if (!bpf_map_lookup_elem(fd, &key, &old) && old == value)
-			bpf_map_delete_elem(fd, &key);
-		return;
+static void order(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
+		  uint64_t value)
+{
+	for (int i = 0; i < TRIES && pvsched_programs_slot(p, slot, op, value); i++)
+		;
+}
+
+static void put(int fd, const void *key, const void *value)
+{
+	for (int i = 0; i < TRIES && bpf_map_update_elem(fd, key, value, BPF_ANY); i++)
+		;
+}
+
+static void take(int fd, const void *key)
+{
+	for (int i = 0; i < TRIES && bpf_map_delete_elem(fd, key) && errno != ENOENT; i++)
+		;
+}
+
+static int look(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
+{
+	int err = -ENOMEM;
+
+	for (int i = 0; i < TRIES && err; i++)
+		err = pvsched_registry_read(r, slot, ret);
+	return err;
+}
+
+/* The process's interrupts for this APIC id are the one slot's that has it; VMs of one process that
+ * share the id are ambiguous, and then none is boosted by it. */
+static void route_apic(struct pvsched_registry *r, pid_t tgid, uint32_t apic_id)
+{
+	struct pvsched_apic_key key = { .tgid = tgid, .apic_id = apic_id };
+	int fd = map_fd(r, PVSCHED_MAP_APICS);
+	uint32_t value = 0, n = 0;
+
+	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++) {
+		const struct pvsched_slot *s = &r->act.slots[slot];
+
+		if (!s->used || s->tgid != tgid || s->apic_id != apic_id)
+			continue;
+		value = n++ ? 0 : slot + 1;
 	}
-	if (!bpf_map_lookup_elem(fd, &key, &old))
-		value = 0;
-	bpf_map_update_elem(fd, &key, &value, BPF_ANY);
+	if (n)
+		put(fd, &key, &value);
+	else
+		take(fd, &key);
 }
 
 static int make_page(struct pvsched_registry *r, uint32_t slot)
@@ -127,7 +163,7 @@ static int make_page(struct pvsched_registry *r, uint32_t slot)
 
 static void drop_page(struct pvsched_registry *r, uint32_t slot)
 {
-	bpf_map_delete_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot);
+	take(map_fd(r, PVSCHED_MAP_PAGES), &slot);
 	close(r->page_fd[slot]);
 	r->page_fd[slot] = -1;
 }
@@ -165,6 +201,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 		return err;
 	s->tid = t->tid;
 	s->tgid = t->tgid;
+	s->apic_id = t->apic_id;
 	s->pidfd = t->pidfd;
 	s->doorbell_fd = t->doorbell_fd;
 	s->doorbell_id = slot;
@@ -189,7 +226,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	if (err)
 		goto out;
 	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
-	set_apic(r, s, t->apic_id, slot, true);
+	route_apic(r, s->tgid, s->apic_id);
 	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
 			 __ATOMIC_RELEASE);
 	return slot;
@@ -202,6 +239,7 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
 	void *page;
+	int err;
 
 	if (s->page)
 		return -EALREADY;
@@ -213,7 +251,10 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	pthread_mutex_lock(&s->lock);
 	s->page = page;
 	pthread_mutex_unlock(&s->lock);
-	return pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
+	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
+	if (err)
+		pvsched_registry_disable(r, slot);
+	return err;
 }
 
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
@@ -224,11 +265,11 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 
 	if (!page)
 		return;
-	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_DISABLE, 0);
+	order(r->programs, slot, PVSCHED_SLOT_DISABLE, 0);
 	/* A change of a map of maps waits for a grace period (kernel/bpf/syscall.c,
 	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the page, nor
 	 * will one take a decision from it; those that begin now find it disabled. */
-	bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot], BPF_ANY);
+	put(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot]);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);
 	pthread_mutex_lock(&s->lock);
@@ -243,7 +284,7 @@ void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 	struct pvsched_slot *s = &r->act.slots[slot];
 	struct pvsched_applied done;
 
-	pvsched_programs_slot(programs, slot, PVSCHED_SLOT_POLICY, policy);
+	order(programs, slot, PVSCHED_SLOT_POLICY, policy);
 	__atomic_store_n(&s->prog_fd, pvsched_programs_agent_fd(programs), __ATOMIC_RELEASE);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);
@@ -256,7 +297,7 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 	struct pvsched_vcpu v;
 	uint32_t at = *head;
 
-	if (pvsched_registry_read(r, slot, &v))
+	if (look(r, slot, &v))
 		return;
 	if (at == slot + 1) {
 		__atomic_store_n(head, v.chain, __ATOMIC_RELEASE);
@@ -266,10 +307,10 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 		struct pvsched_vcpu w;
 		uint32_t prev = at - 1;
 
-		if (pvsched_registry_read(r, prev, &w))
+		if (look(r, prev, &w))
 			return;
 		if (w.chain == slot + 1) {
-			pvsched_programs_slot(r->programs, prev, PVSCHED_SLOT_CHAIN, v.chain);
+			order(r->programs, prev, PVSCHED_SLOT_CHAIN, v.chain);
 			return;
 		}
 		at = w.chain;
@@ -280,13 +321,10 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
 	struct pvsched_applied done;
-	struct pvsched_vcpu v;
 
 	pvsched_registry_disable(r, slot);
-	if (!pvsched_registry_read(r, slot, &v))
-		set_apic(r, s, v.apic_id, slot, false);
 	unchain(r, slot);
-	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_FINI, 0);
+	order(r->programs, slot, PVSCHED_SLOT_FINI, 0);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);
 	if (r->agents)
@@ -294,6 +332,7 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	pthread_mutex_lock(&s->lock);
 	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&s->lock);
+	route_apic(r, s->tgid, s->apic_id);
 	close(s->pidfd);
 	close(s->doorbell_fd);
 	drop_page(r, slot);

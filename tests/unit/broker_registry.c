@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The registry of vCPU threads, over maps that are memory and may fail: what it gives is complete,
+ * what it takes back is gone. */
+#include <helpers/unit.h>
+
+#include <helpers/bpf_edge.h>
+
+#include <broker/registry.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+
+static struct bed {
+	struct pvsched_registry reg;
+	struct pvsched_programs *programs;
+	pthread_t thread;
+	pid_t tid;
+} bed;
+
+static void *sleep_for_ever(void *arg)
+{
+	__atomic_store_n((pid_t *)arg, gettid(), __ATOMIC_RELEASE);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static int setup(void **state)
+{
+	struct pvsched_load_opts o = { .policy = "off", .policy_fd = -1, .id = 1 };
+
+	(void)state;
+	edge_open();
+	if (pvsched_programs_load(&o, NULL, NULL, &bed.programs) ||
+	    pvsched_registry_open(&bed.reg, bed.programs) ||
+	    pthread_create(&bed.thread, NULL, sleep_for_ever, &bed.tid))
+		return -1;
+	while (!__atomic_load_n(&bed.tid, __ATOMIC_ACQUIRE))
+		sched_yield();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pthread_cancel(bed.thread);
+	pthread_join(bed.thread, NULL);
+	pvsched_registry_close(&bed.reg);
+	pvsched_programs_free(bed.programs);
+	close(edge.shared_fd);
+	return 0;
+}
+
+static int add(pid_t tid, uint32_t index, uint32_t apic_id)
+{
+	struct pvsched_thread_id t = {
+		.tid = tid,
+		.tgid = getpid(),
+		.pidfd = syscall(SYS_pidfd_open, getpid(), 0),
+		.doorbell_fd = eventfd(0, EFD_CLOEXEC),
+		.index = index,
+		.apic_id = apic_id,
+		.programs = bed.programs,
+		.policy = 1,
+	};
+
+	return pvsched_registry_add(&bed.reg, &t);
+}
+
+static uint32_t routed(uint32_t apic_id)
+{
+	struct pvsched_apic_key key = { .tgid = getpid(), .apic_id = apic_id };
+	unsigned int at = edge_apic_at(&key);
+
+	return at < EDGE_APICS ? edge.apic[at].value : ~0u;
+}
+
+static void registry_apic_id_of_two_is_nobodys_until_one_leaves(void **state)
+{
+	int first = add(gettid(), 0, 7), second;
+
+	(void)state;
+	assert_true(first >= 0);
+	assert_int_equal(routed(7), first + 1);
+	second = add(bed.tid, 1, 7);
+	assert_true(second >= 0);
+	assert_int_equal(routed(7), 0);
+	pvsched_registry_remove(&bed.reg, first);
+	assert_int_equal(routed(7), second + 1);
+	/* and when the last one leaves nothing is left to fill the table with */
+	pvsched_registry_remove(&bed.reg, second);
+	assert_int_equal(routed(7), ~0u);
+}
+
+static void registry_enable_that_fails_changes_nothing(void **state)
+{
+	int slot = add(gettid(), 0, 0);
+
+	(void)state;
+	assert_true(slot >= 0);
+	edge.fail = true;
+	assert_int_equal(pvsched_registry_enable(&bed.reg, slot, 0), -ENOMEM);
+	assert_null(bed.reg.act.slots[slot].page);
+	assert_int_equal(edge.vcpu[slot].flags, PVSCHED_V_USED);
+	assert_int_equal(pvsched_registry_enable(&bed.reg, slot, 0), 0);
+	assert_non_null(bed.reg.act.slots[slot].page);
+	pvsched_registry_remove(&bed.reg, slot);
+}
+
+/* Each step of it may fail: a page that BPF would go on reading must not be given back. */
+static void registry_what_is_taken_back_is_gone_whatever_fails(void **state)
+{
+	int slot;
+
+	(void)state;
+	for (int step = 0; step < 2; step++) {
+		slot = add(gettid(), 0, 0);
+		assert_true(slot >= 0);
+		assert_int_equal(pvsched_registry_enable(&bed.reg, slot, 0), 0);
+		edge.fail = true;
+		if (!step) {
+			pvsched_registry_disable(&bed.reg, slot);
+			assert_false(edge.vcpu[slot].flags & PVSCHED_V_ENABLED);
+			edge.fail = true;
+		}
+		pvsched_registry_remove(&bed.reg, slot);
+		assert_false(edge.fail);
+		assert_int_equal(edge.vcpu[slot].flags, 0);
+		assert_false(edge.has_page[slot]);
+		assert_int_equal(edge.slot_of_tid[gettid() & (PVSCHED_TIDS - 1)], 0);
+		assert_int_equal(routed(0), ~0u);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(registry_apic_id_of_two_is_nobodys_until_one_leaves),
+		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
+		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
