@@ -75,7 +75,7 @@ static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u
 
 static __always_inline __s64 pvsched_owed_add(__s64 owed, __u64 boosted_ns)
 {
-	if (boosted_ns > (__u64)PVSCHED_OWED_MAX_NS)
+	if (boosted_ns > (__u64)(PVSCHED_OWED_MAX_NS + PVSCHED_OWED_CREDIT_NS))
 		return PVSCHED_OWED_MAX_NS;
 	owed += boosted_ns;
 	return owed < PVSCHED_OWED_MAX_NS ? owed : PVSCHED_OWED_MAX_NS;

@@ -35,7 +35,7 @@ static __always_inline __u64 pvsched_word(__u16 seq, __u8 level, __s8 value, __u
 /* Time left until expiry, negative when past. Exact within 36 minutes; boosts last ms. */
 static __always_inline __s64 pvsched_word_left(__u64 word, __u64 now)
 {
-	return (__s64)(__s32)((__u32)word - (__u32)(now >> 10)) << 10;
+	return (__s64)(__s32)((__u32)word - (__u32)(now >> 10)) * 1024;
 }
 
 /* Does the word ask for something other than the thread's own scheduling, now? */

@@ -58,16 +58,19 @@ uint64_t bzimage_low_memory(uint64_t memory)
 uint64_t bzimage_place(const struct bzimage *b, uint64_t memory, uint64_t initrd_size,
 		       uint64_t *ret_initrd_gpa)
 {
-	/* both ends are below 2^33, sizes of files below 2^63: no sum overflows */
+	/* sizes of files are below 2^63, an address below 2^32: no sum but the last overflows */
 	uint64_t kernel_end = (b->load_gpa + b->memory + PAGE - 1) & ~(PAGE - 1);
 	uint64_t size = (initrd_size + PAGE - 1) & ~(PAGE - 1);
 	uint64_t end = bzimage_low_memory(memory);
 	uint64_t max = b->header.initrd_addr_max + 1ull;
+	uint64_t needed;
 
 	if (end > max && initrd_size)
 		end = max & ~(PAGE - 1);
 	if (end < kernel_end || end - kernel_end < size)
-		return kernel_end + size;
+		return __builtin_add_overflow(kernel_end, size, &needed) || needed > INT64_MAX
+			       ? INT64_MAX
+			       : needed;
 	*ret_initrd_gpa = initrd_size ? end - size : 0;
 	return 0;
 }

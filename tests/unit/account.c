@@ -185,6 +185,9 @@ static void owed_grows_by_what_was_boosted_and_is_forgiven_beyond_its_most(void 
 	assert_int_equal(pvsched_owed_add(0, MS), MS);
 	assert_int_equal(pvsched_owed_add(-(__s64)MS, 3 * MS), 2 * MS);
 	assert_int_equal(pvsched_owed_add(19 * MS, 2 * MS), 20 * MS);
+	/* credit counts however much is boosted */
+	assert_int_equal(pvsched_owed_add(-2 * (__s64)MS, 21 * MS), 19 * MS);
+	assert_int_equal(pvsched_owed_add(-2 * (__s64)MS, 23 * MS), 20 * MS);
 	assert_int_equal(pvsched_owed_add(0, ~0ull), 20 * MS);
 }
 

@@ -147,6 +147,10 @@ static void place_too_little_memory_says_what_is_needed(void **state)
 	assert_int_equal(bzimage_place(&b, 56 * MIB + 4096, 1, &at), 0);
 	assert_int_equal(at, 56 * MIB);
 	assert_true(bzimage_place(&b, ~0ull, 1ull << 62, &at) > 1ull << 62);
+	/* two sparse files as large as can be: their sum is not what is left of it in 64 bits */
+	header()->syssize = 0;
+	assert_null(bzimage_check(head, sizeof(head), INT64_MAX, &b));
+	assert_int_equal(bzimage_place(&b, 64 * MIB, INT64_MAX, &at), INT64_MAX);
 }
 
 static void params_memory_beyond_the_hole_is_told(void **state)
