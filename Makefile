@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 NINJA = ninja -C $(BUILD) -j $(JOBS)
 SOURCES = git ls-files '*.c' '*.h'
 
-.PHONY: all setup demo test bench lab bench-lab format coverage install clean
+.PHONY: all setup demo test bench lab bench-lab soak format coverage install clean
 
 all: setup
 	$(NINJA)
@@ -32,6 +32,10 @@ lab: all
 # The bench's cells on a clock that counts instructions.
 bench-lab: all
 	lab/run --deterministic
+
+# What takes hours.
+soak: all
+	PVSCHED_BUILD=$(abspath $(BUILD)) tests/fuzz/survive --seconds 3600
 
 format:
 	$(SOURCES) | xargs clang-format-14 -i
