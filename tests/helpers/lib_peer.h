@@ -57,6 +57,7 @@ struct peer {
 
 	char dir[32], path[64];
 	int listener, conn;
+	bool connected; /* atomic */
 	pthread_t thread;
 };
 
@@ -184,6 +185,7 @@ static inline void *peer_main(void *arg)
 		p->conn = accept4(p->listener, NULL, NULL, SOCK_CLOEXEC);
 		if (p->conn < 0)
 			return NULL; /* stopped: the listener was shut down */
+		__atomic_store_n(&p->connected, true, __ATOMIC_RELEASE);
 		for (;;) {
 			char control[CMSG_SPACE(2 * sizeof(int))];
 			struct pvsched_msg msg;
@@ -198,6 +200,7 @@ static inline void *peer_main(void *arg)
 				break;
 		}
 		close(p->conn);
+		__atomic_store_n(&p->connected, false, __ATOMIC_RELEASE);
 	}
 }
 
