@@ -233,8 +233,9 @@ static void *serve(void *arg)
 			}
 			if (ev[i].data.u32 == TAG_LISTEN) {
 				client = pvsched_server_accept(&b->server);
+				/* whom nobody would listen to is not kept waiting */
 				if (client >= 0 && watch(b, b->server.client[client].fd, client))
-					pvsched_server_serve(&b->server, client);
+					pvsched_server_drop(&b->server, client);
 				continue;
 			}
 			pvsched_server_serve(&b->server, ev[i].data.u32);
@@ -257,13 +258,17 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	cpu_set_t cpus;
 	int err;
 
-	if (!b)
+	if (!b) {
+		if (opts->print)
+			opts->print(PVSCHED_LOG_ERROR, "broker: cannot start: out of memory",
+				    opts->print_ctx);
 		return -ENOMEM;
+	}
 	pthread_mutex_init(&b->mutex, NULL);
 	b->print = opts->print;
 	b->print_ctx = opts->print_ctx;
 	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = -1;
-	b->server.listen_fd = -1;
+	b->server.listen_fd = b->server.spare_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		b->server.client[i].fd = -1;
 	memset(b->ring_fd, -1, sizeof(b->ring_fd));
@@ -338,6 +343,8 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	*ret = b;
 	return 0;
 out:
+	if (!b->server.said[0])
+		say(b, "broker: cannot start: %s", strerror(-err));
 	pvsched_broker__stop(b);
 	return err;
 }

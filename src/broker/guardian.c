@@ -151,6 +151,10 @@ int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, uns
 	ret->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	ret->pipe = fds[1];
 	fds[1] = -1;
+	if (ret->pidfd < 0) { /* one whose end nobody would see */
+		err = -errno;
+		pvsched_guardian_stop(ret);
+	}
 out:
 	ring_buffer__free(g.ring);
 	if (g.ep >= 0)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,7 +28,7 @@ int pvsched_server_open(struct pvsched_server *s, const char *path)
 
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		s->client[i].fd = -1;
-	s->listen_fd = -1;
+	s->listen_fd = s->spare_fd = -1;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(addr.sun_path, path, strlen(path));
@@ -39,13 +40,18 @@ int pvsched_server_open(struct pvsched_server *s, const char *path)
 		return -errno;
 	/* Only the holder of the host's lock comes here, so a socket that exists is a leftover. */
 	unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0660) ||
-	    listen(fd, 64)) {
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
 		err = -errno;
 		close(fd);
 		return err;
 	}
 	s->listen_fd = fd;
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->spare_fd < 0 || chmod(path, 0660) || listen(fd, 64)) {
+		err = -errno;
+		pvsched_server_close(s, path);
+		return err;
+	}
 	return 0;
 }
 
@@ -78,6 +84,23 @@ void pvsched_server_close(struct pvsched_server *s, const char *path)
 		close(s->listen_fd);
 		s->listen_fd = -1;
 	}
+	if (s->spare_fd >= 0)
+		close(s->spare_fd);
+	s->spare_fd = -1;
+}
+
+/* Out of descriptors: whoever waits is sent away by means of the spare one. Left alone he would wait
+ * for ever, and the broker's thread would be woken for him without end. */
+static void refuse(struct pvsched_server *s)
+{
+	int fd;
+
+	s->refused++;
+	close(s->spare_fd);
+	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
 }
 
 int pvsched_server_accept(struct pvsched_server *s)
@@ -87,8 +110,12 @@ int pvsched_server_accept(struct pvsched_server *s)
 	struct pvsched_client *c;
 	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
 
-	if (fd < 0)
-		return -errno;
+	if (fd < 0) {
+		i = -errno;
+		if (i == -EMFILE || i == -ENFILE)
+			refuse(s);
+		return i;
+	}
 	for (i = 0; i < PVSCHED_VMS && s->client[i].fd >= 0; i++)
 		;
 	if (i == PVSCHED_VMS || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
@@ -403,6 +430,12 @@ static int reply(int fd, const struct pvsched_msg *m, int pass)
 	}
 	/* Never blocks: a client that does not read its replies is dropped. */
 	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*m) ? 0 : -EPIPE;
+}
+
+void pvsched_server_drop(struct pvsched_server *s, int index)
+{
+	if (s->client[index].fd >= 0)
+		drop_client(s, &s->client[index]);
 }
 
 void pvsched_server_serve(struct pvsched_server *s, int index)

@@ -28,6 +28,7 @@ struct pvsched_server {
 	struct pvsched_policies *policies;
 	pthread_mutex_t *mutex;
 	int listen_fd;
+	int spare_fd; /* given up to accept, and refuse, when there is no other */
 	uint64_t features; /* on offer */
 	uint64_t refused;
 	bool fixed_policy; /* operators may look, but not swap */
@@ -40,6 +41,7 @@ int pvsched_server_open(struct pvsched_server *s, const char *path);
 void pvsched_server_close(struct pvsched_server *s, const char *path);
 /* Accepts one; returns the client's index, or -errno. */
 int pvsched_server_accept(struct pvsched_server *s);
+void pvsched_server_drop(struct pvsched_server *s, int index); /* as if it had hung up */
 /* Handles what can be read. The client may be gone afterwards (fd -1). */
 void pvsched_server_serve(struct pvsched_server *s, int index);
 
