@@ -88,6 +88,8 @@ static int take_lock(struct pvsched_broker *b)
 		return err;
 	}
 	if (flock(b->lock_fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
 		n = pread(b->lock_fd, pid, sizeof(pid) - 1, 0);
 		pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
 		say(b, "a broker runs on this host already (pid %s): join it, or stop it first",

@@ -71,6 +71,7 @@ struct pvsched_programs {
 	void *ctx;
 	uint32_t id;
 	bool fentry; /* this kernel lets fentry on KVM's functions in */
+	bool said; /* why loading failed */
 	bool has_reason; /* verifier holds the cause; what libbpf says later follows from it */
 	char verifier[4096]; /* the last warning of libbpf: the reason */
 };
@@ -116,6 +117,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct pvsched_programs *p
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	line[strcspn(line, "\n")] = 0;
+	p->said = true;
 	if (p->say)
 		p->say(p->ctx, line);
 }
@@ -421,8 +423,11 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	libbpf_print_fn_t old;
 	int err, fd = -1;
 
-	if (!p)
+	if (!p) {
+		if (say_fn)
+			say_fn(ctx, "BPF programs: out of memory");
 		return -ENOMEM;
+	}
 	p->say = say_fn;
 	p->ctx = ctx;
 	p->id = o->id;
@@ -459,6 +464,8 @@ out:
 		close(fd);
 	libbpf_set_print(old);
 	loading = NULL;
+	if (err && !p->said)
+		say(p, "policy %s: cannot be loaded: %s", policy, strerror(-err));
 	if (err)
 		pvsched_programs_free(p);
 	else
@@ -466,7 +473,7 @@ out:
 	return err;
 }
 
-int pvsched_programs_attach(struct pvsched_programs *p)
+static int attach(struct pvsched_programs *p)
 {
 	for (size_t i = 0; i < N_SOURCES; i++) {
 		if (!sources[i].attached_to || !wanted(p, i))
@@ -484,6 +491,15 @@ int pvsched_programs_attach(struct pvsched_programs *p)
 		}
 	}
 	return 0;
+}
+
+int pvsched_programs_attach(struct pvsched_programs *p)
+{
+	libbpf_print_fn_t old = libbpf_set_print(on_print); /* on_print: libbpf's own is stderr */
+	int err = attach(p);
+
+	libbpf_set_print(old);
+	return err;
 }
 
 void pvsched_programs_detach(struct pvsched_programs *p)

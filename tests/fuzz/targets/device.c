@@ -11,7 +11,11 @@
 #define VCPUS_USED 4 /* that the short steps reach */
 
 static struct world {
-	struct pvsched_device d, before;
+	struct pvsched_device d;
+	struct { /* as it was a step ago */
+		uint32_t status, epoch;
+		uint64_t features, errors[PVSCHED_R_MAX];
+	} before;
 	uint32_t header_answer, attach_answer, enable_answer, rate_answer;
 	uint16_t header_flip; /* bit of line 0 that is wrong; from 512 on none */
 	uint64_t next_nonce;
@@ -112,33 +116,38 @@ static void check_vcpu(unsigned int i)
 	FUZZ_CHECK((v->nonce != 0) == (v->page == PVSCHED_PAGE_ATTACHED));
 	FUZZ_CHECK(!w.attached[i] || v->gfn == w.gfn[i]);
 	FUZZ_CHECK(v->result < PVSCHED_R_MAX);
+	if (w.attached[i])
+		FUZZ_CHECK(w.d.bus_master && w.d.status & PVSCHED_S_FEATURES_OK &&
+			   !(w.d.status & (PVSCHED_S_NEEDS_RESET | PVSCHED_S_FAILED)));
 }
 
 static void check(void)
 {
 	const uint32_t stuck = PVSCHED_S_NEEDS_RESET | PVSCHED_S_FAILED;
-	const struct pvsched_device *d = &w.d, *b = &w.before;
+	const struct pvsched_device *d = &w.d;
+	bool agreed = d->status & PVSCHED_S_FEATURES_OK;
 
 	FUZZ_CHECK(is_life_cycle(d->status & ~stuck));
 	FUZZ_CHECK(d->error < PVSCHED_R_MAX);
 	FUZZ_CHECK(d->epoch == w.resets);
 	for (unsigned int i = 0; i < PVSCHED_R_MAX; i++)
-		FUZZ_CHECK(d->errors[i] >= b->errors[i]);
+		FUZZ_CHECK(d->errors[i] >= w.before.errors[i]);
 	FUZZ_CHECK(d->errors[PVSCHED_R_OK] == 0);
-	for (unsigned int i = 0; i < d->vcpus; i++) {
+	for (unsigned int i = 0; i < VCPUS_USED && i < d->vcpus; i++)
 		check_vcpu(i);
-		if (w.attached[i])
-			FUZZ_CHECK(d->bus_master && d->status & PVSCHED_S_FEATURES_OK &&
-				   !(d->status & stuck));
-	}
-	if (d->status & PVSCHED_S_FEATURES_OK) {
+	if (d->vcpu_select < d->vcpus)
+		check_vcpu(d->vcpu_select);
+	if (agreed) {
 		FUZZ_CHECK(!(d->guest_features & ~d->host_features));
 		FUZZ_CHECK(d->choice_id == PVSCHED_PROTO_BASE &&
 			   d->choice_version == PVSCHED_PROTO_BASE_VERSION);
-		if (d->epoch == b->epoch && b->status & PVSCHED_S_FEATURES_OK)
-			FUZZ_CHECK(d->guest_features == b->guest_features);
+		if (d->epoch == w.before.epoch && w.before.status & PVSCHED_S_FEATURES_OK)
+			FUZZ_CHECK(d->guest_features == w.before.features);
 	}
-	w.before = *d;
+	w.before.status = d->status;
+	w.before.epoch = d->epoch;
+	w.before.features = d->guest_features;
+	memcpy(w.before.errors, d->errors, sizeof(d->errors));
 }
 
 static void write32(uint64_t offset, uint32_t value)
@@ -251,12 +260,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vcpus = vcpus < 192 ? VCPUS_USED : (vcpus - 192) * 5;
 	pvsched_device_init(&w.d, &ops, &w, vcpus, fuzz_u8(&f));
 	FUZZ_CHECK(w.d.vcpus <= PVSCHED_VCPUS_MAX);
-	w.before = w.d;
 	check();
 	while (fuzz_left(&f)) {
 		step(&f);
 		check();
 	}
+	for (unsigned int i = 0; i < w.d.vcpus; i++)
+		check_vcpu(i);
 	pvsched_device_reset(&w.d);
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		FUZZ_CHECK(!w.attached[i]);
