@@ -94,6 +94,7 @@ enum pvsched_reason {
 #define PVSCHED_STATE_RUNNING	1
 #define PVSCHED_STATE_PREEMPTED 2
 #define PVSCHED_STATE_BLOCKED	3
+#define PVSCHED_STATE_INS_SHIFT 32
 
 /* placement: coarse ids, equal means shared; 0 means not told. */
 #define PVSCHED_PLACE_CORE_SHIFT 0 /* 16 bits */

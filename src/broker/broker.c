@@ -23,6 +23,7 @@
 #include "../actuator/agent/clock.h"
 #include "../privilege/caps.h"
 #include "guardian.h"
+#include "places.h"
 #include "server.h"
 
 #define LOCK_DIR  "/run/pvsched"
@@ -314,6 +315,11 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.mutex = &b->mutex;
 	b->server.fixed_policy = opts->fixed_policy;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
+	if (opts->placement) {
+		b->server.features |= PVSCHED_F_PLACEMENT;
+		pvsched_places_read("/sys/devices/system/cpu",
+				    pvsched_programs_bss(b->programs)->places, PVSCHED_CPUS);
+	}
 	err = pvsched_server_open(&b->server, b->socket);
 	if (err) {
 		say(b, "socket %s: %s: give another path", b->socket, strerror(-err));

@@ -31,6 +31,7 @@ struct pvsched_broker_opts {
 	/* The calling thread gives up what a broker does not need, as the broker's own threads do in
 	 * any case: for a process that is a broker and has no other thread yet. */
 	bool confine;
+	bool placement; /* offer to tell guests which of their vCPUs are near each other */
 	bool stats; /* BPF run-time statistics: +20..40 ns per event, host-wide */
 };
 

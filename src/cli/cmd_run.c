@@ -48,6 +48,9 @@ static const struct option options[] = {
 	  "its memory, in steps of 2 MiB; default 512M", MIB(16), MIB(1u << 20), NULL },
 	{ "no-device", OPTION_FLAG, offsetof(struct run_values, no_device), NULL, NULL,
 	  "that kernel finds no pvsched function; no broker is needed then", 0, 0, NULL },
+	{ "placement", OPTION_FLAG, offsetof(struct run_values, placement), NULL, NULL,
+	  "the broker that is started offers to tell which vCPUs share a core, a cache, a node", 0,
+	  0, NULL },
 	{ "json", OPTION_FLAG, offsetof(struct run_values, json), NULL, NULL,
 	  "print JSON: the handshake, a snapshot each second, the end", 0, 0, NULL },
 	OPTIONS_END
@@ -97,16 +100,20 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 	struct pvsched_broker_opts opts = {
 		.socket = s->v->socket,
 		.policy = s->v->policy,
+		.placement = s->v->placement,
 		.print = said_print,
 		.print_ctx = &s->said,
 	};
 	int err = pvsched_broker__start(&opts, &s->broker);
 
 	if (err == -EEXIST) {
-		if (s->v->policy)
-			return cli_fail(e, CLI_FAILED, "run", "--policy",
-					"leave it out, or stop that broker first",
-					"a broker runs on this host and has a policy already");
+		if (s->v->policy || s->v->placement)
+			return cli_fail(
+				e, CLI_FAILED, "run", s->v->policy ? "--policy" : "--placement",
+				"leave it out, or stop that broker first",
+				s->v->policy
+					? "a broker runs on this host and has a policy already"
+					: "a broker runs on this host: 'pvsched serve' decides that");
 		said_forget(&s->said);
 		return 0;
 	}

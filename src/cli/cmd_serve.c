@@ -18,7 +18,7 @@
 struct values {
 	const char *socket, *policy;
 	uint64_t cap_us, lead_us, budget;
-	bool stats, fixed_policy;
+	bool stats, fixed_policy, placement;
 };
 
 static const struct option options[] = {
@@ -35,6 +35,8 @@ static const struct option options[] = {
 	  "lasting share of a vCPU, a VM and a CPU that boosts may take", 1, 90, NULL },
 	{ "fixed-policy", OPTION_FLAG, offsetof(struct values, fixed_policy), NULL, NULL,
 	  "refuse 'pvsched policy': the rights that only swapping needs are given up", 0, 0, NULL },
+	{ "placement", OPTION_FLAG, offsetof(struct values, placement), NULL, NULL,
+	  "offer guests to learn which of their vCPUs share a core, a cache, a node", 0, 0, NULL },
 	{ "stats", OPTION_FLAG, offsetof(struct values, stats), NULL, NULL,
 	  "let the kernel time BPF programs: 20 to 40 ns more per event, host-wide", 0, 0, NULL },
 	OPTIONS_END
@@ -91,6 +93,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		.budget_percent = v->budget,
 		.fixed_policy = v->fixed_policy,
 		.confine = true,
+		.placement = v->placement,
 		.stats = v->stats,
 	};
 	struct pvsched_broker *b = NULL;

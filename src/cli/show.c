@@ -168,6 +168,7 @@ void show_vcpu_json(struct json *j, unsigned int index, const struct show_vcpu *
 	json_u64(j, "bad_words", s->bad_words);
 	json_u64(j, "doorbells", v->info.doorbells);
 	json_u64(j, "budget_left_ns", p->budget_left_ns);
+	show_placement_json(j, p->placement);
 	if (v->has_report && v->report.apply.count) {
 		json_num(j, "apply_p50_us",
 			 (double)pvsched_hist_percentile(&v->report.apply, 500) / 1000, 3);

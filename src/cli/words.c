@@ -104,3 +104,12 @@ const char *show_state(uint64_t word)
 		return "unknown";
 	}
 }
+
+void show_placement_json(struct json *j, uint64_t word)
+{
+	json_object_inline(j, "placement");
+	json_u64(j, "core", word >> PVSCHED_PLACE_CORE_SHIFT & 0xffff);
+	json_u64(j, "llc", word >> PVSCHED_PLACE_LLC_SHIFT & 0xffff);
+	json_u64(j, "node", word >> PVSCHED_PLACE_NODE_SHIFT & 0xffff);
+	json_end(j, '}');
+}

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "json.h"
+
 /* "FIFO"; of SCHED_* numbers. */
 const char *show_policy(unsigned int policy);
 /* "FIFO 10", "NORMAL nice -5, latency". The word was written by a guest: validated first. */
@@ -15,5 +17,7 @@ const char *show_context(uint64_t word, char *buf, size_t size);
 /* "FIFO 1: critical": what the thread runs as, and why. */
 const char *show_grant(uint64_t word, char *buf, size_t size);
 const char *show_state(uint64_t word);
+/* "placement": { core, llc, node }; 0 = not told. */
+void show_placement_json(struct json *j, uint64_t word);
 
 #endif

@@ -67,6 +67,7 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_ENABLE:
 		v->features = arg->value;
+		v->placed = 0;
 		__sync_fetch_and_or(&v->flags, PVSCHED_V_ENABLED);
 		return 0;
 	case PVSCHED_SLOT_DISABLE:

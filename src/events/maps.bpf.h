@@ -82,6 +82,7 @@ struct {
 __u16 slot_of_tid[PVSCHED_TIDS]; /* low 16 bits of tid -> slot + 1: 2 ns for a foreign task */
 struct pvsched_config config;
 struct pvsched_clock clocks[2];
+__u64 places[PVSCHED_CPUS]; /* CPU -> PVSCHED_PLACE_* ids; 0 = not told */
 __u32 clock_idx;
 
 /* Set before loading: which vCPUs are this object's, and what its policy asked for. */

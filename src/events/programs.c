@@ -288,8 +288,11 @@ static int find_bss(struct pvsched_programs *p)
 			p->bss.clocks = (void *)(base + v->offset);
 		else if (!strcmp(name, "clock_idx"))
 			p->bss.clock_idx = (void *)(base + v->offset);
+		else if (!strcmp(name, "places"))
+			p->bss.places = (void *)(base + v->offset);
 	}
-	if (!p->bss.slot_of_tid || !p->bss.config || !p->bss.clocks || !p->bss.clock_idx)
+	if (!p->bss.slot_of_tid || !p->bss.config || !p->bss.clocks || !p->bss.clock_idx ||
+	    !p->bss.places)
 		return -EINVAL;
 	return 0;
 }

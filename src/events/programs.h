@@ -21,6 +21,7 @@ struct pvsched_bss {
 	struct pvsched_config *config;
 	struct pvsched_clock *clocks;
 	uint32_t *clock_idx;
+	uint64_t *places; /* PVSCHED_CPUS of them */
 };
 
 enum pvsched_map {

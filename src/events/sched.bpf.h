@@ -146,6 +146,11 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 		MEMBER(page, state) = PVSCHED_STATE_RUNNING | v->sched_ins << 32;
 		MEMBER(page, steal_ns) = v->steal_ns;
 		MEMBER(page, budget_left_ns) = allowance(v, s, c, now, &stretch);
+		if (v->placed != v->cpu + 1 && v->features & PVSCHED_F_PLACEMENT) {
+			v->placed = v->cpu + 1;
+			MEMBER(page, placement) =
+				v->cpu < PVSCHED_CPUS ? places[v->cpu & (PVSCHED_CPUS - 1)] : 0;
+		}
 	}
 	/* Only a boost has anything to end here; this is also where a vCPU that moved meets the
 	 * budget of its new CPU. */

@@ -167,7 +167,7 @@ struct pvsched_vcpu {
 	__u32 lead_avg; /* ns from asked_ns to SCHED_IN: smoothed mean, mean deviation */
 	__u32 lead_dev;
 	__u32 throttled; /* latch: stays until half of the burst is repaid */
-	__u32 reserved;
+	__u32 placed; /* CPU + 1 whose ids stand in `placement`; 0 = none since ENABLE */
 };
 
 struct pvsched_cpu {
