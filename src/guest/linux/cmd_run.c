@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * pvsched-guest run: the handshake, then a loop that sleeps: a doorbell that a program asks for, a
- * CPU that comes or goes, the clock every four seconds, a signal to end.
+ * CPU that comes or goes, every four seconds the clock and whether the pages live, a signal to end.
  */
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,21 +24,31 @@
 #include "device.h"
 #include "publisher.h"
 
-#define FEATURES (PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING | PVSCHED_F_PLACEMENT)
-
 struct values {
 	bool quiet;
+	uint64_t features, protocol;
 };
 
-static const struct option options[] = { { "quiet", OPTION_FLAG, offsetof(struct values, quiet),
-					   NULL, NULL, "say nothing when all is well", 0, 0, NULL },
-					 OPTIONS_END };
+/* by their bits, PVSCHED_F_* */
+static const char *const feature_names[] = { "ticket", "next_event", "pending", "placement", NULL };
+
+static const struct option options[] = {
+	{ "quiet", OPTION_FLAG, offsetof(struct values, quiet), NULL, NULL,
+	  "say nothing when all is well", 0, 0, NULL },
+	{ "features", OPTION_SET, offsetof(struct values, features), "LIST", "all",
+	  "accept only these of the host's", 0, 0, feature_names },
+	{ "protocol", OPTION_NUMBER, offsetof(struct values, protocol), "VERSION", "1",
+	  "of BASE: another than 1 is for tests of hosts that do not offer it", 0, UINT32_MAX,
+	  NULL },
+	OPTIONS_END
+};
 
 struct daemon {
 	struct device device;
 	struct publisher publisher;
 	int vcpu[PVSCHED_VCPUS_MAX]; /* of a CPU: its number in the device; -1 = has no page */
-	bool quiet;
+	const struct values *v;
+	bool lost; /* the host took the pages, and does not give them back yet */
 	double handshake_ms; /* from the device's reset to DRIVER_OK */
 };
 
@@ -108,6 +120,15 @@ static int reconcile(struct daemon *d, struct cli_error *e)
 	return 0;
 }
 
+/* One that cannot be served now has no page; the others keep theirs. */
+static void follow_cpus(struct daemon *d)
+{
+	struct cli_error e = { 0 };
+
+	if (reconcile(d, &e))
+		cli_error_print(&e, stderr);
+}
+
 static void ring(void *ctx, unsigned int cpu)
 {
 	struct daemon *d = ctx;
@@ -128,7 +149,7 @@ static int shake(struct daemon *d, struct cli_error *e)
 {
 	double from = now_ms();
 
-	if (device_negotiate(&d->device, FEATURES, e) || reconcile(d, e) ||
+	if (device_negotiate(&d->device, d->v->protocol, d->v->features, e) || reconcile(d, e) ||
 	    device_ready(&d->device, e))
 		return e->exit;
 	d->handshake_ms = now_ms() - from;
@@ -149,7 +170,7 @@ static int start(struct daemon *d, struct cli_error *e)
 		/* a daemon was killed: from the reset on its pages are the guest's alone */
 		device_reset(&d->device);
 		publisher_unpin();
-		if (!d->quiet)
+		if (!d->v->quiet)
 			printf("took over from a daemon that did not end in good order\n");
 	}
 	if (publisher_open(&d->publisher, cpus, ring, d, e) || publisher_recount(e))
@@ -169,6 +190,43 @@ static void end(struct daemon *d)
 	}
 	publisher_close(&d->publisher);
 	device_close(&d->device);
+}
+
+static bool pages_live(const struct daemon *d)
+{
+	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
+		if (d->vcpu[cpu] >= 0 &&
+		    *(volatile uint64_t *)&d->publisher.pages[cpu].status != PVSCHED_PAGE_ENABLED)
+			return false;
+	return true;
+}
+
+/* Bus Master was cleared, the device reset, or the broker has ended (spec END-6): once more from the
+ * beginning. Where that fails it is tried again at the next look, and told only once. */
+static void revive(struct daemon *d)
+{
+	struct cli_error e = { 0 };
+
+	if (!d->lost && pages_live(d))
+		return;
+	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
+		*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 0;
+		d->vcpu[cpu] = -1;
+	}
+	/* a program that saw its page enabled writes no more when this returns */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	if (!d->lost && !d->v->quiet)
+		printf("the host has given the pages up: starting over\n");
+	if (device_enable(&d->device, &e) || shake(d, &e)) {
+		if (!d->lost)
+			cli_error_print(&e, stderr);
+		d->lost = true;
+	} else {
+		d->lost = false;
+		if (!d->v->quiet)
+			printf("shares its pages again\n");
+	}
+	fflush(stdout);
 }
 
 static int open_signals(void)
@@ -220,10 +278,10 @@ static bool is_about_cpus(int fd)
 	return cpus || (n < 0 && errno == ENOBUFS);
 }
 
-static int loop(struct daemon *d, struct cli_error *e)
+static int loop(struct daemon *d, int signals, struct cli_error *e)
 {
 	struct pollfd fds[] = {
-		{ .fd = open_signals(), .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
 		{ .fd = publisher_fd(&d->publisher), .events = POLLIN },
 		{ .fd = open_clock(), .events = POLLIN },
 		{ .fd = open_uevents(), .events = POLLIN },
@@ -231,7 +289,7 @@ static int loop(struct daemon *d, struct cli_error *e)
 	uint64_t ticks;
 	int status = 0;
 
-	if (fds[0].fd < 0 || fds[2].fd < 0)
+	if (fds[2].fd < 0)
 		status = cli_fail(e, CLI_FAILED, "run", NULL, NULL, "%s", strerror(errno));
 	while (!status) {
 		if (poll(fds, sizeof(fds) / sizeof(*fds), -1) < 0 && errno != EINTR)
@@ -241,13 +299,15 @@ static int loop(struct daemon *d, struct cli_error *e)
 			break;
 		if (fds[1].revents)
 			publisher_poll(&d->publisher);
-		if (fds[2].revents && read(fds[2].fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+		if (fds[2].revents && read(fds[2].fd, &ticks, sizeof(ticks)) == sizeof(ticks)) {
 			clock_update(&d->publisher.state->clock);
-		if (fds[3].revents && is_about_cpus(fds[3].fd))
-			status = reconcile(d, e);
+			revive(d);
+		}
+		if (fds[3].revents && is_about_cpus(fds[3].fd) && !d->lost)
+			follow_cpus(d);
 	}
-	for (unsigned int i = 0; i < sizeof(fds) / sizeof(*fds); i++)
-		if (i != 1 && fds[i].fd >= 0)
+	for (unsigned int i = 2; i < sizeof(fds) / sizeof(*fds); i++)
+		if (fds[i].fd >= 0)
 			close(fds[i].fd);
 	return status;
 }
@@ -258,16 +318,20 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	struct daemon *d = calloc(1, sizeof(*d));
 	double from = now_ms();
 	unsigned int shared = 0;
-	int status;
+	int status, signals;
 
 	(void)operands, (void)count;
 	if (!d)
 		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "out of memory");
-	d->quiet = v->quiet;
+	d->v = v;
 	d->device.config = -1;
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		d->vcpu[i] = -1;
-	status = start(d, e);
+	/* from here on a signal waits until the pages are in order */
+	signals = open_signals();
+	status = signals < 0 ? cli_fail(e, CLI_FAILED, "run", NULL, NULL, "signalfd: %s",
+					strerror(errno))
+			     : start(d, e);
 	if (!status) {
 		for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 			shared += d->vcpu[i] >= 0;
@@ -278,10 +342,12 @@ static int run(const void *values, const char **operands, unsigned int count, st
 			       (unsigned long long)d->device.features, d->handshake_ms,
 			       now_ms() - from);
 		fflush(stdout);
-		status = loop(d, e);
+		status = loop(d, signals, e);
 	}
 	end(d);
 	free(d);
+	if (signals >= 0)
+		close(signals);
 	return status;
 }
 

@@ -39,7 +39,7 @@ static void text(const struct publisher *p)
 	       "host runs it as", "steal ms", "budget ms", "boosts");
 	for (unsigned int i = 0; i < p->cpus; i++) {
 		const volatile struct pvsched_page *page = &p->pages[i];
-		uint64_t waits = page->pending;
+		uint64_t waits = page->pending, place = page->placement;
 
 		if (!p->state->cpu[i].on) {
 			printf("%-4u shares no page\n", i);
@@ -54,16 +54,30 @@ static void text(const struct publisher *p)
 		if (waits >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
 			printf("%-4s %-10s %s waits\n", "", "",
 			       show_task(waits, pending, sizeof(pending)));
+		if (place)
+			printf("%-4s %-10s on core %u, cache %u, node %u\n", "", "",
+			       (unsigned int)(place >> PVSCHED_PLACE_CORE_SHIFT & 0xffff),
+			       (unsigned int)(place >> PVSCHED_PLACE_LLC_SHIFT & 0xffff),
+			       (unsigned int)(place >> PVSCHED_PLACE_NODE_SHIFT & 0xffff));
 	}
 }
 
-static void to_json(const struct publisher *p)
+/* The newer of the two that were published (spec GUEST-1). */
+static uint32_t generation(const volatile struct pvsched_page *page)
+{
+	uint32_t task = page->current_task >> PVSCHED_TASK_GEN_SHIFT;
+	uint32_t context = page->context >> PVSCHED_CTX_GEN_SHIFT;
+
+	return (int32_t)(task - context) > 0 ? task : context;
+}
+
+static void to_json(const struct publisher *p, bool on_one_line)
 {
 	struct json j;
 	char buf[96];
 
 	json_init(&j, stdout);
-	json_array(&j, NULL);
+	on_one_line ? json_array_inline(&j, NULL) : json_array(&j, NULL);
 	for (unsigned int i = 0; i < p->cpus; i++) {
 		const volatile struct pvsched_page *page = &p->pages[i];
 
@@ -71,10 +85,12 @@ static void to_json(const struct publisher *p)
 		json_u64(&j, "cpu", i);
 		json_bool(&j, "shared", p->state->cpu[i].on);
 		json_str(&j, "state", show_state(page->state));
+		json_u64(&j, "sched_ins", page->state >> PVSCHED_STATE_INS_SHIFT);
 		json_str(&j, "current", show_task(page->current_task, buf, sizeof(buf)));
 		json_str(&j, "context", show_context(page->context, buf, sizeof(buf)));
 		json_bool(&j, "pending",
 			  page->pending >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID);
+		json_u64(&j, "generation", generation(page));
 		json_str(&j, "grant", show_grant(page->grant, buf, sizeof(buf)));
 		json_u64(&j, "grant_generation", page->grant >> PVSCHED_TASK_GEN_SHIFT);
 		json_u64(&j, "next_event", page->next_event);
@@ -82,7 +98,7 @@ static void to_json(const struct publisher *p)
 		json_u64(&j, "ack", page->ack);
 		json_u64(&j, "steal_ns", page->steal_ns);
 		json_u64(&j, "budget_left_ns", page->budget_left_ns);
-		json_u64(&j, "placement", page->placement);
+		show_placement_json(&j, page->placement);
 		json_u64(&j, "boosts", page->boosts);
 		json_u64(&j, "throttles", page->throttles);
 		json_u64(&j, "stores", p->state->cpu[i].stores);
@@ -107,7 +123,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	for (;;) {
-		v->json ? to_json(&p) : text(&p);
+		v->json ? to_json(&p, v->watch) : text(&p);
 		fflush(stdout);
 		if (!v->watch || stopped || ferror(stdout) || nanosleep(&pause, NULL) || stopped)
 			break;

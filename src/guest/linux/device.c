@@ -87,7 +87,7 @@ static int open_file(const struct device *d, const char *file, struct cli_error 
 }
 
 /* Firmware or the kernel has placed BAR0; nobody else drives the function. */
-static int enable(struct device *d, struct cli_error *e)
+int device_enable(struct device *d, struct cli_error *e)
 {
 	char path[96];
 	uint16_t command;
@@ -123,7 +123,7 @@ int device_open(struct device *d, struct cli_error *e)
 				"no PCI function %04x:%04x", PVSCHED_PCI_VENDOR,
 				PVSCHED_PCI_DEVICE);
 	d->config = open_file(d, "config", e);
-	if (d->config < 0 || enable(d, e))
+	if (d->config < 0 || device_enable(d, e))
 		goto fail;
 	fd = open_file(d, "resource0", e);
 	if (fd < 0)
@@ -150,15 +150,28 @@ void device_close(struct device *d)
 	*d = (struct device){ .config = -1 };
 }
 
-static bool offers_base(struct device *d)
-{
-	uint32_t count = get(d, PVSCHED_REG_PROTO_COUNT);
+#define OFFERS_MAX 16 /* that are looked at: one is defined */
 
-	for (uint32_t i = 0; i < count && i < 256; i++) {
+/* Chooses BASE of that version, or says what there is instead: "BASE 1, ..." */
+static bool choose_base(struct device *d, uint32_t version, char *offers, size_t size)
+{
+	uint32_t count = get(d, PVSCHED_REG_PROTO_COUNT), id, has;
+	size_t used = 0;
+
+	snprintf(offers, size, "nothing");
+	for (uint32_t i = 0; i < count && i < OFFERS_MAX; i++) {
 		put(d, PVSCHED_REG_PROTO_SELECT, i);
-		if (get(d, PVSCHED_REG_PROTO_ID) == PVSCHED_PROTO_BASE &&
-		    get(d, PVSCHED_REG_PROTO_VERSION) == PVSCHED_PROTO_BASE_VERSION)
+		id = get(d, PVSCHED_REG_PROTO_ID);
+		has = get(d, PVSCHED_REG_PROTO_VERSION);
+		if (id == PVSCHED_PROTO_BASE && has == version) {
+			put(d, PVSCHED_REG_CHOICE_ID, id);
+			put(d, PVSCHED_REG_CHOICE_VERSION, has);
+			d->version = has;
 			return true;
+		}
+		if (used < size) /* an id is four letters */
+			used += snprintf(offers + used, size - used, "%s%.4s %" PRIu32,
+					 i ? ", " : "", (const char *)&id, has);
 	}
 	return false;
 }
@@ -170,8 +183,10 @@ static int give_up(struct device *d, struct cli_error *e, const char *on, const 
 	return cli_fail(e, CLI_FAILED, "handshake", on, next, "%s", why);
 }
 
-int device_negotiate(struct device *d, uint64_t features, struct cli_error *e)
+int device_negotiate(struct device *d, uint32_t version, uint64_t features, struct cli_error *e)
 {
+	char offers[128], why[256];
+
 	device_reset(d);
 	if (get(d, PVSCHED_REG_MAGIC) != PVSCHED_MAGIC)
 		return cli_fail(e, CLI_FAILED, "handshake", d->slot, NULL,
@@ -184,15 +199,18 @@ int device_negotiate(struct device *d, uint64_t features, struct cli_error *e)
 				get(d, PVSCHED_REG_VERSION), PVSCHED_ABI_VERSION);
 	put(d, PVSCHED_REG_STATUS, PVSCHED_S_ACKNOWLEDGE);
 	put(d, PVSCHED_REG_STATUS, PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER);
-	if (!offers_base(d))
+	if (!choose_base(d, version, offers, sizeof(offers))) {
+		snprintf(
+			why, sizeof(why),
+			"no protocol in common: the host offers %s, this program speaks BASE %" PRIu32,
+			offers, version);
 		return give_up(d, e, d->slot, "install the pvsched-guest of the host's version",
-			       "no protocol in common");
+			       why);
+	}
 	d->features = get(d, PVSCHED_REG_HOST_FEATURES) |
 		      (uint64_t)get(d, PVSCHED_REG_HOST_FEATURES + 4) << 32;
 	d->features &= features;
 	put64(d, PVSCHED_REG_GUEST_FEATURES, d->features);
-	put(d, PVSCHED_REG_CHOICE_ID, PVSCHED_PROTO_BASE);
-	put(d, PVSCHED_REG_CHOICE_VERSION, PVSCHED_PROTO_BASE_VERSION);
 	put(d, PVSCHED_REG_STATUS,
 	    PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER | PVSCHED_S_FEATURES_OK);
 	if (!(get(d, PVSCHED_REG_STATUS) & PVSCHED_S_FEATURES_OK))
@@ -233,7 +251,7 @@ int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_p
 	page->magic = PVSCHED_MAGIC;
 	page->abi_version = PVSCHED_ABI_VERSION;
 	page->protocol = PVSCHED_PROTO_BASE;
-	page->protocol_version = PVSCHED_PROTO_BASE_VERSION;
+	page->protocol_version = d->version;
 	page->features = d->features;
 	page->vcpu_id = vcpu;
 	if (vcpu < d->vcpus)

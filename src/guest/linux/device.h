@@ -17,6 +17,7 @@ struct device {
 	int config; /* its configuration space */
 	volatile uint32_t *bar; /* NULL = not mapped */
 	uint64_t features; /* negotiated */
+	uint32_t version; /* of the protocol BASE */
 	uint32_t vcpus; /* that the host offers */
 };
 
@@ -25,8 +26,10 @@ int device_open(struct device *d, struct cli_error *e);
 /* Unmaps. What is registered stays so. */
 void device_close(struct device *d);
 
-/* From a reset to FEATURES_OK. features: what this guest understands. */
-int device_negotiate(struct device *d, uint64_t features, struct cli_error *e);
+/* Memory decoding and Bus Master on, again, should somebody have switched them off. */
+int device_enable(struct device *d, struct cli_error *e);
+/* From a reset to FEATURES_OK. version, features: what this guest understands. */
+int device_negotiate(struct device *d, uint32_t version, uint64_t features, struct cli_error *e);
 /* REGISTER, the nonce read from the page, ENABLE. Waits while the host says RATE. The header of
  * the page is written here; the page must be the guest's own memory at gfn. */
 int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_page *page,

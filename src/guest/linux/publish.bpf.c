@@ -198,8 +198,10 @@ static __always_inline void acknowledge(struct here *h)
 {
 	__u64 ticket = READ_ONCE(h->page->ticket);
 
-	if (READ_ONCE(h->page->ack) != ticket)
-		WRITE_ONCE(h->page->ack, ticket);
+	if (READ_ONCE(h->page->ack) == ticket)
+		return;
+	WRITE_ONCE(h->page->ack, ticket);
+	h->c->stores++;
 }
 
 /* Urgency may have ended: rings once for a grant that says BOOSTED. The atomic is the barrier
@@ -253,8 +255,10 @@ static __always_inline void put_next_event(struct here *h)
 	/* KTIME_MAX: nothing is armed. Further away than the host looks is as good as nothing. */
 	if (next > (__s64)mono && next - (__s64)mono < 1ll << 40)
 		at = tsc + ((__u64)(next - mono) * mult >> PUBLISH_SHIFT);
-	if (READ_ONCE(h->page->next_event) != at)
-		WRITE_ONCE(h->page->next_event, at);
+	if (READ_ONCE(h->page->next_event) == at)
+		return;
+	WRITE_ONCE(h->page->next_event, at);
+	h->c->stores++;
 }
 
 static __always_inline __u32 pid_of(__u64 pending)
@@ -314,6 +318,7 @@ int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task
 	c->idle = next->pid == 0;
 	word = c->idle ? pvsched_task_word(PVSCHED_POLICY_IDLE, 0, 0, 0, 0) : word_of(h.s, next);
 	WRITE_ONCE(h.page->current_task, word | (__u64)++c->gen << PVSCHED_TASK_GEN_SHIFT);
+	c->stores++;
 	put_context(&h);
 	withdraw(h.page, next->pid);
 	withdraw(h.page, prev->pid);

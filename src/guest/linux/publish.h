@@ -19,7 +19,8 @@ struct publish_cpu {
 	__u32 idle;
 	__u32 offers; /* made by this CPU for any: the upper bits of their sequence */
 	__u64 rung; /* grant for which the doorbell was asked for */
-	__u64 stores, rings;
+	__u64 stores; /* by its programs to line 1 of its page */
+	__u64 rings;
 } __attribute__((aligned(64)));
 
 /* tsc(ns) = tsc + ((ns - mono_ns) * mult >> PUBLISH_SHIFT), ns of the guest's CLOCK_MONOTONIC.
