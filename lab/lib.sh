@@ -72,14 +72,14 @@ l2_linux() {
 }
 
 # vmm_start TASK CONSOLE [ARGUMENTS]: the same kernel in the reference VMM, in the background: the
-# shell script TASK runs in it, its console goes to the file CONSOLE, what is written to descriptor
+# shell script TASK runs in it, beside what the test put into /tmp/l2; its console goes to the file CONSOLE, what is written to descriptor
 # 3 is typed on it, what the VMM says is in /tmp/said; $vmm is its process. For `guests: linux`.
 vmm_start() {
 	vmm_task=$1 vmm_console=$2
 	shift 2
 	mkdir -p /tmp/l2
 	cp "$vmm_task" /tmp/l2/task
-	(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+	(cat /l2/initramfs && cd /tmp/l2 && find . -type f | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
 	: >"$vmm_console"
 	rm -f /tmp/keys
 	mkfifo /tmp/keys

@@ -29,6 +29,15 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL) # PR_SET_PDEATHSIG
 
 
+def go_first():
+    """Before whatever else this system does, where that may be asked for."""
+    die_with_parent()
+    try:
+        os.nice(-15)
+    except OSError:
+        pass
+
+
 class Qemu:
     """The emulator, out of the cache or PVSCHED_LAB_QEMU, and how to run what came with it."""
 
@@ -53,6 +62,10 @@ class Qemu:
             raise LabError(f"{self.program}: version {'.'.join(version.groups())} is too old: its "
                            "emulation crashes SMP kernels: use 10.0 or newer, or unset "
                            "PVSCHED_LAB_QEMU to take the lab's own")
+
+    def slow_env(self, library, slowdown):
+        """The environment in which its clock is slower than this system's: slowclock.c."""
+        return dict(self.env, LD_PRELOAD=str(library), PVSCHED_LAB_SLOWDOWN=str(slowdown))
 
     def command(self, vmlinux, initramfs, append, memory, seed=None):
         """seed: None for speed; a number for the deterministic clock."""
@@ -181,7 +194,8 @@ def boot(command, env, tests, directory, scale, say):
     follow, kernel = Tail(report), Tail(console)
     with open(directory / "qemu.log", "wb") as log:
         qemu = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                start_new_session=True, preexec_fn=die_with_parent)
+                                start_new_session=True, preexec_fn=go_first if "PVSCHED_LAB_SLOWDOWN" in env else
+                                die_with_parent)
     started = time.monotonic()
     try:
         deadline, phase = started + BOOT_LIMIT * scale, "its boot"

@@ -4,9 +4,11 @@
 # kernels: 6.12 7.3
 # guests: linux
 # tier: soak
-# timeout: 900
+# clock: slow
+# timeout: 120
+# programs: chrt cyclictest
 # inner: cyclictest
 
 . /lab/cyclictest.sh
-cyclictest_rounds "cyclictest -m --policy=other" 1
-cyclictest_ratio declared_task_p99_is_three_times_better p99 3
+cyclictest_rounds "cyclictest -m --policy=other" 1 "none pvsched" 1000
+cyclictest_ratio declared_task_p99_is_three_times_better 1000 p99 3
