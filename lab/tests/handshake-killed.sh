@@ -42,8 +42,8 @@ while read -r what call n; do
 		echo "killed in $call $n: $(tail -n 1 /tmp/calls | grep -c 'killed by SIGKILL') pins $(pins)"
 		;;
 	memory) # what the host might still write to would be found in freed memory
-		dd if=/dev/zero of=/tmp/fill bs=1M count=24 2>/dev/null
-		sleep 1
+		dd if=/dev/zero of=/tmp/fill bs=1M count=8 2>/dev/null
+		usleep 300000
 		echo "memory: $(tr -d '\000' </tmp/fill | wc -c)"
 		rm /tmp/fill
 		;;

@@ -60,12 +60,12 @@ told() {
 }
 
 # same NAME WORD; differ NAME WORD: of both CPUs, and told
-same() { told "$1" "$2" | awk '{ exit !($1 > 0 && $1 == $2) }'; }
-differ() { told "$1" "$2" | awk '{ exit !($1 > 0 && $2 > 0 && $1 != $2) }'; }
+same() { told "$1" "$2" | awk '{ yes = $1 > 0 && $1 == $2 } END { exit !yes }'; }
+differ() { told "$1" "$2" | awk '{ yes = $1 > 0 && $2 > 0 && $1 != $2 } END { exit !yes }'; }
 
 # grew WORD: from the line before to the line after, on CPU 1
 grew() {
-	echo "$(told 'area before' "$1") $(told 'area after' "$1")" | awk '{ exit !($4 > $2) }'
+	echo "$(told 'area before' "$1") $(told 'area after' "$1")" | awk '{ yes = NF == 4 && $4 > $2 } END { exit !yes }'
 }
 
 log=$LAB_OUT/console.log
@@ -110,7 +110,7 @@ vmm_shows grant_says_its_reason 120 1 '^granted: FIFO 1 .boosted: task'
 grep '^granted' "$log"
 expect grant_answers_a_generation_that_was_published sh -c \
 	"sed -n 's/^granted: .* answers \([0-9]*\) of \([0-9]*\).*/\1 \2/p' $log |
-	awk '{ exit !(\$1 > 0 && \$1 <= \$2 && \$2 - \$1 < 1000000) }'"
+	awk '{ yes = \$1 > 0 && \$1 <= \$2 && \$2 - \$1 < 1000000 } END { exit !yes }'"
 echo calm >&3
 vmm_shows guest_is_calm 60 1 '^calm'
 echo area after >&3

@@ -170,6 +170,12 @@ static __always_inline __u64 word_of(struct publish_state *s, struct task_struct
 	return pvsched_task_word(policy, t->static_prio - DEFAULT_PRIO, rt, flags, 0);
 }
 
+/* Most are: nothing of theirs is urgent, whatever else they are. */
+static __always_inline bool is_plain(struct publish_state *s, struct task_struct *t)
+{
+	return t->prio >= MAX_RT_PRIO && !READ_ONCE(s->declared);
+}
+
 static __always_inline __u32 urgency(__u64 word)
 {
 	__u8 rt = word >> PVSCHED_TASK_PRIO_SHIFT;
@@ -189,30 +195,34 @@ static __always_inline void put_context(struct here *h)
 	__u8 flags = (c->hardirq ? PVSCHED_CTX_HARDIRQ : 0) |
 		     (c->softirq ? PVSCHED_CTX_SOFTIRQ : 0) | (c->idle ? PVSCHED_CTX_IDLE : 0);
 
+	if ((__u8)READ_ONCE(h->page->context) == flags)
+		return;
 	WRITE_ONCE(h->page->context, pvsched_context_word(flags, ++c->gen));
 	c->stores++;
 }
 
-/* The guest's words speak for what the interrupt started. */
-static __always_inline void acknowledge(struct here *h)
+/* The guest's words speak for what the interrupt started. True: there was one. */
+static __always_inline bool acknowledge(struct here *h)
 {
 	__u64 ticket = READ_ONCE(h->page->ticket);
 
 	if (READ_ONCE(h->page->ack) == ticket)
-		return;
+		return false;
 	WRITE_ONCE(h->page->ack, ticket);
 	h->c->stores++;
+	return true;
 }
 
 /* Urgency may have ended: rings once for a grant that says BOOSTED. The atomic is the barrier
- * between the words above and the look at grant (spec BELL-1). */
+ * between the words above and the look at grant (spec BELL-1). An idle CPU is about to halt, or to
+ * switch to another task: either is seen without waking the daemon for it. */
 static __always_inline void ring_if_over(struct here *h)
 {
 	struct publish_cpu *c = h->c;
 	__u64 grant, pending;
 	__u32 *record;
 
-	if (c->hardirq || c->softirq || urgency(READ_ONCE(h->page->current_task)))
+	if (c->idle || c->hardirq || c->softirq || urgency(READ_ONCE(h->page->current_task)))
 		return;
 	pending = __sync_fetch_and_add(&h->page->pending, 0);
 	if (pending >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
@@ -245,7 +255,9 @@ static __always_inline void put_next_event(struct here *h)
 	dev = tick->evtdev;
 	if (!dev)
 		return;
-	next = BPF_CORE_READ(dev, next_event);
+	next = dev->next_event;
+	if (next == h->c->event && READ_ONCE(h->page->next_event))
+		return;
 	seq = READ_ONCE(clock->seq);
 	mult = READ_ONCE(clock->mult);
 	mono = READ_ONCE(clock->mono_ns);
@@ -258,6 +270,7 @@ static __always_inline void put_next_event(struct here *h)
 	if (READ_ONCE(h->page->next_event) == at)
 		return;
 	WRITE_ONCE(h->page->next_event, at);
+	h->c->event = next;
 	h->c->stores++;
 }
 
@@ -266,14 +279,16 @@ static __always_inline __u32 pid_of(__u64 pending)
 	return (__u32)(pending >> PVSCHED_TASK_GEN_SHIFT) & PUBLISH_PID_MASK;
 }
 
-/* Withdraws what waits, if it is this task. */
-static __always_inline void withdraw(struct pvsched_page *page, __u32 pid)
+/* Withdraws what waits, if it is this task. True: it was. */
+static __always_inline bool withdraw(struct pvsched_page *page, __u32 pid)
 {
 	__u64 old = READ_ONCE(page->pending);
 
-	if (old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID &&
-	    pid_of(old) == (pid & PUBLISH_PID_MASK))
-		__sync_val_compare_and_swap(&page->pending, old, 0);
+	if (!(old >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID) ||
+	    pid_of(old) != (pid & PUBLISH_PID_MASK))
+		return false;
+	__sync_val_compare_and_swap(&page->pending, old, 0);
+	return true;
 }
 
 #define OFFER_TRIES                                                                                \
@@ -309,10 +324,12 @@ int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task
 	struct publish_cpu *c;
 	struct here h;
 	__u64 word;
+	bool over;
 
 	if (!where(bpf_get_smp_processor_id(), &h))
 		return 0;
 	c = h.c;
+	over = c->hardirq | c->softirq || urgency(READ_ONCE(h.page->current_task));
 	/* no interrupt is being handled where tasks are switched: heals what was missed */
 	c->hardirq = c->softirq = 0;
 	c->idle = next->pid == 0;
@@ -320,12 +337,13 @@ int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task
 	WRITE_ONCE(h.page->current_task, word | (__u64)++c->gen << PVSCHED_TASK_GEN_SHIFT);
 	c->stores++;
 	put_context(&h);
-	withdraw(h.page, next->pid);
-	withdraw(h.page, prev->pid);
-	acknowledge(&h);
+	over |= withdraw(h.page, next->pid);
+	over |= withdraw(h.page, prev->pid);
+	over |= acknowledge(&h);
 	if (!c->idle) /* an idle CPU arms its timer later: publish_idle */
 		put_next_event(&h);
-	ring_if_over(&h);
+	if (over) /* the barrier is dear: only where something urgent ended */
+		ring_if_over(&h);
 	return 0;
 }
 
@@ -336,7 +354,7 @@ int BPF_PROG(publish_waking, struct task_struct *p)
 	struct publish_state *s = the_state();
 	__u64 word;
 
-	if (!s || (__u32)p->pid == (__u32)bpf_get_current_pid_tgid())
+	if (!s || is_plain(s, p) || (__u32)p->pid == (__u32)bpf_get_current_pid_tgid())
 		return 0;
 	word = word_of(s, p);
 	if (urgency(word))
@@ -351,7 +369,7 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 	struct here h;
 	__u64 word;
 
-	if (!s)
+	if (!s || is_plain(s, p))
 		return 0;
 	word = word_of(s, p);
 	if (!urgency(word))

@@ -21,6 +21,7 @@ struct publish_cpu {
 	__u64 rung; /* grant for which the doorbell was asked for */
 	__u64 stores; /* by its programs to line 1 of its page */
 	__u64 rings;
+	__s64 event; /* ns of the clock event that next_event stands for */
 } __attribute__((aligned(64)));
 
 /* tsc(ns) = tsc + ((ns - mono_ns) * mult >> PUBLISH_SHIFT), ns of the guest's CLOCK_MONOTONIC.

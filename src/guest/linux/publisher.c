@@ -202,10 +202,26 @@ static int print_nothing(enum libbpf_print_level level, const char *format, va_l
 	return 0;
 }
 
+/* choose: look first which tracepoints there are, which takes as long as the rest of the load. */
+static int load(struct publisher *p, bool choose)
+{
+	int err;
+
+	bpf_object__close(p->obj);
+	p->obj = bpf_object__open_mem(publish_bpf, publish_bpf_size, NULL);
+	if (!p->obj)
+		return -errno;
+	if (choose)
+		choose_programs(p->obj);
+	err = bpf_map__set_max_entries(bpf_object__find_map_by_name(p->obj, "pages"), p->cpus);
+	if (!err)
+		err = set_pins(p->obj);
+	return err ? err : bpf_object__load(p->obj);
+}
+
 int publisher_open(struct publisher *p, unsigned int cpus,
 		   void (*ring)(void *ctx, unsigned int cpu), void *ctx, struct cli_error *e)
 {
-	struct bpf_map *pages;
 	int err;
 
 	*p = (struct publisher){ .cpus = cpus };
@@ -213,24 +229,19 @@ int publisher_open(struct publisher *p, unsigned int cpus,
 		return e->exit;
 	if (!getenv("PVSCHED_DEBUG"))
 		libbpf_set_print(print_nothing);
-	p->obj = bpf_object__open_mem(publish_bpf, publish_bpf_size, NULL);
-	if (!p->obj)
-		return cli_fail(e, CLI_FAILED, "open the BPF programs", NULL, NULL, "%s",
-				strerror(errno));
-	pages = bpf_object__find_map_by_name(p->obj, "pages");
-	choose_programs(p->obj);
-	err = bpf_map__set_max_entries(pages, cpus);
-	if (!err)
-		err = set_pins(p->obj);
-	if (!err)
-		err = bpf_object__load(p->obj);
+	if (load(p, false)) {
+		publisher_unpin(); /* what the half-done load pinned: no page is shared yet */
+		err = load(p, true);
+	} else {
+		err = 0;
+	}
 	if (err)
 		return cli_fail(e, CLI_FAILED, "load the BPF programs", NULL,
 				"Linux 6.1 with BTF and CONFIG_KALLSYMS_ALL is needed, and root; "
 				"PVSCHED_DEBUG=1 shows the kernel's own words",
 				"%s", strerror(-err));
-	err = map_both(p, bpf_map__fd(pages), bpf_object__find_map_fd_by_name(p->obj, "state"),
-		       PROT_READ | PROT_WRITE);
+	err = map_both(p, bpf_object__find_map_fd_by_name(p->obj, "pages"),
+		       bpf_object__find_map_fd_by_name(p->obj, "state"), PROT_READ | PROT_WRITE);
 	if (err)
 		return cli_fail(e, CLI_FAILED, "map the pages", NULL, NULL, "%s", strerror(-err));
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
