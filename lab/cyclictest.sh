@@ -8,7 +8,7 @@
 # Hogs run only while something is measured.
 
 ROUNDS=7
-LOOPS=100
+LOOPS=60
 LONGEST=40000 # us, of the histograms; what took longer counts as that, but for max
 
 # cyclictest_judge FILE: "avg A p50 B p99 C max D", us, of all threads of a histogram. busybox's awk
@@ -133,7 +133,7 @@ cyclictest_rounds() {
 	VMM_APPEND=no_timer_check # as L1 has it: see lab/run
 	vmm_start /tmp/task.cyclictest "$log" --cpus 2
 	vmm_shows linux_boots 150 1 '^task waits'
-	hogs= runs=0
+	hogs= runs=0 shown=0
 	for mask in 1 1 2 2; do
 		taskset $mask sh -c 'while :; do :; done' &
 		hogs="$hogs $!"
@@ -155,7 +155,9 @@ cyclictest_rounds() {
 			rt) cyclictest_vcpus -o -p 0 ;;
 			esac
 		done
-		[ "$round" = 1 ] && cat "$LAB_OUT/rounds.txt"
+		echo "round $round"
+		tail -n +$((shown + 1)) "$LAB_OUT/rounds.txt"
+		shown=$(wc -l <"$LAB_OUT/rounds.txt")
 	done
 	kill -KILL $hogs
 	pvsched list --json >"$LAB_OUT/list.json"

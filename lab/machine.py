@@ -9,6 +9,7 @@ import base64
 import ctypes
 import io
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -34,6 +35,8 @@ def go_first():
     die_with_parent()
     try:
         os.nice(-15)
+        # Where sessions are groups of their own (autogroup), only their nice value counts.
+        pathlib.Path("/proc/self/autogroup").write_text("-15\n")
     except OSError:
         pass
 
