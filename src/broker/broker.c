@@ -181,6 +181,7 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 #define TAG_STOP     1000000u
 #define TAG_LISTEN   1000001u
 #define TAG_GUARDIAN 1000002u
+#define TAG_LOADED   1000003u
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
 {
@@ -234,6 +235,10 @@ static void *serve(void *arg)
 				eventfd_write(b->ended_fd, 1);
 				return NULL;
 			}
+			if (ev[i].data.u32 == TAG_LOADED) {
+				pvsched_server_loaded(&b->server);
+				continue;
+			}
 			if (ev[i].data.u32 == TAG_LISTEN) {
 				client = pvsched_server_accept(&b->server);
 				/* whom nobody would listen to is not kept waiting */
@@ -272,6 +277,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->print_ctx = opts->print_ctx;
 	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
+	b->policies.loading.done_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		b->server.client[i].fd = -1;
 	memset(b->ring_fd, -1, sizeof(b->ring_fd));
@@ -335,6 +341,8 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = watch(b, b->server.listen_fd, TAG_LISTEN);
 	if (!err)
 		err = watch(b, b->guardian.pidfd, TAG_GUARDIAN);
+	if (!err)
+		err = watch(b, b->policies.loading.done_fd, TAG_LOADED);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
 	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);

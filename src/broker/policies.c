@@ -3,31 +3,35 @@
 #include "policies.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-static int load(struct pvsched_policies *p, int index, const char *name, int policy_fd)
+#include "../privilege/caps.h"
+
+static int load(struct pvsched_policy_set *s, const char *name, int policy_fd,
+		struct pvsched_programs *base, pvsched_say_fn say, void *ctx)
 {
-	struct pvsched_policy_set *s = &p->set[index];
-	struct pvsched_load_opts o = { .policy = name,
-				       .policy_fd = policy_fd,
-				       .id = ++p->next_id,
-				       .base = index ? p->set[0].programs : NULL };
-	int err = pvsched_programs_load(&o, p->say, p->ctx, &s->programs);
+	struct pvsched_load_opts o = {
+		.policy = name, .policy_fd = policy_fd, .id = s->id, .base = base
+	};
 
-	if (err)
-		return err;
-	s->id = o.id;
-	s->vms = 0;
 	snprintf(s->name, sizeof(s->name), "%s", name);
-	return 0;
+	s->vms = 0;
+	return pvsched_programs_load(&o, say, ctx, &s->programs);
 }
 
 int pvsched_policies_open(struct pvsched_policies *p, const char *name)
 {
-	int err = load(p, 0, name, -1);
+	int err;
 
+	p->loading.done_fd = eventfd(0, EFD_CLOEXEC);
+	if (p->loading.done_fd < 0)
+		return -errno;
+	p->set[0].id = ++p->next_id;
+	err = load(&p->set[0], name, -1, NULL, p->say, p->ctx);
 	if (err)
 		return err;
 	err = pvsched_programs_attach(p->set[0].programs);
@@ -37,6 +41,18 @@ int pvsched_policies_open(struct pvsched_policies *p, const char *name)
 
 void pvsched_policies_close(struct pvsched_policies *p)
 {
+	struct pvsched_policy_loading *l = &p->loading;
+
+	if (l->running) {
+		pthread_join(l->thread, NULL);
+		pvsched_programs_free(l->set.programs);
+		if (l->policy_fd >= 0)
+			close(l->policy_fd);
+	}
+	l->running = false;
+	if (l->done_fd >= 0)
+		close(l->done_fd);
+	l->done_fd = -1;
 	/* the first last: it made the maps */
 	for (int i = PVSCHED_POLICIES_MAX; i-- > 0;) {
 		pvsched_programs_free(p->set[i].programs);
@@ -72,27 +88,92 @@ void pvsched_policies_put(struct pvsched_policies *p, int index)
 	s->programs = NULL;
 }
 
-int pvsched_policies_get(struct pvsched_policies *p, const char *name, int policy_fd)
+int pvsched_policies_find(struct pvsched_policies *p, const char *name)
 {
-	int free_index = -1, err;
+	int err;
 
 	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++) {
-		if (!p->set[i].programs)
-			free_index = free_index < 0 ? i : free_index;
-		else if (policy_fd < 0 && !strcmp(p->set[i].name, name)) {
-			err = pvsched_policies_use(p, i);
-			return err ? err : i;
-		}
+		if (!p->set[i].programs || strcmp(p->set[i].name, name))
+			continue;
+		err = pvsched_policies_use(p, i);
+		return err ? err : i;
 	}
-	if (free_index < 0)
+	return -ENOENT;
+}
+
+static int find_free(const struct pvsched_policies *p)
+{
+	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
+		if (!p->set[i].programs)
+			return i;
+	return -ENOSPC;
+}
+
+static void keep_line(void *ctx, const char *line)
+{
+	struct pvsched_policy_loading *l = ctx;
+
+	snprintf(l->said, sizeof(l->said), "%.255s", line);
+}
+
+static void *load_thread(void *arg)
+{
+	struct pvsched_policy_loading *l = arg;
+
+	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* until this thread ends */
+	l->err = load(&l->set, l->name, l->policy_fd, l->base, keep_line, l);
+	eventfd_write(l->done_fd, 1);
+	return NULL;
+}
+
+int pvsched_policies_begin(struct pvsched_policies *p, const char *name, int policy_fd)
+{
+	struct pvsched_policy_loading *l = &p->loading;
+	int err;
+
+	if (l->running)
+		return -EBUSY;
+	if (find_free(p) < 0)
 		return -ENOSPC;
-	err = load(p, free_index, name, policy_fd);
-	if (err)
-		return err;
-	err = pvsched_policies_use(p, free_index);
+	l->policy_fd = policy_fd < 0 ? -1 : fcntl(policy_fd, F_DUPFD_CLOEXEC, 0);
+	if (policy_fd >= 0 && l->policy_fd < 0)
+		return -errno;
+	l->set = (struct pvsched_policy_set){ .id = ++p->next_id };
+	l->said[0] = 0;
+	l->base = p->set[0].programs;
+	snprintf(l->name, sizeof(l->name), "%s", name);
+	err = -pthread_create(&l->thread, NULL, load_thread, l);
+	l->running = !err;
+	if (err && l->policy_fd >= 0)
+		close(l->policy_fd);
+	return err;
+}
+
+int pvsched_policies_end(struct pvsched_policies *p)
+{
+	struct pvsched_policy_loading *l = &p->loading;
+	eventfd_t done;
+	int index, err;
+
+	eventfd_read(l->done_fd, &done);
+	pthread_join(l->thread, NULL);
+	l->running = false;
+	if (l->policy_fd >= 0)
+		close(l->policy_fd);
+	if (l->said[0])
+		p->say(p->ctx, l->said);
+	if (l->err)
+		return l->err;
+	index = find_free(p);
+	if (index < 0) {
+		pvsched_programs_free(l->set.programs);
+		return index;
+	}
+	p->set[index] = l->set;
+	err = pvsched_policies_use(p, index);
 	if (!err)
-		return free_index;
-	pvsched_programs_free(p->set[free_index].programs);
-	p->set[free_index].programs = NULL;
+		return index;
+	pvsched_programs_free(p->set[index].programs);
+	p->set[index].programs = NULL;
 	return err;
 }

@@ -6,6 +6,9 @@
 #ifndef PVSCHED_BROKER_POLICIES_H
 #define PVSCHED_BROKER_POLICIES_H
 
+#include <pthread.h>
+#include <stdbool.h>
+
 #include "../events/programs.h"
 
 #define PVSCHED_POLICIES_MAX 8 /* each costs every context switch of the host some 60 ns */
@@ -17,8 +20,24 @@ struct pvsched_policy_set {
 	unsigned int vms;
 };
 
+/* One that is being loaded, by a thread of its own: an object's verification takes from a tenth of
+ * a second to many, and VMs are served meanwhile. */
+struct pvsched_policy_loading {
+	pthread_t thread;
+	bool running;
+	int done_fd; /* an eventfd, readable once it is; -1 = none yet */
+	int policy_fd; /* own copy; -1 = a built-in */
+	int err;
+	struct pvsched_policy_set set;
+	char said[256];
+	/* of the thread: */
+	char name[64];
+	struct pvsched_programs *base;
+};
+
 struct pvsched_policies {
 	struct pvsched_policy_set set[PVSCHED_POLICIES_MAX];
+	struct pvsched_policy_loading loading;
 	int standard; /* of new VMs */
 	uint32_t next_id;
 	pvsched_say_fn say;
@@ -31,12 +50,15 @@ void pvsched_policies_close(struct pvsched_policies *p);
 /* The maps' owner; lives until close. */
 struct pvsched_programs *pvsched_policies_base(struct pvsched_policies *p);
 
+/* The built-in of that name for one more VM, if it is loaded: its index; else -ENOENT. */
+int pvsched_policies_find(struct pvsched_policies *p, const char *name);
 /*
- * A set for one more VM: the built-in in use, or newly loaded (a file always is: it may have
- * changed). Attached when it returns. Returns its index; -ENOSPC, or as pvsched_programs_load
- * and _attach; then nothing changed.
+ * Begins to load one (a file always is: it may have changed); when loading.done_fd is readable,
+ * pvsched_policies_end() has the index of the set, attached, for one more VM. -EBUSY while another
+ * is being loaded, -ENOSPC; end() also as pvsched_programs_load and _attach: then nothing changed.
  */
-int pvsched_policies_get(struct pvsched_policies *p, const char *name, int policy_fd);
+int pvsched_policies_begin(struct pvsched_policies *p, const char *name, int policy_fd);
+int pvsched_policies_end(struct pvsched_policies *p);
 int pvsched_policies_use(struct pvsched_policies *p, int index); /* one more VM on a set */
 void pvsched_policies_put(struct pvsched_policies *p, int index);
 

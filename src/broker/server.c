@@ -15,10 +15,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "../privilege/caps.h"
 #include "wire.h"
 
-#define FDS_MAX 4 /* accepted per message; more are closed */
+#define FDS_MAX	 4 /* accepted per message; more are closed */
+#define DEFERRED 1 /* the reply comes later */
 
 int pvsched_server_open(struct pvsched_server *s, const char *path)
 {
@@ -28,6 +28,7 @@ int pvsched_server_open(struct pvsched_server *s, const char *path)
 
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		s->client[i].fd = -1;
+	s->pending.operator= s->pending.target = - 1;
 	s->listen_fd = s->spare_fd = -1;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
@@ -69,6 +70,10 @@ static void drop_client(struct pvsched_server *s, struct pvsched_client *c)
 		pvsched_policies_put(s->policies, c->policy);
 	}
 	pthread_mutex_unlock(s->mutex);
+	if (s->pending.operator== c - s->client)
+		s->pending.operator= - 1;
+	if (s->pending.target == c - s->client)
+		s->pending.target = -1;
 	close(c->fd);
 	c->fd = -1;
 	c->hello = false;
@@ -277,43 +282,73 @@ static void move_client(struct pvsched_server *s, struct pvsched_client *c, int 
 	c->policy = policy;
 }
 
-/* The new policy is loaded and attached before anybody is moved: if that fails, nothing changed. */
-static int set_policy(struct pvsched_server *s, struct pvsched_msg *m, int fd)
+static void move_all(struct pvsched_server *s, int policy)
 {
-	bool all = m->index == PVSCHED_ALL_VMS;
-	int policy, old;
+	int old = s->policies->standard;
+
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].fd >= 0 && s->client[i].hello &&
+		    !pvsched_policies_use(s->policies, policy))
+			move_client(s, &s->client[i], policy);
+	s->policies->standard = policy;
+	pvsched_policies_put(s->policies, policy);
+	/* the old standard was kept without VMs; now it need not be */
+	if (old != policy && !pvsched_policies_use(s->policies, old))
+		pvsched_policies_put(s->policies, old);
+}
+
+/* Moves to a policy that is in use for one VM, or all. */
+static int move(struct pvsched_server *s, struct pvsched_pending *to, int policy)
+{
+	if (policy < 0)
+		return policy;
+	if (to->all) {
+		move_all(s, policy);
+		return 0;
+	}
+	if (to->target < 0) { /* it left while the policy was loaded */
+		pvsched_policies_put(s->policies, policy);
+		return -ENOENT;
+	}
+	move_client(s, &s->client[to->target], policy); /* the use is the client's now */
+	return 0;
+}
+
+/* The new policy is loaded and attached before anybody is moved: if that fails, nothing changed. */
+static int set_policy(struct pvsched_server *s, int operator, struct pvsched_msg * m, int fd)
+{
+	struct pvsched_pending to = { .operator= operator,
+				      .target = - 1,
+				      .all = m->index == PVSCHED_ALL_VMS };
+	int err;
 
 	m->policy.name[sizeof(m->policy.name) - 1] = 0;
-	if (!all &&
-	    (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 || !s->client[m->index].hello))
-		return -ENOENT;
+	if (!to.all) {
+		if (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 ||
+		    !s->client[m->index].hello)
+			return -ENOENT;
+		to.target = m->index;
+	}
 	if (s->fixed_policy) {
 		snprintf(m->policy.error, sizeof(m->policy.error),
 			 "the broker was started with --fixed-policy: start it again without");
 		return -EPERM;
 	}
 	s->said[0] = 0;
-	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN));
-	policy = pvsched_policies_get(s->policies, m->policy.name, fd);
-	pvsched_caps_lower(PVSCHED_CAP(CAP_SYS_ADMIN));
-	snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
-	if (policy < 0)
-		return policy;
-	if (!all) {
-		move_client(s, &s->client[m->index], policy); /* the use is the client's now */
-		return 0;
+	err = fd < 0 ? pvsched_policies_find(s->policies, m->policy.name) : -ENOENT;
+	if (err != -ENOENT) {
+		snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
+		return move(s, &to, err);
 	}
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		if (s->client[i].fd >= 0 && s->client[i].hello &&
-		    !pvsched_policies_use(s->policies, policy))
-			move_client(s, &s->client[i], policy);
-	old = s->policies->standard;
-	s->policies->standard = policy;
-	pvsched_policies_put(s->policies, policy);
-	/* the old standard was kept without VMs; now it need not be */
-	if (old != policy && !pvsched_policies_use(s->policies, old))
-		pvsched_policies_put(s->policies, old);
-	return 0;
+	err = pvsched_policies_begin(s->policies, m->policy.name, fd);
+	if (err == -EBUSY)
+		snprintf(m->policy.error, sizeof(m->policy.error),
+			 "another policy is being loaded: try again");
+	if (err)
+		return err;
+	s->pending = to;
+	s->pending.msg = *m;
+	return DEFERRED;
 }
 
 static int operate(struct pvsched_server *s, const struct pvsched_client *c, struct pvsched_msg *m,
@@ -323,10 +358,10 @@ static int operate(struct pvsched_server *s, const struct pvsched_client *c, str
 		return -EPERM;
 	if (m->type == PVSCHED_MSG_LIST)
 		return list(s, m);
-	return set_policy(s, m, nfds == 1 ? fds[0] : -1);
+	return set_policy(s, c - s->client, m, nfds == 1 ? fds[0] : -1);
 }
 
-/* Returns 0 or -errno for the reply. */
+/* Returns 0 or -errno for the reply, or DEFERRED. */
 static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvsched_msg *m,
 		  int *fds, int nfds, int *ret_fd)
 {
@@ -453,11 +488,27 @@ void pvsched_server_serve(struct pvsched_server *s, int index)
 		pthread_mutex_lock(s->mutex);
 		m.error = handle(s, c, &m, fds, nfds, &pass);
 		pthread_mutex_unlock(s->mutex);
-		err = reply(c->fd, &m, m.error ? -1 : pass);
+		err = m.error == DEFERRED ? 0 : reply(c->fd, &m, m.error ? -1 : pass);
 	}
 	for (int i = 0; i < nfds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	if (err)
 		drop_client(s, c);
+}
+
+void pvsched_server_loaded(struct pvsched_server *s)
+{
+	struct pvsched_msg *m = &s->pending.msg;
+	int operator;
+
+	pthread_mutex_lock(s->mutex);
+	s->said[0] = 0;
+	m->error = move(s, &s->pending, pvsched_policies_end(s->policies));
+	snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
+	pthread_mutex_unlock(s->mutex);
+	operator= s->pending.operator;
+	if (operator >= 0 && reply(s->client[operator].fd, m, -1))
+		drop_client(s, &s->client[operator]);
+	s->pending.operator= s->pending.target = - 1;
 }

@@ -11,6 +11,7 @@
 
 #include "policies.h"
 #include "registry.h"
+#include "wire.h"
 
 struct pvsched_client {
 	int fd; /* -1 = free */
@@ -32,6 +33,12 @@ struct pvsched_server {
 	uint64_t features; /* on offer */
 	uint64_t refused;
 	bool fixed_policy; /* operators may look, but not swap */
+	/* who asked for the policy that is being loaded, and for what; indices of clients, -1 = gone */
+	struct pvsched_pending {
+		int operator, target;
+		bool all;
+		struct pvsched_msg msg;
+	} pending;
 	char said[256]; /* the last line that loading a policy said */
 	struct pvsched_client client[PVSCHED_VMS];
 };
@@ -44,5 +51,7 @@ int pvsched_server_accept(struct pvsched_server *s);
 void pvsched_server_drop(struct pvsched_server *s, int index); /* as if it had hung up */
 /* Handles what can be read. The client may be gone afterwards (fd -1). */
 void pvsched_server_serve(struct pvsched_server *s, int index);
+/* When policies->loading.done_fd is readable: moves the VMs, and answers the operator. */
+void pvsched_server_loaded(struct pvsched_server *s);
 
 #endif

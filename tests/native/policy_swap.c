@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Policies changed under a running VM: what the old one boosted ends, debts stay, bad ones are
  * refused in one line and change nothing. Through the operator's messages, as pvsched policy. */
-/* timeout: 120 */
+/* timeout: 240 */
 #include <fcntl.h>
 #include <helpers/threads.h>
 #include <helpers/unit.h>
@@ -29,15 +29,16 @@ static int group_stop(void **state)
 	return 0;
 }
 
-static int ask(struct pvsched_msg *m, int fd_to_pass)
+/* Connected, the request sent; or -1. */
+static int send_request(const struct pvsched_msg *m, int fd_to_pass)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = PVSCHED_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = -EPIPE;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	union {
 		char buf[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = { 0 };
-	struct iovec iov = { m, sizeof(*m) };
+	struct iovec iov = { (void *)m, sizeof(*m) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct cmsghdr *c;
 
@@ -51,26 +52,45 @@ static int ask(struct pvsched_msg *m, int fd_to_pass)
 		memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
 	}
 	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
-	    sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(*m) &&
-	    recv(fd, m, sizeof(*m), 0) == sizeof(*m))
-		err = m->error;
+	    sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(*m))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* Takes the reply, hangs up. */
+static int take_reply(int fd, struct pvsched_msg *m)
+{
+	int err = recv(fd, m, sizeof(*m), 0) == sizeof(*m) ? m->error : -EPIPE;
+
 	close(fd);
 	return err;
+}
+
+static int ask(struct pvsched_msg *m, int fd_to_pass)
+{
+	return take_reply(send_request(m, fd_to_pass), m);
+}
+
+static int open_policy(const char *name)
+{
+	const char *build = getenv("PVSCHED_BUILD");
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
 }
 
 /* A built-in, or a file of the build directory. */
 static int set_policy(uint32_t vm, const char *name, char *ret_line)
 {
 	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY, .index = vm };
-	const char *build = getenv("PVSCHED_BUILD"), *base = strrchr(name, '/');
-	char path[512];
-	int fd = -1, err;
+	const char *base = strrchr(name, '/');
+	int fd = strstr(name, ".bpf.o") ? open_policy(name) : -1, err;
 
-	if (strstr(name, ".bpf.o")) {
-		snprintf(path, sizeof(path), "%s/%s", build ? build : "build", name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		assert_true(fd >= 0);
-	}
 	snprintf(m.policy.name, sizeof(m.policy.name), "%s", base ? base + 1 : name);
 	err = ask(&m, fd);
 	if (fd >= 0)
@@ -215,6 +235,70 @@ static void policy_that_is_bad_is_refused_and_the_old_goes_on(void **state)
 	assert_true(bed_await_boosted(v, true, PATIENCE_MS));
 }
 
+/* Loading takes as long as the verifier likes. Whether a look falls into it is chance: tried often. */
+static void policy_being_loaded_holds_up_nobody(void **state)
+{
+	struct pvsched_msg load = { .type = PVSCHED_MSG_POLICY, .index = 0 }, m;
+	struct threads_bed *b = *state;
+	int fd = open_policy("src/policy/latency.bpf.o"), answered = 0, busy = 0, waiting;
+
+	snprintf(load.policy.name, sizeof(load.policy.name), "latency.bpf.o");
+	for (int i = 0; i < 50 && !(answered && busy); i++) {
+		waiting = send_request(&load, fd);
+		assert_true(waiting >= 0);
+		m = (struct pvsched_msg){ .type = PVSCHED_MSG_LIST, .index = 0 };
+		assert_int_equal(ask(&m, -1), 0);
+		bed_stats(&b->vcpu[0]); /* a VM's own request */
+		answered += recv(waiting, &m, sizeof(m), MSG_PEEK | MSG_DONTWAIT) < 0;
+		m = load;
+		if (ask(&m, fd) == -EBUSY) {
+			assert_non_null(strstr(m.policy.error, "try again"));
+			busy++;
+		}
+		assert_int_equal(take_reply(waiting, &m), 0);
+	}
+	close(fd);
+	assert_true(answered && busy);
+}
+
+/* Its target and who asked for it leave in the meantime: nothing stays behind, and the next goes. */
+static void policy_whose_vm_leaves_while_it_is_loaded_is_dropped(void **state)
+{
+	struct pvsched_msg load = { .type = PVSCHED_MSG_POLICY, .index = 1 };
+	int fd = open_policy("src/policy/irq.bpf.o"), err;
+	struct threads_bed other;
+
+	(void)state;
+	snprintf(load.policy.name, sizeof(load.policy.name), "irq.bpf.o");
+	for (int i = 0; i < 12; i++) { /* more than there may be policies */
+		assert_int_equal(bed_open(&other, NULL), 0);
+		close(send_request(&load, fd));
+		bed_close(&other);
+		while ((err = set_policy(0, "mirror", NULL)) == -EBUSY)
+			bed_sleep_ms(1);
+		assert_int_equal(err, 0);
+		while ((err = set_policy(0, "latency", NULL)) == -EBUSY)
+			bed_sleep_ms(1);
+		assert_int_equal(err, 0);
+	}
+	close(fd);
+	expect_policy(0, "latency");
+}
+
+static void policy_that_asks_for_exits_that_this_kvm_lacks_is_refused(void **state)
+{
+	char line[256];
+
+	(void)state;
+	if (!access("/sys/module/kvm_amd", F_OK) || !access("/sys/module/kvm_intel", F_OK)) {
+		print_message("this KVM has VM exits\n");
+		skip();
+	}
+	assert_int_equal(set_policy(0, "vmexit", line), -ENOTSUP);
+	assert_non_null(strstr(line, "this host lacks them"));
+	expect_policy(0, "latency");
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, bed_setup, bed_teardown)
@@ -224,6 +308,9 @@ int main(void)
 		CASE(policy_kill_switch_reaches_all_and_those_to_come),
 		CASE(policy_changed_all_the_time_keeps_the_debts),
 		CASE(policy_that_is_bad_is_refused_and_the_old_goes_on),
+		CASE(policy_being_loaded_holds_up_nobody),
+		CASE(policy_whose_vm_leaves_while_it_is_loaded_is_dropped),
+		CASE(policy_that_asks_for_exits_that_this_kvm_lacks_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, group_start, group_stop);
