@@ -18,6 +18,22 @@ figure() {
 	echo "figure $1 $2"
 }
 
+# native_programs NAME...: programs of the native tier, each in its own time
+native_programs() {
+	export CMOCKA_MESSAGE_OUTPUT=TAP
+	for native_name in "$@"; do
+		native_start=$(cut -d. -f1 /proc/uptime)
+		timeout -k 2 100 "$PVSCHED_BUILD/tests/native/$native_name" >"$LAB_OUT/$native_name.txt" 2>&1
+		native_status=$?
+		cat "$LAB_OUT/$native_name.txt"
+		echo "# $native_name took $(($(cut -d. -f1 /proc/uptime) - native_start)) s"
+		# Failed cases have said so, their number is the status; a crash and a time-out have not.
+		if [ $native_status -ge 124 ] || ! grep -q '^ok' "$LAB_OUT/$native_name.txt"; then
+			not_ok "${native_name}_ends_well" "exit status $native_status"
+		fi
+	done
+}
+
 # cells FILE: the cells of a bench's JSON as figures, WORKLOAD_VARIANT_HOGS_KEY
 cells() {
 	awk -F '[":, ]+' '

@@ -82,14 +82,14 @@ class Qemu:
                 "-append", append]
 
 
-def append_line(tests, extra="", seed=None, shell=False):
+def append_line(tests, extra="", seed=None, shell=False, scale=1.0):
     """The kernel command line. Level 5 lets warnings reach the console, which outlives a panic;
     emulated TSCs agree, but 6.1 and 7.3 at times fail to measure that and fall back to the HPET."""
     words = ["console=ttyS0", "loglevel=5", "mitigations=off", "nokaslr", "panic=-1",
              "oops=panic", "tsc=reliable", extra]
     words += ["lab.shell"] if shell else []
     words += [] if seed is None else [f"lab.seed={seed}"]
-    words += ["lab.tests=" + ",".join(f"{test.name}:{test.timeout}" for test in tests)]
+    words += ["lab.tests=" + ",".join(f"{test.name}:{round(test.timeout * scale)}" for test in tests)]
     return " ".join(filter(None, words))
 
 

@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The bench's cells on a clock that counts instructions: every workload, every variant, four hogs,
-# and no hogs for the two variants that must not differ then. For lab/run --deterministic.
+# and no hogs for the two variants that must not differ then. `make bench-lab`.
 # kernels: 7.3
 # guests: baremetal
 # tier: soak
 # clock: instructions
-# timeout: 240
+# record: 7.3
+# timeout: 300
 
-expect bench_with_hogs_runs pvsched bench --rounds 1 --samples 400 --hogs 4 --seed "$LAB_SEED" \
-	--no-cost --json "$LAB_OUT/hogs.json"
-expect bench_without_hogs_runs pvsched bench --rounds 1 --samples 400 --hogs 0 --seed "$LAB_SEED" \
-	--variant other,pvsched --no-cost --json "$LAB_OUT/alone.json"
-cells "$LAB_OUT/hogs.json"
-cells "$LAB_OUT/alone.json"
+# bench NAME SAMPLES ARGUMENTS...: the yardsticks need fewer samples than what is held to a record
+bench() {
+	name=$1 samples=$2
+	shift 2
+	expect "bench_$name" pvsched bench --rounds 1 --samples "$samples" --seed "$LAB_SEED" \
+		--no-cost --json "$LAB_OUT/$name.json" "$@"
+	cells "$LAB_OUT/$name.json"
+}
+bench with_hogs 400 --hogs 4 --variant other,nice,fifo
+bench with_hogs_and_pvsched 1600 --hogs 4 --variant pvsched
+bench without_hogs 400 --hogs 0 --variant other,pvsched

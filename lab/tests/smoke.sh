@@ -5,6 +5,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
+# ci: 6.1 6.12 7.3
 # timeout: 150
 # programs: bpftool
 

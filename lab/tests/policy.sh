@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Policies under a running VM by the operator's commands: one from outside is run and listed, others
+# are swapped in, each serves by its own events, the kill switch stops all boosts, and what is
+# refused leaves the old one in place. Debts over swaps: tests/native/policy_swap.c, which
+# native.sh runs.
+# kernels: 6.1 6.12 7.3
+# guests: baremetal
+# tier: short
+# ci: 7.3
+# programs: bpftool
+# timeout: 240
+
+bad=$PVSCHED_BUILD/tests/native/policies
+
+# field N: of the VM's line
+field() {
+	pvsched list | awk -v n="$1" 'NR == 2 { print $n }'
+}
+
+# serves POLICY: within a short time the VM has it
+serves() {
+	pvsched list | grep -q " $1 "
+}
+
+# more_boosts_than N
+more_boosts_than() {
+	now=$(field 8)
+	[ "${now:-0}" -gt "$1" ]
+}
+
+# program NAME: is loaded
+program() {
+	bpftool prog show | grep -q "name $1"
+}
+
+pvsched run --cpus 2 --hogs 2 --workload busy --policy "$PVSCHED_BUILD/examples/audio.bpf.o" \
+	--seconds 200 >/tmp/run 2>&1 &
+run=$!
+within policy_of_a_file_is_run_and_listed 60 serves audio
+cp /tmp/run "$LAB_OUT/run.txt"
+pvsched list >"$LAB_OUT/list.txt"
+expect policy_that_asks_for_no_exits_has_no_program_there sh -c \
+	'! bpftool prog show | grep -E "name pvsched_(kvm_e|eoi|inj)"'
+
+for policy in latency irq mirror vmexit; do
+	expect "policy_is_swapped_to_$policy" pvsched policy 0 $policy
+	expect "policy_${policy}_is_listed" serves $policy
+	before=$(field 8)
+	[ $policy = mirror ] || # the busy guest's task is an ordinary one
+		within "policy_${policy}_boosts" 20 more_boosts_than $((${before:-0} + 5))
+	[ $policy != vmexit ] || expect policy_vmexit_has_its_program_on_exits program pvsched_kvm_exit
+done
+
+# refused NAME WORDS POLICY: one line that has the words; the VM keeps its policy
+refused() {
+	name=$1 words=$2 policy=$3
+	if pvsched policy 0 "$policy" >/tmp/out 2>&1; then
+		not_ok "$name" "it was accepted"
+	elif [ "$(wc -l </tmp/out)" = 1 ] && grep -q "$words.*the old one goes on" /tmp/out; then
+		ok "$name"
+	else
+		not_ok "$name" "it said: $(head -n 2 /tmp/out)"
+	fi
+	expect "${name}_and_the_old_one_stays" serves vmexit
+}
+refused policy_that_the_verifier_refuses_is_told_of 'refuses it' "$bad/wild.bpf.o"
+refused policy_of_another_version_is_told_of 'version 99' "$bad/wrong_abi.bpf.o"
+refused policy_file_without_a_policy_is_told_of 'nothing.bpf.o' "$bad/nothing.bpf.o"
+refused policy_that_nobody_knows_is_told_of 'nonsense' nonsense
+
+expect policy_all_off_is_accepted pvsched policy --all off
+expect policy_all_off_is_listed serves off
+boosts=$(field 8)
+tids=$(ls /proc/$run/task)
+for tid in $tids; do
+	chrt=$(awk '{ print $41 }' /proc/$run/task/$tid/stat) # policy: 1 is SCHED_FIFO
+	name=$(cat /proc/$run/task/$tid/comm)
+	case $name in
+	*vcpu*) expect "policy_off_leaves_${name##*/}_as_it_was" test "$chrt" = 0 ;;
+	esac
+done
+expect policy_off_has_no_program_on_exits sh -c '! bpftool prog show | grep pvsched_kvm_exit'
+usleep 1000000 # the guest takes a thousand interrupts beside two hogs
+expect policy_off_boosts_nothing test "$(field 8)" = "$boosts"
+expect policy_is_swapped_back_on pvsched policy 0 latency
+within policy_latency_boosts_again 20 more_boosts_than "$boosts"
+kill $run
+wait $run
