@@ -6,9 +6,8 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# ci: 7.3
 # programs: bpftool
-# timeout: 240
+# timeout: 300
 
 bad=$PVSCHED_BUILD/tests/native/policies
 
@@ -28,13 +27,13 @@ more_boosts_than() {
 	[ "${now:-0}" -gt "$1" ]
 }
 
-# program NAME: is loaded
+# program NAME: is loaded; bpftool may know the first 15 bytes of it only
 program() {
 	bpftool prog show | grep -q "name $1"
 }
 
 pvsched run --cpus 2 --hogs 2 --workload busy --policy "$PVSCHED_BUILD/examples/audio.bpf.o" \
-	--seconds 200 >/tmp/run 2>&1 &
+	>/tmp/run 2>&1 &
 run=$!
 within policy_of_a_file_is_run_and_listed 60 serves audio
 cp /tmp/run "$LAB_OUT/run.txt"
@@ -48,7 +47,7 @@ for policy in latency irq mirror vmexit; do
 	before=$(field 8)
 	[ $policy = mirror ] || # the busy guest's task is an ordinary one
 		within "policy_${policy}_boosts" 20 more_boosts_than $((${before:-0} + 5))
-	[ $policy != vmexit ] || expect policy_vmexit_has_its_program_on_exits program pvsched_kvm_exit
+	[ $policy != vmexit ] || expect policy_vmexit_has_its_program_on_exits program pvsched_kvm_ex
 done
 
 # refused NAME WORDS POLICY: one line that has the words; the VM keeps its policy
@@ -79,7 +78,7 @@ for tid in $tids; do
 	*vcpu*) expect "policy_off_leaves_${name##*/}_as_it_was" test "$chrt" = 0 ;;
 	esac
 done
-expect policy_off_has_no_program_on_exits sh -c '! bpftool prog show | grep pvsched_kvm_exit'
+expect policy_off_has_no_program_on_exits sh -c '! bpftool prog show | grep pvsched_kvm_ex'
 usleep 1000000 # the guest takes a thousand interrupts beside two hogs
 expect policy_off_boosts_nothing test "$(field 8)" = "$boosts"
 expect policy_is_swapped_back_on pvsched policy 0 latency
