@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -71,18 +72,30 @@ gone:
 	_exit(0);
 }
 
-/* Everything but pipe, epoll and ring is closed: above all the links, which must die with the
- * broker, and the pidfds. */
+static void close_between(unsigned int first, unsigned int last)
+{
+	struct rlimit most = { .rlim_cur = 1024 };
+
+	if (first > last || !syscall(SYS_close_range, first, last, 0))
+		return;
+	/* where a sandbox forbids it: one by one */
+	getrlimit(RLIMIT_NOFILE, &most);
+	for (unsigned int fd = first; fd <= last && fd < most.rlim_cur; fd++)
+		close(fd);
+}
+
+/* Everything but pipe, epoll and ring is closed: the links, which must die with the broker, the
+ * pidfds, and the broker's end of the pipe, which only the broker may hold. */
 static void close_others(const int keep[3])
 {
 	unsigned int from = 0;
 
 	for (int i = 0; i < 3; i++) {
 		if ((unsigned int)keep[i] > from)
-			syscall(SYS_close_range, from, keep[i] - 1, 0);
+			close_between(from, keep[i] - 1);
 		from = keep[i] + 1;
 	}
-	syscall(SYS_close_range, from, ~0u, 0);
+	close_between(from, ~0u);
 }
 
 static void sort3(int a[3])
