@@ -35,7 +35,9 @@ bench-lab: all
 
 # What takes hours.
 soak: all
-	PVSCHED_BUILD=$(abspath $(BUILD)) tests/fuzz/survive --seconds 3600
+	@status=0; $(BUILD)/tests/soak/soak_broker_sweep || status=1; \
+	PVSCHED_BUILD=$(abspath $(BUILD)) tests/fuzz/survive --seconds 3600 || status=1; \
+	exit $$status
 
 format:
 	$(SOURCES) | xargs clang-format-14 -i

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -31,8 +32,8 @@ static struct {
 	int calls; /* that counted since it was armed */
 	bool everyone; /* threads that do not say count, too */
 	bool ours; /* only calls from this program's own text, not from libbpf's */
+	const char *thread; /* only calls of threads of this name; NULL = of all that count */
 	const char *failed; /* which it was; NULL = none yet */
-	const char *only; /* count calls of this function alone; NULL = all */
 	long allocated; /* blocks alive in the whole program */
 } fail;
 
@@ -63,8 +64,13 @@ static bool fail_now(const char *name, const void *caller)
 	if (fail.ours &&
 	    !((const char *)caller >= &__executable_start && (const char *)caller < &etext))
 		return false;
-	if (fail.only && strcmp(name, fail.only))
-		return false;
+	if (fail.thread) {
+		char self[16];
+
+		prctl(PR_GET_NAME, self);
+		if (strcmp(self, fail.thread))
+			return false;
+	}
 	if (__atomic_add_fetch(&fail.calls, 1, __ATOMIC_SEQ_CST) != at)
 		return false;
 	__atomic_store_n(&fail.failed, name, __ATOMIC_SEQ_CST);

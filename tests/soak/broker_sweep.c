@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The broker when the system fails it: each system call and allocation of its start and of a
+ * client's life fails once. Then it says so in one line, every thread has its own scheduling back,
+ * and no descriptor, thread, process, program, block of memory, lock or socket is left; and the next
+ * start, or client, fares as if nothing had been.
+ *
+ * Programs are loaded once and kept: loading takes longer than all the rest, and has a case of its
+ * own, for the calls of ours. PVSCHED_SWEEP=short takes every third call of a client's life only.
+ */
+#include <helpers/threads.h>
+#include <helpers/unit.h>
+
+#include <helpers/fail.h>
+
+#include <broker/wire.h>
+#include <dirent.h>
+#include <events/programs.h>
+#include <malloc.h>
+#include <sys/file.h>
+#include <sys/un.h>
+
+#define SOCKET	    "/run/pvsched/sweep.sock"
+#define PATIENCE_MS 10000 /* for what the kernel or a thread does in its own time */
+#define BOOST_MS    200 /* of a life that may not have a boost */
+#define CALLS_MAX   20000
+#define AGENT_CALLS 60
+
+static bool full;
+
+/* --- programs, loaded once for each policy */
+
+struct kept {
+	char policy[16];
+	uint32_t id;
+	struct pvsched_programs *programs;
+};
+
+static struct kept kept[8];
+static bool keep = true;
+
+int __real_pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say, void *ctx,
+				 struct pvsched_programs **ret);
+int __wrap_pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say, void *ctx,
+				 struct pvsched_programs **ret);
+void __real_pvsched_programs_free(struct pvsched_programs *p);
+void __wrap_pvsched_programs_free(struct pvsched_programs *p);
+
+/* Kept programs outlive the broker that had them loaded: what they say is for the present one. */
+static struct {
+	pvsched_say_fn say;
+	void *ctx;
+} listener;
+
+static void pass_on(void *ctx, const char *line)
+{
+	(void)ctx;
+	listener.say(listener.ctx, line);
+}
+
+int __wrap_pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say, void *ctx,
+				 struct pvsched_programs **ret)
+{
+	bool spared = fail_spared;
+	unsigned int i;
+	int err;
+
+	if (!keep)
+		return __real_pvsched_programs_load(o, say, ctx, ret);
+	listener.say = say;
+	listener.ctx = ctx;
+	for (i = 0; i < 8 && kept[i].programs; i++)
+		/* the id is a constant of the programs; those of `off` do nothing for any */
+		if (!strcmp(kept[i].policy, o->policy) &&
+		    (kept[i].id == o->id || !strcmp(o->policy, "off"))) {
+			*ret = kept[i].programs;
+			return 0;
+		}
+	assert_in_range(i, 0, 7);
+	fail_spared = true;
+	err = __real_pvsched_programs_load(o, pass_on, NULL, ret);
+	fail_spared = spared;
+	if (err)
+		return err;
+	snprintf(kept[i].policy, sizeof(kept[i].policy), "%s", o->policy);
+	kept[i].id = o->id;
+	kept[i].programs = *ret;
+	return 0;
+}
+
+void __wrap_pvsched_programs_free(struct pvsched_programs *p)
+{
+	for (unsigned int i = 0; i < 8; i++)
+		if (p && kept[i].programs == p) {
+			pvsched_programs_detach(p);
+			return;
+		}
+	__real_pvsched_programs_free(p);
+}
+
+/* --- what a process holds */
+
+struct held {
+	unsigned int fds, threads; /* programs, maps and links are descriptors, too */
+	long allocated;
+};
+
+static unsigned int entries(const char *path)
+{
+	DIR *dir = opendir(path);
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n;
+}
+
+static struct held held(void)
+{
+	struct held h = { 0 };
+
+	h.fds = entries("/proc/self/fd");
+	h.threads = entries("/proc/self/task");
+	h.allocated = __atomic_load_n(&fail.allocated, __ATOMIC_RELAXED);
+	return h;
+}
+
+/* A joined thread leaves /proc a little later. */
+static void assert_held(const struct held *before)
+{
+	struct held now;
+
+	for (int ms = 0; ms < PATIENCE_MS; ms += 1) {
+		now = held();
+		if (!memcmp(&now, before, sizeof(now)))
+			return;
+		bed_sleep_ms(1);
+	}
+	assert_int_equal(now.fds, before->fds);
+	assert_int_equal(now.threads, before->threads);
+	assert_int_equal(now.allocated, before->allocated);
+}
+
+/* --- start and stop */
+
+static unsigned int lines;
+
+static void count_lines(enum pvsched_log_level level, const char *line, void *ctx)
+{
+	(void)ctx;
+	if (level == PVSCHED_LOG_ERROR) {
+		assert_true(*line && !strchr(line, '\n'));
+		lines++;
+	}
+}
+
+static const struct pvsched_broker_opts opts = { .socket = SOCKET, .print = count_lines };
+static struct pvsched_broker *broker;
+
+static int start(void)
+{
+	int err;
+
+	lines = 0;
+	err = pvsched_broker__start(&opts, &broker);
+	if (err)
+		assert_null(broker);
+	return err;
+}
+
+static void stop(void)
+{
+	pvsched_broker__stop(broker);
+	broker = NULL;
+}
+
+/* After a case, failed or not. */
+static int reset(void **state)
+{
+	(void)state;
+	fail_disarm();
+	fail.everyone = fail.ours = fail_mine = fail_spared = false;
+	fail.thread = NULL;
+	stop();
+	return 0;
+}
+
+/* Another test's broker may have its turn meanwhile; then it is its own number that the file has. */
+static bool lock_is_others(void)
+{
+	int fd = open("/run/pvsched/broker.lock", O_RDWR | O_CLOEXEC);
+	bool held = flock(fd, LOCK_EX | LOCK_NB);
+	char text[16] = "";
+
+	assert_true(fd >= 0);
+	if (held)
+		assert_true(pread(fd, text, sizeof(text) - 1, 0) >= 0 && atoi(text) != getpid());
+	close(fd);
+	return held;
+}
+
+static void broker_start_each_call_that_fails_leaves_nothing_behind(void **state)
+{
+	int n, err, refused = 0, equal = 0, step = 1;
+	const char *last = "";
+	struct held before;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) { /* for what is made once */
+		assert_int_equal(bed_broker(&opts, &broker), 0);
+		stop();
+	}
+	before = held();
+	for (n = 1; n < CALLS_MAX; n += step) {
+		fail.everyone = true;
+		fail_arm(n);
+		err = start();
+		stop();
+		fail.everyone = false;
+		if (err == -EEXIST) { /* another's turn: none of our errors */
+			while (lock_is_others())
+				bed_sleep_ms(10);
+			n -= step;
+			continue;
+		}
+		if (!fail_disarm()) {
+			if (step == 1)
+				break;
+			n -= step; /* too far: what was left out has its turn */
+			step = 1;
+			continue;
+		}
+		printf("# %d: %s: %s\n", n, fail.failed, strerror(-err));
+		fflush(stdout);
+		assert_in_range(-err, 0, 4095);
+		assert_int_equal(lines, err != 0);
+		refused += err != 0;
+		assert_held(&before);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child, dead or alive */
+		assert_int_equal(access(SOCKET, F_OK), -1);
+		lock_is_others();
+		/* of a row of equal calls, as the rings of 512 CPUs are, every 16th */
+		equal = strcmp(last, fail.failed) ? 0 : equal + 1;
+		last = fail.failed;
+		if (!equal && step > 1)
+			n -= step;
+		step = full || equal < 16 ? 1 : 16;
+	}
+	printf("# %d calls, %d starts refused\n", n - 1, refused);
+	assert_in_range(n, 30, CALLS_MAX - 1);
+	assert_int_equal(bed_broker(&opts, &broker), 0);
+}
+
+/* --- a client's life */
+
+static struct pvsched_msg operate(uint32_t type, uint32_t index, const char *policy)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = SOCKET };
+	struct pvsched_msg m = { .type = type, .seq = 1, .index = index };
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct pvsched_msg end;
+
+	if (policy)
+		strcpy(m.policy.name, policy);
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ||
+	    send(fd, &m, sizeof(m), MSG_NOSIGNAL) != sizeof(m) ||
+	    recv(fd, &m, sizeof(m), 0) != sizeof(m))
+		m.error = -EPIPE;
+	/* until the broker has closed its end, too */
+	shutdown(fd, SHUT_WR);
+	while (recv(fd, &end, sizeof(end), 0) > 0)
+		;
+	close(fd);
+	return m;
+}
+
+/* Returns whether a thread was boosted within ms. */
+static bool live(unsigned int ms)
+{
+	struct threads_bed bed;
+	bool boosted = false;
+
+	if (!bed_open(&bed, SOCKET)) {
+		bed.hog = bed_start_hog(bed.cpu);
+		bed_mode(&bed.vcpu[0], BED_CRITICAL);
+		boosted = bed_await_boosted(&bed.vcpu[0], true, ms);
+		operate(PVSCHED_MSG_POLICY, PVSCHED_ALL_VMS, "off");
+		operate(PVSCHED_MSG_POLICY, PVSCHED_ALL_VMS, "latency");
+	}
+	pvsched_vm__close(bed.vm);
+	bed.vm = NULL;
+	/* the VMM was told, or hung up: both restore what was boosted */
+	for (unsigned int i = 0; i < BED_VCPUS; i++)
+		if (bed.vcpu[i].tid)
+			assert_true(bed_await_boosted(&bed.vcpu[i], false, PATIENCE_MS));
+	bed_close(&bed);
+	return boosted;
+}
+
+/* Until the broker has seen that all have left. */
+static void assert_no_client(void)
+{
+	struct pvsched_msg m;
+	unsigned int index = 0;
+
+	for (int ms = 0; ms < PATIENCE_MS; ms++) {
+		m = operate(PVSCHED_MSG_LIST, index, NULL);
+		if (m.error == -ERANGE)
+			return;
+		assert_true(!m.error || m.error == -ENOENT);
+		index += m.error == -ENOENT;
+		if (!m.error)
+			bed_sleep_ms(1);
+	}
+	fail_msg("the VM '%s' is still listed", m.list.name);
+}
+
+/* Of a thread's calls in one life every stride-th, up to `most`; or until one life has no more. */
+static void sweep_life(const char *thread, int most, int stride, bool endless)
+{
+	struct held before;
+	int n, lives = 0;
+
+	fail_spared = true; /* the client's calls are unit/lib_sweep's */
+	assert_int_equal(bed_broker(&opts, &broker), 0);
+	for (int i = 0; i < 3; i++)
+		assert_true(live(PATIENCE_MS));
+	assert_no_client();
+	before = held();
+	fail.everyone = true;
+	fail.thread = thread;
+	for (n = 1; n < most; n += stride) {
+		fail_arm(n);
+		live(endless ? PATIENCE_MS : BOOST_MS);
+		if (!fail_disarm() && !endless)
+			break;
+		printf("# %d: %s\n", n, fail.failed ? fail.failed : "not so far");
+		fflush(stdout);
+		lives += fail.failed != NULL;
+		/* also after a change of policy that failed half-way */
+		assert_int_equal(operate(PVSCHED_MSG_POLICY, PVSCHED_ALL_VMS, "latency").error, 0);
+		assert_no_client();
+		assert_held(&before);
+	}
+	fail.everyone = false;
+	fail.thread = NULL;
+	printf("# %s: %d lives, %d calls\n", thread, lives, n);
+	assert_in_range(lives, 1, CALLS_MAX);
+	assert_true(live(PATIENCE_MS)); /* boosted as ever */
+}
+
+static void broker_serving_each_call_that_fails_is_one_clients_loss(void **state)
+{
+	(void)state;
+	sweep_life("pvsched-broker", CALLS_MAX, full ? 1 : 3, false);
+}
+
+/* While it boosts, an agent's calls have no end: the first ones. */
+static void broker_boosting_each_call_that_fails_leaves_nothing_boosted(void **state)
+{
+	(void)state;
+	sweep_life("pvsched-agent", full ? AGENT_CALLS : AGENT_CALLS / 2, full ? 1 : 2, true);
+}
+
+/* --- loading */
+
+static void say_nothing(void *ctx, const char *line)
+{
+	(void)ctx;
+	assert_true(*line && !strchr(line, '\n'));
+	lines++;
+}
+
+static void broker_loading_each_call_that_fails_is_said(void **state)
+{
+	struct pvsched_load_opts o = { .policy = "latency", .policy_fd = -1, .id = 99 };
+	struct pvsched_programs *p;
+	struct held before;
+	int n, err;
+
+	(void)state;
+	keep = false;
+	assert_int_equal(pvsched_programs_load(&o, say_nothing, NULL, &p), 0);
+	pvsched_programs_free(p);
+	before = held();
+	for (n = 1; n < CALLS_MAX; n++) {
+		p = NULL;
+		lines = 0;
+		fail.ours = true;
+		fail_mine = true;
+		fail_arm(n);
+		err = pvsched_programs_load(&o, say_nothing, NULL, &p);
+		if (err)
+			assert_null(p);
+		pvsched_programs_free(p);
+		fail_mine = fail.ours = false;
+		if (!fail_disarm())
+			break;
+		printf("# %d: %s: %s\n", n, fail.failed, strerror(-err));
+		fflush(stdout);
+		assert_in_range(-err, 0, 4095);
+		assert_true(err ? lines == 1 : !lines);
+		assert_held(&before);
+	}
+	keep = true;
+	assert_in_range(n, 8, CALLS_MAX - 1);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	full = !getenv("PVSCHED_SWEEP") || strcmp(getenv("PVSCHED_SWEEP"), "short");
+	mallopt(M_ARENA_MAX, 1);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_teardown(broker_start_each_call_that_fails_leaves_nothing_behind,
+					  reset),
+		cmocka_unit_test_teardown(broker_serving_each_call_that_fails_is_one_clients_loss,
+					  reset),
+		cmocka_unit_test_teardown(
+			broker_boosting_each_call_that_fails_leaves_nothing_boosted, reset),
+		cmocka_unit_test_teardown(broker_loading_each_call_that_fails_is_said, reset),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
