@@ -70,6 +70,7 @@ enum pvsched_reason {
 	PVSCHED_REASON_GAP = 10, /* the unboosted gap after a full stretch */
 	PVSCHED_REASON_EXTERNAL = 11, /* somebody else owns the thread's scheduling */
 	PVSCHED_REASON_PAYBACK = 12, /* not boosted: pays boosted time back at a worse nice */
+	PVSCHED_REASON_HOST_RT = 13, /* ended: real-time work of the host needs the CPU */
 };
 
 /* context: bits 0..7 flags, 32..63 generation; the rest is zero and ignored */

@@ -5,11 +5,15 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
 #define SCHED_FLAG_RESET_ON_FORK 1
+
+#define RETRY_NS 1000000ull /* after a change of scheduling that failed */
+#define FAIR_NS	 1000000000ull /* after a cgroup that allowed no real-time scheduling */
 
 #define LOAD(x)		 __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define STORE(x, v)	 __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
@@ -97,17 +101,39 @@ static bool thread_lives(const struct pvsched_actuation *act, const struct pvsch
 	return !LOAD(sh->gone);
 }
 
-/* Somebody else changed the thread since we last did: it is theirs now. */
-static bool is_external(struct pvsched_slot *s, struct pvsched_shared *sh, bool boosted)
+/*
+ * What somebody else changed since we last did is theirs from now on, attribute by attribute: a
+ * policy or a real-time priority, or a nice (that of a boosted thread included: it is real-time and
+ * keeps its nice unused). boosted: what the thread has is from us.
+ */
+static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot *s,
+			struct pvsched_shared *sh, bool boosted)
 {
+	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
+	bool hidden = ours->policy != SCHED_OTHER && ours->policy != SCHED_BATCH;
+	int expected = hidden ? s->base.nice : ours->nice, nice;
 	struct pvsched_attr cur;
+	uint32_t foreign = 0;
 
 	if (pvsched_attr_get(s->tid, &cur))
-		return false;
-	if (pvsched_attr_same(&cur, boosted ? &s->boosted : &s->base))
-		return false;
+		return;
+	nice = cur.nice;
+	if (hidden && pvsched_nice_get(s->tid, &nice))
+		nice = expected;
+	if (cur.policy != ours->policy || (hidden && cur.priority != ours->priority))
+		foreign |= PVSCHED_FOREIGN_POLICY;
+	else if (nice != expected)
+		foreign |= PVSCHED_FOREIGN_NICE;
+	if (foreign & PVSCHED_FOREIGN_POLICY || (!foreign && !boosted))
+		s->base = cur; /* with a slice or clamps of theirs */
+	if (foreign & PVSCHED_FOREIGN_NICE)
+		s->base.nice = nice;
+	if (!foreign)
+		return;
 	STORE(sh->external, sh->external + 1);
-	return true;
+	STORE(sh->foreign, sh->foreign | foreign);
+	if (!act->guardian)
+		eventfd_write(act->foreign_fd, 1);
 }
 
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
@@ -122,10 +148,13 @@ static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
 static void end_boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		      struct pvsched_shared *sh, uint64_t now)
 {
-	if (!sh->stretch.on_ns)
+	uint32_t slot = s - act->slots;
+	struct pvsched_debt *d = &act->debts[slot];
+
+	if (!d->stretch.on_ns)
 		return;
-	pvsched_hist_add(&s->boost, now - sh->stretch.on_ns);
-	sh->boosted_wall_ns += pvsched_stretch_off(&sh->stretch, now, act->config->cap_ns);
+	pvsched_hist_add(&s->boost, now - d->stretch.on_ns);
+	sh->boosted_wall_ns += pvsched_wall_off(d, now, pvsched_limits_now(act, slot));
 }
 
 /* Leaving a real-time policy resets a custom slack (kernel: __setscheduler_params). */
@@ -142,7 +171,8 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	uint64_t now;
 	int err = 0;
 
-	if (is_external(s, sh, true))
+	see_foreign(act, s, sh, true);
+	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
 	else
 		err = set(act, s, sh, &s->base);
@@ -173,11 +203,32 @@ static bool is_boost(const struct pvsched_slot *s, uint64_t word)
 				s->base.nice);
 }
 
+/* RT group scheduling gives the thread's cgroup no real-time time (we have CAP_SYS_NICE): the
+ * decision that follows is a fair one. Its owner may give it some, so it is tried again. */
+static void no_realtime(const struct pvsched_actuation *act, struct pvsched_shared *sh)
+{
+	STORE(sh->fair_until_ns, now_ns() + FAIR_NS);
+	if (sh->foreign & PVSCHED_FOREIGN_GROUP)
+		return;
+	STORE(sh->foreign, sh->foreign | PVSCHED_FOREIGN_GROUP);
+	if (!act->guardian)
+		eventfd_write(act->foreign_fd, 1);
+}
+
+/* Is what is desired of the attributes that are still ours? */
+static bool may_set(const struct pvsched_shared *sh, uint64_t desired)
+{
+	return !(sh->foreign & PVSCHED_FOREIGN_POLICY) &&
+	       !(sh->foreign & PVSCHED_FOREIGN_NICE &&
+		 PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_NICE);
+}
+
 static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns)
 {
 	struct pvsched_attr want = { .flags = SCHED_FLAG_RESET_ON_FORK };
 	bool counted = is_boost(s, desired);
+	uint32_t slot = s - act->slots;
 	uint64_t now;
 	int err;
 
@@ -198,9 +249,12 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
 	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
 		return -EALREADY;
-	if (is_external(s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE))
+	see_foreign(act, s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE);
+	if (!may_set(sh, desired))
 		return -EOWNERDEAD;
 	err = set(act, s, sh, &want);
+	if (err == -EPERM && want.policy == SCHED_FIFO)
+		no_realtime(act, sh);
 	if (err) {
 		sh->failed++;
 		return err;
@@ -211,8 +265,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	s->boosted = want;
 	if (!counted)
 		end_boost(act, s, sh, now);
-	if (counted && !sh->stretch.on_ns) {
-		pvsched_stretch_on(&sh->stretch, now);
+	if (counted && !act->debts[slot].stretch.on_ns) {
+		pvsched_wall_on(&act->debts[slot], now, pvsched_limits_now(act, slot));
 		sh->boosts++;
 		if (event_ns && now > event_ns)
 			pvsched_hist_add(&s->apply, now - event_ns);
@@ -225,13 +279,30 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	return 0;
 }
 
+/*
+ * Until when the actuator allows what is desired, by its own count: whatever asks, a boost stays
+ * within ceiling, contiguous cap, rate and share. now or earlier = it refuses.
+ */
+static uint64_t allowed_until(const struct pvsched_actuation *a, uint32_t slot, uint64_t desired,
+			      uint64_t now)
+{
+	const struct pvsched_limits *l = pvsched_limits_now(a, slot);
+
+	if (!is_boost(&a->slots[slot], desired))
+		return now + PVSCHED_YIELD_MAX_NS;
+	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
+	    (PVSCHED_WORD_VALUE(desired) < 1 || (uint32_t)PVSCHED_WORD_VALUE(desired) > l->ceiling))
+		return now;
+	return pvsched_wall_until(&a->debts[slot], now, l);
+}
+
 int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
 		  struct pvsched_applied *ret)
 {
 	struct pvsched_slot *s = &a->slots[slot];
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied out = { 0 };
-	uint64_t desired, applied, now, left, until, seen;
+	uint64_t desired, applied, now, most, until, seen;
 	bool locked = lock(s), want, is;
 	int err = 0;
 
@@ -244,18 +315,15 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		desired = LOAD(sh->desired);
 		applied = LOAD(sh->applied);
 		now = now_ns();
-		want = !base_only && !sh->external && pvsched_word_active(desired, now);
+		want = !base_only && may_set(sh, desired) && pvsched_word_active(desired, now);
 		is = PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_BASE;
 		until = 0;
 		out.desired = desired;
 		if (want) {
-			/* the agent's own check of the contiguous cap, whatever BPF asks */
-			left = is_boost(s, desired)
-				       ? pvsched_stretch_left(&sh->stretch, now, a->config->cap_ns)
-				       : PVSCHED_YIELD_MAX_NS;
 			until = now + (uint64_t)pvsched_word_left(desired, now);
-			if (now + left < until)
-				until = now + left;
+			most = allowed_until(a, slot, desired, now);
+			if (most < until)
+				until = most;
 			if (until <= now + (is ? 0 : a->config->min_ns / 2)) {
 				sh->refused++;
 				want = false;
@@ -273,7 +341,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		/* what could not be changed stays as it was applied: try again soon */
 		out.boosted = err ? is && err != -ESRCH && is_boost(s, applied)
 				  : want && is_boost(s, desired);
-		out.until_ns = !err ? until : is && err != -ESRCH ? now + a->config->cap_ns : 0;
+		out.until_ns = !err ? until : is && err != -ESRCH ? now + RETRY_NS : 0;
 		out.changed = !err;
 		seen = LOAD(sh->desired);
 		if (err || seen == desired)

@@ -29,7 +29,9 @@ struct pvsched_slot {
 	bool listening; /* it hears the next ring; after that none until it listens again */
 	uint8_t bells; /* heard in the boost in force */
 	uint32_t doorbell_id; /* slot: what epoll hands back */
-	struct pvsched_attr base; /* what the thread had, restored exactly */
+	/* What the thread had, restored exactly; what somebody else sets meanwhile is taken over. */
+	struct pvsched_attr base;
+	uint32_t foreign_said; /* broker's: PVSCHED_FOREIGN_* that it has said */
 	struct pvsched_attr boosted; /* what was set last; valid while applied */
 	uint64_t slack_ns;
 	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
@@ -41,11 +43,23 @@ struct pvsched_slot {
 struct pvsched_actuation {
 	struct pvsched_slot *slots; /* PVSCHED_SLOTS */
 	struct pvsched_shared *shared; /* PVSCHED_SLOTS */
+	struct pvsched_debt *debts; /* PVSCHED_DEBTS; of a slot's the second line is written here */
+	struct pvsched_slot_limits *limits; /* PVSCHED_SLOTS; only read */
 	volatile struct pvsched_config *config;
+	int foreign_fd; /* eventfd: something is somebody else's now; not the guardian's */
 	bool guardian; /* another process: no pages, no pidfds; identity by start time */
 };
 
 int pvsched_slot_lock_init(struct pvsched_slot *s);
+
+/* What holds for the slot now: valid for one decision, see struct pvsched_slot_limits. */
+static inline const struct pvsched_limits *pvsched_limits_now(const struct pvsched_actuation *act,
+							      uint32_t slot)
+{
+	const struct pvsched_slot_limits *l = &act->limits[slot];
+
+	return &l->copy[__atomic_load_n(&l->idx, __ATOMIC_ACQUIRE) & 1];
+}
 
 /* What apply did. */
 struct pvsched_applied {

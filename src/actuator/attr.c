@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,6 +45,18 @@ bool pvsched_attr_same(const struct pvsched_attr *a, const struct pvsched_attr *
 	if (a->policy != b->policy)
 		return false;
 	return is_rt(a) ? a->priority == b->priority : a->nice == b->nice;
+}
+
+int pvsched_nice_get(pid_t tid, int *ret_nice)
+{
+	int nice;
+
+	errno = 0;
+	nice = getpriority(PRIO_PROCESS, tid);
+	if (nice == -1 && errno)
+		return -errno;
+	*ret_nice = nice;
+	return 0;
 }
 
 int pvsched_attr_prio(const struct pvsched_attr *attr)

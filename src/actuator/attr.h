@@ -30,6 +30,8 @@ int pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
 int pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr);
 /* Same policy, nice and priority: what boosts change. */
 bool pvsched_attr_same(const struct pvsched_attr *a, const struct pvsched_attr *b);
+/* Of a real-time thread too, whose nice sched_getattr does not tell. */
+int pvsched_nice_get(pid_t tid, int *ret_nice);
 /* Kernel priority, smaller is better: 0..98 real-time, 100..139 fair, -1 deadline. */
 int pvsched_attr_prio(const struct pvsched_attr *attr);
 

@@ -22,13 +22,13 @@
 
 #include "../actuator/agent/clock.h"
 #include "../privilege/caps.h"
+#include "cpus.h"
 #include "guardian.h"
 #include "places.h"
 #include "server.h"
 
 #define LOCK_DIR  "/run/pvsched"
 #define LOCK_FILE LOCK_DIR "/broker.lock"
-#define CEILING	  1 /* SCHED_FIFO priority of boosts; agents run above, the guardian above them */
 
 struct pvsched_broker {
 	pthread_mutex_t mutex;
@@ -37,7 +37,8 @@ struct pvsched_broker {
 	char socket[PATH_MAX];
 	pvsched_print_fn print;
 	void *print_ctx;
-	int lock_fd, stats_fd, ep, stop_fd, ended_fd;
+	unsigned int ceiling; /* highest of any vCPU; agents run above, the guardian above them */
+	int lock_fd, stats_fd, ep, stop_fd, ended_fd, debts_fd;
 	int ring_fd[PVSCHED_CPUS + 1];
 	struct pvsched_policies policies;
 	struct pvsched_programs *programs; /* the first policy's: owner of the maps */
@@ -56,6 +57,14 @@ static void say_line(void *ctx, const char *line)
 	snprintf(b->server.said, sizeof(b->server.said), "%.255s", line);
 	if (b->print)
 		b->print(PVSCHED_LOG_ERROR, line, b->print_ctx);
+}
+
+static void say_note(void *ctx, const char *line)
+{
+	struct pvsched_broker *b = ctx;
+
+	if (b->print)
+		b->print(PVSCHED_LOG_WARN, line, b->print_ctx);
 }
 
 __attribute__((format(printf, 2, 3))) static void say(struct pvsched_broker *b, const char *fmt,
@@ -106,22 +115,50 @@ static int take_lock(struct pvsched_broker *b)
 static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
 {
 	struct pvsched_config *c = pvsched_programs_bss(b->programs)->config;
-	unsigned int percent = o->budget_percent ? o->budget_percent : 40;
 
-	c->cap_ns = o->cap_ns ? o->cap_ns : 1000000;
 	c->lead_ns = o->lead_ns;
 	c->grace_ns = 8000000; /* two ticks: by then the fair class ends rare rivals itself */
 	c->payback = 1;
 	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
 	c->min_ns = 50000; /* about one actuation there and back */
-	/* rate * 100 ms + burst = 50 ms at the default: at most 50 % of any 100 ms */
-	c->cs = pvsched_bucket_conf(percent, 10000000);
-	c->all = pvsched_bucket_conf(percent, 10000000);
-	c->vm = pvsched_bucket_conf(percent, 10000000);
-	c->cpu = pvsched_bucket_conf(percent, 10000000);
-	c->ceiling = CEILING;
 	c->agent_tgid = getpid();
-	c->agent_prio = 99 - (CEILING + 1); /* how the kernel counts SCHED_FIFO CEILING + 1 */
+	c->agent_prio = 99 - (b->ceiling + 1); /* how the kernel counts that SCHED_FIFO priority */
+	c->boost_prio = 99 - b->ceiling;
+}
+
+/* 40 % and 10 ms at once, the default: at most 50 % of any 100 ms. */
+static void set_budgets(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	const uint64_t given[PVSCHED_BUDGET_N] = {
+		[PVSCHED_BUDGET_BOOST] = o->budget_percent, [PVSCHED_BUDGET_CS] = o->cs_ns,
+		[PVSCHED_BUDGET_CAP] = o->cap_ns,	    [PVSCHED_BUDGET_GAP] = o->gap_ns,
+		[PVSCHED_BUDGET_CEILING] = o->ceiling,	    [PVSCHED_BUDGET_RATE] = o->rate,
+	};
+
+	for (int i = 0; i < PVSCHED_BUDGET_N; i++)
+		if (given[i])
+			b->reg.host.value[i] = given[i];
+	b->ceiling = b->reg.host.value[PVSCHED_BUDGET_CEILING];
+}
+
+/* Agents and guardian stay above every boost: raised before one may be higher, lowered after. */
+static int set_ceiling(void *ctx, unsigned int ceiling)
+{
+	struct sched_param param = { .sched_priority = ceiling + 2 };
+	struct pvsched_broker *b = ctx;
+	struct pvsched_config *c = pvsched_programs_bss(b->programs)->config;
+	int err = pvsched_agents_set_priority(b->agents, ceiling + 1);
+
+	if (!err && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
+		err = -errno;
+	if (err) {
+		pvsched_agents_set_priority(b->agents, b->ceiling + 1);
+		return err;
+	}
+	b->ceiling = ceiling;
+	c->agent_prio = 99 - (ceiling + 1);
+	c->boost_prio = 99 - ceiling;
+	return 0;
 }
 
 /* A ring for each CPU that agents may use; a CPU without one gets the first agent's. */
@@ -150,7 +187,7 @@ static int make_rings(struct pvsched_broker *b, const cpu_set_t *cpus)
 
 static int start_guardian(struct pvsched_broker *b)
 {
-	return pvsched_guardian_start(&b->reg.act, b->ring_fd[PVSCHED_CPUS], CEILING + 2,
+	return pvsched_guardian_start(&b->reg.act, b->ring_fd[PVSCHED_CPUS], b->ceiling + 2,
 				      &b->guardian);
 }
 
@@ -161,7 +198,7 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 		.act = &b->reg.act,
 		.cpus = cpus,
 		.ring_fds = b->ring_fd,
-		.priority = CEILING + 1,
+		.priority = b->ceiling + 1,
 		.clocks = bss->clocks,
 		.clock_idx = bss->clock_idx,
 	};
@@ -182,6 +219,7 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 #define TAG_LISTEN   1000001u
 #define TAG_GUARDIAN 1000002u
 #define TAG_LOADED   1000003u
+#define TAG_FOREIGN  1000004u
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
 {
@@ -217,6 +255,7 @@ static void *serve(void *arg)
 {
 	struct pvsched_broker *b = arg;
 	struct epoll_event ev[32];
+	eventfd_t count;
 	int n, i, client;
 
 	pthread_setname_np(pthread_self(), "pvsched-broker");
@@ -237,6 +276,11 @@ static void *serve(void *arg)
 			}
 			if (ev[i].data.u32 == TAG_LOADED) {
 				pvsched_server_loaded(&b->server);
+				continue;
+			}
+			if (ev[i].data.u32 == TAG_FOREIGN) {
+				eventfd_read(b->reg.act.foreign_fd, &count);
+				pvsched_server_foreign(&b->server, say_note, b);
 				continue;
 			}
 			if (ev[i].data.u32 == TAG_LISTEN) {
@@ -263,6 +307,7 @@ static const char *socket_path(const struct pvsched_broker_opts *o)
 int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret)
 {
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
+	char why[160] = "";
 	cpu_set_t cpus;
 	int err;
 
@@ -275,7 +320,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	pthread_mutex_init(&b->mutex, NULL);
 	b->print = opts->print;
 	b->print_ctx = opts->print_ctx;
-	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = -1;
+	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = b->debts_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
 	b->policies.loading.done_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
@@ -286,19 +331,27 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = -errno;
 		goto out;
 	}
+	pvsched_cpus_shared(&cpus);
 	err = take_lock(b);
 	if (err)
 		goto out;
 	b->policies.say = say_line;
 	b->policies.ctx = b;
-	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency");
+	b->debts_fd = pvsched_debts_open(why, sizeof(why));
+	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency",
+				    b->debts_fd);
 	if (err)
 		goto out;
 	b->programs = pvsched_policies_base(&b->policies);
-	configure(b, opts);
 	err = make_rings(b, &cpus);
 	if (!err)
 		err = pvsched_registry_open(&b->reg, b->programs);
+	if (!err) {
+		set_budgets(b, opts);
+		configure(b, opts);
+		b->reg.act.foreign_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		err = b->reg.act.foreign_fd < 0 ? -errno : 0;
+	}
 	if (!err)
 		err = start_guardian(b); /* before any link exists: it must not hold one */
 	if (err) {
@@ -320,6 +373,9 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.policies = &b->policies;
 	b->server.mutex = &b->mutex;
 	b->server.fixed_policy = opts->fixed_policy;
+	b->server.set_ceiling = set_ceiling;
+	b->server.ctx = b;
+	b->server.ceiling = b->ceiling;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
 	if (opts->placement) {
 		b->server.features |= PVSCHED_F_PLACEMENT;
@@ -352,10 +408,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 			say(b, "capabilities: cannot be given up: %s", strerror(-err));
 	}
 	if (!err)
+		err = watch(b, b->reg.act.foreign_fd, TAG_FOREIGN);
+	if (!err)
 		err = -pthread_create(&b->thread, NULL, serve, b);
 	if (err)
 		goto out;
 	b->running = true;
+	if (why[0])
+		say_note(b, why);
 	*ret = b;
 	return 0;
 out:
@@ -378,6 +438,7 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 	b->reg.agents = NULL;
 	pvsched_agents_stop(b->agents);
 	pvsched_guardian_stop(&b->guardian);
+	pvsched_debts_end(b->debts_fd, b->reg.act.debts);
 	pvsched_registry_close(&b->reg);
 	pvsched_policies_close(&b->policies);
 	for (int i = 0; i <= PVSCHED_CPUS; i++)
@@ -391,6 +452,8 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		close(b->ended_fd);
 	if (b->stats_fd >= 0)
 		close(b->stats_fd);
+	if (b->debts_fd >= 0)
+		close(b->debts_fd);
 	if (b->lock_fd >= 0)
 		close(b->lock_fd);
 	pthread_mutex_destroy(&b->mutex);
@@ -450,6 +513,7 @@ int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,
 			.sched_ins = v.sched_ins,
 			.denied_throttle = v.denied_throttle,
 			.denied_gap = v.denied_gap,
+			.denied_rate = v.denied_rate,
 			.expired = sh->expired,
 			.refused = sh->refused,
 			.failed = sh->failed,
@@ -488,10 +552,12 @@ int pvsched_broker__counters(struct pvsched_broker *b, struct pvsched_broker_cou
 			out.events[e] += c->events[e];
 		out.denied_throttle += c->denied_throttle;
 		out.denied_gap += c->denied_gap;
+		out.denied_rate += c->denied_rate;
 		out.bad_words += c->bad_words;
 		out.hints += c->hints;
 		out.hints_lost += c->hints_lost;
 		out.races += c->races;
+		out.revoked += c->revoked;
 		out.second_line += c->second_line;
 		out.tsc_unknown += c->tsc_unknown;
 	}

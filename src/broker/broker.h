@@ -23,7 +23,12 @@ struct pvsched_broker_opts {
 	const char *policy; /* a built-in's name or a file; NULL = "latency" */
 	pvsched_print_fn print; /* NULL = silent; called from several threads */
 	void *print_ctx;
-	uint64_t cap_ns; /* contiguous cap; 0 = 1 ms */
+	/* budgets to begin with, see budget.h; 0 = the default. Changed live: pvsched budget */
+	uint64_t cap_ns; /* contiguous cap; 1 ms */
+	uint64_t cs_ns; /* critical sections and interrupts at once; 10 ms */
+	uint64_t gap_ns; /* after a cap that was used up, at least; as long as it was */
+	unsigned int ceiling; /* highest SCHED_FIFO priority of a boost; 1 */
+	unsigned int rate; /* boosts per second of a vCPU; 5000 */
 	uint64_t lead_ns; /* boost this long before next_event; 0 = as measured */
 	unsigned int budget_percent; /* per vCPU, VM and CPU; 0 = 40: with 10 ms of burst at
 				      * most 50 % of any 100 ms */
@@ -60,7 +65,7 @@ int pvsched_broker__programs(struct pvsched_broker *b, struct pvsched_program_ro
 struct pvsched_vcpu_report {
 	uint64_t boosts, boosted_ns, run_ns, steal_ns, sched_ins;
 	uint64_t denied_throttle, denied_gap, expired, refused, failed, bad_words, doorbells;
-	uint64_t external;
+	uint64_t external, denied_rate;
 	struct pvsched_hist apply; /* ns from the event to the changed scheduling, boosts only */
 	struct pvsched_hist boost; /* ns a boost lasted, by the wall clock */
 };
@@ -70,8 +75,9 @@ int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,
 
 struct pvsched_broker_counters {
 	uint64_t events[12]; /* by bit number of PVSCHED_EV_*, registered vCPUs only */
-	uint64_t denied_throttle, denied_gap, bad_words, hints, hints_lost, races, second_line;
-	uint64_t tsc_unknown, guardian_restores, clients_refused;
+	uint64_t denied_throttle, denied_gap, denied_rate, bad_words, hints, hints_lost, races,
+		second_line;
+	uint64_t tsc_unknown, guardian_restores, clients_refused, revoked;
 };
 int pvsched_broker__counters(struct pvsched_broker *b, struct pvsched_broker_counters *ret);
 

@@ -12,18 +12,20 @@
 #include "../privilege/caps.h"
 
 static int load(struct pvsched_policy_set *s, const char *name, int policy_fd,
-		struct pvsched_programs *base, pvsched_say_fn say, void *ctx)
+		struct pvsched_programs *base, int debts_fd, pvsched_say_fn say, void *ctx)
 {
-	struct pvsched_load_opts o = {
-		.policy = name, .policy_fd = policy_fd, .id = s->id, .base = base
-	};
+	struct pvsched_load_opts o = { .policy = name,
+				       .policy_fd = policy_fd,
+				       .id = s->id,
+				       .base = base,
+				       .debts_fd = debts_fd };
 
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->vms = 0;
 	return pvsched_programs_load(&o, say, ctx, &s->programs);
 }
 
-int pvsched_policies_open(struct pvsched_policies *p, const char *name)
+int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debts_fd)
 {
 	int err;
 
@@ -31,7 +33,7 @@ int pvsched_policies_open(struct pvsched_policies *p, const char *name)
 	if (p->loading.done_fd < 0)
 		return -errno;
 	p->set[0].id = ++p->next_id;
-	err = load(&p->set[0], name, -1, NULL, p->say, p->ctx);
+	err = load(&p->set[0], name, -1, NULL, debts_fd, p->say, p->ctx);
 	if (err)
 		return err;
 	err = pvsched_programs_attach(p->set[0].programs);
@@ -121,7 +123,7 @@ static void *load_thread(void *arg)
 	struct pvsched_policy_loading *l = arg;
 
 	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* until this thread ends */
-	l->err = load(&l->set, l->name, l->policy_fd, l->base, keep_line, l);
+	l->err = load(&l->set, l->name, l->policy_fd, l->base, -1, keep_line, l);
 	eventfd_write(l->done_fd, 1);
 	return NULL;
 }

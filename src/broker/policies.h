@@ -44,8 +44,9 @@ struct pvsched_policies {
 	void *ctx;
 };
 
-/* Loads the first, whose programs make the maps; attaches it once to see that it can be. */
-int pvsched_policies_open(struct pvsched_policies *p, const char *name);
+/* Loads the first, whose programs make the maps, but for the debts if debts_fd is not -1; attaches
+ * it once to see that it can be. */
+int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debts_fd);
 void pvsched_policies_close(struct pvsched_policies *p);
 /* The maps' owner; lives until close. */
 struct pvsched_programs *pvsched_policies_base(struct pvsched_policies *p);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 static int map_fd(const struct pvsched_registry *r, enum pvsched_map map)
@@ -13,55 +14,95 @@ static int map_fd(const struct pvsched_registry *r, enum pvsched_map map)
 	return pvsched_programs_map_fd(r->programs, map);
 }
 
+static void *map_memory(const struct pvsched_registry *r, enum pvsched_map map, size_t size)
+{
+	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(r, map), 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
 int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *programs)
 {
+	struct pvsched_actuation *act = &r->act;
 	void *mem;
 	int err;
 
 	memset(r, 0, sizeof(*r));
 	r->programs = programs;
 	memset(r->page_fd, -1, sizeof(r->page_fd));
+	r->act.foreign_fd = -1;
+	pvsched_budget_init(&r->host);
 	/* Shared with the guardian by fork; touched pages only are backed. */
-	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*r->act.slots), PROT_READ | PROT_WRITE,
+	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*act->slots), PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
-	r->act.slots = mem;
-	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*r->act.shared), PROT_READ | PROT_WRITE, MAP_SHARED,
-		   map_fd(r, PVSCHED_MAP_SHARED), 0);
-	if (mem == MAP_FAILED) {
+	act->slots = mem;
+	act->shared = map_memory(r, PVSCHED_MAP_SHARED, PVSCHED_SLOTS * sizeof(*act->shared));
+	if (act->shared)
+		act->debts = map_memory(r, PVSCHED_MAP_DEBTS, PVSCHED_DEBTS * sizeof(*act->debts));
+	if (act->debts)
+		act->limits =
+			map_memory(r, PVSCHED_MAP_LIMITS, PVSCHED_SLOTS * sizeof(*act->limits));
+	if (!act->limits) {
 		err = -errno;
-		munmap(r->act.slots, PVSCHED_SLOTS * sizeof(*r->act.slots));
+		pvsched_registry_close(r);
 		return err;
 	}
-	r->act.shared = mem;
-	r->act.config = pvsched_programs_bss(programs)->config;
+	act->config = pvsched_programs_bss(programs)->config;
 	return 0;
 }
 
 void pvsched_registry_close(struct pvsched_registry *r)
 {
-	if (r->act.shared)
-		munmap(r->act.shared, PVSCHED_SLOTS * sizeof(*r->act.shared));
-	if (r->act.slots)
-		munmap(r->act.slots, PVSCHED_SLOTS * sizeof(*r->act.slots));
-	memset(&r->act, 0, sizeof(r->act));
+	struct pvsched_actuation *act = &r->act;
+
+	if (act->slots && act->foreign_fd >= 0)
+		close(act->foreign_fd);
+	if (act->limits)
+		munmap(act->limits, PVSCHED_SLOTS * sizeof(*act->limits));
+	if (act->debts)
+		munmap(act->debts, PVSCHED_DEBTS * sizeof(*act->debts));
+	if (act->shared)
+		munmap(act->shared, PVSCHED_SLOTS * sizeof(*act->shared));
+	if (act->slots)
+		munmap(act->slots, PVSCHED_SLOTS * sizeof(*act->slots));
+	memset(act, 0, sizeof(*act));
 }
 
-int pvsched_registry_vm(struct pvsched_registry *r, uint32_t *ret_vm)
+static uint64_t now_ns(void)
 {
-	uint64_t zero = 0;
+	struct timespec ts;
 
-	for (uint32_t vm = 0; vm < PVSCHED_VMS; vm++) {
-		if (r->vm_used[vm])
-			continue;
-		if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_VMS), &vm, &zero, BPF_ANY))
-			return -errno;
-		r->vm_used[vm] = true;
-		*ret_vm = vm;
-		return 0;
-	}
-	return -ENOSPC;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+int pvsched_registry_vm(struct pvsched_registry *r, pid_t pid, uint32_t *ret_vm)
+{
+	uint64_t start;
+	int vm = pvsched_starttime(pid, &start);
+
+	if (!vm)
+		vm = pvsched_debts_choose(r->act.debts + PVSCHED_DEBT_VM(0), r->vm_used,
+					  PVSCHED_VMS, pid, start, now_ns());
+	if (vm < 0)
+		return vm;
+	r->vm_used[vm] = true;
+	r->vm_budget[vm].own = 0;
+	*ret_vm = vm;
+	return 0;
+}
+
+void pvsched_registry_limit(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_slot_limits *l = &r->act.limits[slot];
+	uint32_t next = (l->idx & 1) ^ 1;
+
+	pvsched_budget_resolve(&r->host, &r->vm_budget[r->vm_of[slot]], &r->budget[slot],
+			       &l->copy[next]);
+	/* pairs with the readers' single look at idx, before they use the copy */
+	__atomic_store_n(&l->idx, next, __ATOMIC_RELEASE);
 }
 
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
@@ -168,33 +209,48 @@ static void drop_page(struct pvsched_registry *r, uint32_t slot)
 	r->page_fd[slot] = -1;
 }
 
+static int choose_slot(struct pvsched_registry *r, pid_t tid, uint64_t start)
+{
+	bool used[PVSCHED_SLOTS];
+
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		used[i] = r->act.slots[i].used;
+	return pvsched_debts_choose(r->act.debts, used, PVSCHED_SLOTS, tid, start, now_ns());
+}
+
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t)
 {
 	const struct pvsched_bss *bss = pvsched_programs_bss(r->programs);
 	struct pvsched_vcpu v = { .flags = PVSCHED_V_USED };
 	struct pvsched_slot *s = NULL;
 	uint32_t slot, head;
+	uint64_t start;
 	int err;
 
 	if (pvsched_registry_find(r, t->tid) >= 0)
 		return -EEXIST;
 	if (chain_length(r, t->tid, &head) >= PVSCHED_CHAIN)
 		return -ENOSPC;
-	for (slot = 0; slot < PVSCHED_SLOTS; slot++)
-		if (!r->act.slots[slot].used)
-			break;
-	if (slot == PVSCHED_SLOTS)
-		return -ENOSPC;
+	err = pvsched_starttime(t->tid, &start);
+	if (!err)
+		err = choose_slot(r, t->tid, start);
+	if (err < 0)
+		return err;
+	slot = err;
+	r->vm_of[slot] = t->vm;
+	r->budget[slot].own = 0;
+	pvsched_registry_limit(r, slot);
+	/* in force when a broker and its guardian were killed at once */
+	pvsched_wall_off(&r->act.debts[slot], now_ns(), pvsched_limits_now(&r->act, slot));
 	s = &r->act.slots[slot];
 	memset(s, 0, sizeof(*s));
 	memset(&r->act.shared[slot], 0, sizeof(r->act.shared[slot]));
+	s->starttime = start;
 	err = pvsched_slot_lock_init(s);
 	if (!err)
 		err = pvsched_attr_get(t->tid, &s->base);
 	if (!err)
 		err = pvsched_slack_get(t->tid, &s->slack_ns);
-	if (!err)
-		err = pvsched_starttime(t->tid, &s->starttime);
 	if (!err)
 		err = make_page(r, slot);
 	if (err)
@@ -288,6 +344,24 @@ void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 	__atomic_store_n(&s->prog_fd, pvsched_programs_agent_fd(programs), __ATOMIC_RELEASE);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);
+}
+
+uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	struct pvsched_attr base;
+	uint32_t foreign;
+
+	if (!s->used || !__atomic_load_n(&r->act.shared[slot].foreign, __ATOMIC_ACQUIRE))
+		return 0;
+	pthread_mutex_lock(&s->lock);
+	base = s->base;
+	foreign = r->act.shared[slot].foreign & ~s->foreign_said;
+	s->foreign_said |= foreign;
+	pthread_mutex_unlock(&s->lock);
+	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_BASE,
+			      pvsched_base_value(pvsched_attr_prio(&base), base.policy, base.nice));
+	return foreign;
 }
 
 static void unchain(struct pvsched_registry *r, uint32_t slot)

@@ -8,6 +8,8 @@
 
 #include "../actuator/agent/agent.h"
 #include "../events/programs.h"
+#include "budget.h"
+#include "debts.h"
 
 struct pvsched_registry {
 	struct pvsched_programs *programs;
@@ -15,6 +17,8 @@ struct pvsched_registry {
 	struct pvsched_actuation act;
 	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot */
 	bool vm_used[PVSCHED_VMS];
+	uint16_t vm_of[PVSCHED_SLOTS];
+	struct pvsched_budget host, vm_budget[PVSCHED_VMS], budget[PVSCHED_SLOTS];
 };
 
 struct pvsched_thread_id {
@@ -29,8 +33,10 @@ struct pvsched_thread_id {
 int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *programs);
 void pvsched_registry_close(struct pvsched_registry *r); /* every slot removed before */
 
-/* -ENOSPC. The VM's debt starts at zero. */
-int pvsched_registry_vm(struct pvsched_registry *r, uint32_t *ret_vm);
+/* -ENOSPC. A VM of a process that had one before goes on with that one's debt. */
+int pvsched_registry_vm(struct pvsched_registry *r, pid_t pid, uint32_t *ret_vm);
+/* Makes the budgets of a slot hold: after a change of its own, its VM's, or the host's. */
+void pvsched_registry_limit(struct pvsched_registry *r, uint32_t slot);
 /* Returns the slot, or -EEXIST, -ENOSPC, -ESRCH. On error the fds stay the caller's. */
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t);
 /* After each of these two the thread is restored and nothing touches the page. */
@@ -40,6 +46,9 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 /* From here on these programs serve the slot; whatever was boosted is restored, debts stay. */
 void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 				 struct pvsched_programs *programs, uint32_t policy);
+/* What somebody else set on the slot's thread: the programs hear of it. Returns PVSCHED_FOREIGN_*
+ * that were not returned before. */
+uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot);
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid); /* slot or -ENOENT */
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret);
 

@@ -225,7 +225,7 @@ static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_m
 	m->stats.boosted_ns = v.boosted_ns;
 	m->stats.run_ns = v.run_ns;
 	m->stats.steal_ns = v.steal_ns;
-	m->stats.denied_throttle = v.denied_throttle;
+	m->stats.denied_throttle = v.denied_throttle + v.denied_rate;
 	m->stats.denied_gap = v.denied_gap;
 	m->stats.expired = sh->expired;
 	m->stats.bad_words = v.bad_words;
@@ -358,7 +358,40 @@ static int operate(struct pvsched_server *s, const struct pvsched_client *c, str
 		return -EPERM;
 	if (m->type == PVSCHED_MSG_LIST)
 		return list(s, m);
+	if (m->type == PVSCHED_MSG_BUDGET)
+		return pvsched_server_budget(s, m);
 	return set_policy(s, c - s->client, m, nfds == 1 ? fds[0] : -1);
+}
+
+static const char *say_foreign(uint32_t foreign)
+{
+	if (foreign & PVSCHED_FOREIGN_POLICY)
+		return "somebody else changed its policy or priority: it is left alone until it is "
+		       "registered anew";
+	if (foreign & PVSCHED_FOREIGN_NICE)
+		return "somebody else changed its nice: it keeps that, and pays no boosts back";
+	return "its cgroup has no real-time time (cpu.rt_runtime_us): it is boosted by nice instead";
+}
+
+void pvsched_server_foreign(struct pvsched_server *s, pvsched_say_fn say, void *ctx)
+{
+	const struct pvsched_client *c;
+	uint32_t foreign;
+	char line[256];
+
+	pthread_mutex_lock(s->mutex);
+	for (int vm = 0; vm < PVSCHED_VMS; vm++) {
+		c = &s->client[vm];
+		for (int i = 0; c->fd >= 0 && c->hello && i < PVSCHED_VCPUS_MAX; i++) {
+			foreign = c->slot[i] < 0 ? 0 : pvsched_registry_foreign(s->reg, c->slot[i]);
+			if (!foreign)
+				continue;
+			snprintf(line, sizeof(line), "VM %d, vCPU %d, thread %d: %s", vm, i,
+				 s->reg->act.slots[c->slot[i]].tid, say_foreign(foreign));
+			say(ctx, line);
+		}
+	}
+	pthread_mutex_unlock(s->mutex);
 }
 
 /* Returns 0 or -errno for the reply, or DEFERRED. */
@@ -382,13 +415,14 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		slot = pvsched_policies_use(s->policies, c->policy);
 		if (slot)
 			return slot;
-		slot = pvsched_registry_vm(s->reg, &c->vm);
+		slot = pvsched_registry_vm(s->reg, c->pid, &c->vm);
 		if (slot)
 			pvsched_policies_put(s->policies, c->policy);
 		c->hello = !slot;
 		return slot;
 	}
-	if (m->type == PVSCHED_MSG_LIST || m->type == PVSCHED_MSG_POLICY)
+	if (m->type == PVSCHED_MSG_LIST || m->type == PVSCHED_MSG_POLICY ||
+	    m->type == PVSCHED_MSG_BUDGET)
 		return operate(s, c, m, fds, nfds);
 	if (!c->hello)
 		return -EPROTO;

@@ -40,6 +40,10 @@ struct pvsched_server {
 		struct pvsched_msg msg;
 	} pending;
 	char said[256]; /* the last line that loading a policy said */
+	unsigned int ceiling; /* highest SCHED_FIFO priority that any vCPU may have */
+	/* agents and guardian go above it; -errno: they stay where they are */
+	int (*set_ceiling)(void *ctx, unsigned int ceiling);
+	void *ctx;
 	struct pvsched_client client[PVSCHED_VMS];
 };
 
@@ -53,5 +57,10 @@ void pvsched_server_drop(struct pvsched_server *s, int index); /* as if it had h
 void pvsched_server_serve(struct pvsched_server *s, int index);
 /* When policies->loading.done_fd is readable: moves the VMs, and answers the operator. */
 void pvsched_server_loaded(struct pvsched_server *s);
+
+/* What somebody else set on vCPU threads: `say` gets a line for each that was not said yet. */
+void pvsched_server_foreign(struct pvsched_server *s, pvsched_say_fn say, void *ctx);
+/* server_budget.c: PVSCHED_MSG_BUDGET of an operator. Returns 0 or -errno. */
+int pvsched_server_budget(struct pvsched_server *s, struct pvsched_msg *m);
 
 #endif

@@ -22,9 +22,21 @@ enum pvsched_msg_type {
 	/* operator -> broker, without HELLO; root or the broker's own user */
 	PVSCHED_MSG_LIST = 7, /* index: VM, 0..; reply: list; -ENOENT no such VM, -ERANGE the end */
 	PVSCHED_MSG_POLICY = 8, /* index: VM or PVSCHED_ALL_VMS; policy; fd of a file: optional */
+	PVSCHED_MSG_BUDGET = 9, /* index: VM, or PVSCHED_ALL_VMS: the host; budget, shown and set */
 };
 
-#define PVSCHED_ALL_VMS 0xffffffffu /* and those to come */
+#define PVSCHED_ALL_VMS	  0xffffffffu /* and those to come */
+#define PVSCHED_ALL_VCPUS 0xffffffffu /* of a VM: the VM itself */
+
+enum pvsched_budget_value_id {
+	PVSCHED_BUDGET_BOOST, /* percent of a CPU */
+	PVSCHED_BUDGET_CS, /* ns at once for critical sections and interrupts */
+	PVSCHED_BUDGET_CAP, /* ns */
+	PVSCHED_BUDGET_GAP, /* ns */
+	PVSCHED_BUDGET_CEILING, /* SCHED_FIFO priority */
+	PVSCHED_BUDGET_RATE, /* boosts per second of a vCPU */
+	PVSCHED_BUDGET_N
+};
 
 struct pvsched_msg {
 	uint32_t type;
@@ -66,6 +78,20 @@ struct pvsched_msg {
 			char name[64]; /* a built-in's, or the file's */
 			char error[176]; /* reply: what was wrong, in short */
 		} policy;
+		struct {
+			uint32_t vcpu; /* or PVSCHED_ALL_VCPUS */
+			uint32_t set; /* bit i: value[i] is to hold here; 0: only show */
+			uint32_t inherit; /* bit i: nothing of its own any more */
+			uint32_t own; /* reply: bits that are set here and not inherited */
+			uint64_t value[PVSCHED_BUDGET_N]; /* reply: what holds */
+			/* reply; ns that may be taken now, of the host: on the poorest CPU */
+			uint64_t left_ns, cs_left_ns;
+			int64_t owed_ns;
+			uint64_t boosts, boosted_ns, refused;
+			uint32_t vcpus; /* reply: numbers there are, registered or not */
+			uint32_t registered; /* reply; of a vCPU 0 or 1 */
+			char error[96]; /* reply: what was wrong */
+		} budget;
 		uint8_t pad[240];
 	};
 };

@@ -202,18 +202,23 @@ static void check_cpus(struct check_list *l, const char *section)
 
 	bench_read_line("/sys/devices/system/cpu/online", online, sizeof(online));
 	read_status("Cpus_allowed_list:", allowed, sizeof(allowed));
-	check_add(l, section, "CPUs", strcmp(online, allowed) ? CHECK_LIMIT : CHECK_OK,
-		  strcmp(online, allowed)
-			  ? "%s of %s are allowed here (cpuset, taskset): agents run on these only"
-			  : "%s, all allowed",
-		  allowed, online);
+	check_add(
+		l, section, "CPUs", strcmp(online, allowed) ? CHECK_LIMIT : CHECK_OK,
+		strcmp(online, allowed)
+			? "%s of %s are allowed here (cpuset, taskset): agents run on these only; "
+			  "vCPUs elsewhere are boosted from the first of them, later"
+			: "%s, all allowed",
+		allowed, online);
 	if (!bench_read_line("/sys/devices/system/cpu/isolated", line, sizeof(line)) && *line)
 		check_add(l, section, "isolated CPUs", CHECK_NOTE,
-			  "%s: vCPUs there compete with nobody; an agent still wakes there", line);
+			  "%s: no agent runs there: a vCPU that does not have one for itself is "
+			  "boosted from another CPU, later",
+			  line);
 	line[0] = '\0';
 	if (!bench_read_line("/sys/devices/system/cpu/nohz_full", line, sizeof(line)) && *line &&
 	    strcmp(line, "(null)"))
-		check_add(l, section, "nohz_full CPUs", CHECK_NOTE, "%s", line);
+		check_add(l, section, "nohz_full CPUs", CHECK_NOTE,
+			  "%s: no agent runs there, as on isolated ones", line);
 }
 
 static void check_realtime(struct check_list *l, const char *section)
@@ -309,9 +314,11 @@ static void check_cgroups(struct check_list *l, const char *section)
 		if (!bench_read_line(file, line, sizeof(line)))
 			check_add(l, section, "RT group scheduling",
 				  atol(line) ? CHECK_NOTE : CHECK_NO,
-				  atol(line) ? "on, this group has %s us"
-					     : "on, and this group has %s us: give it some in "
-					       "cpu.rt_runtime_us",
+				  atol(line)
+					  ? "on, this group has %s us; a vCPU whose group has 0 is "
+					    "boosted by nice instead"
+					  : "on, and this group has %s us: give it some in "
+					    "cpu.rt_runtime_us",
 				  line);
 		else
 			check_add(l, section, "RT group scheduling", CHECK_OK, "off");
@@ -320,7 +327,9 @@ static void check_cgroups(struct check_list *l, const char *section)
 			  "off (it exists in cgroup v1 only)");
 	}
 	if (!found)
-		check_add(l, section, "CPU quota", CHECK_OK, "none on this process");
+		check_add(
+			l, section, "CPU quota", CHECK_OK,
+			"none on this process; a vCPU under one is boosted by nice, which it charges");
 }
 
 void check_limits(struct check_list *l)

@@ -32,31 +32,6 @@ static const char details[] =
 	"policies. The new policy is loaded before anything is moved: if it is refused, the line\n"
 	"says why and the old one goes on.\n";
 
-/* The number of the VM that the operand names. */
-static int find_vm(int fd, const char *operand, uint32_t *ret_vm)
-{
-	char *end;
-	unsigned long number = strtoul(operand, &end, 10);
-	int err = 0;
-
-	if (*operand && !*end && number < 100000) {
-		*ret_vm = number;
-		return 0;
-	}
-	for (uint32_t vm = 0; err != -ERANGE; vm++) {
-		struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
-
-		err = operator_call(fd, &m, -1);
-		if (err && err != -ENOENT)
-			return err == -ERANGE ? -ENOENT : err;
-		if (!err && !strncmp(m.list.name, operand, sizeof(m.list.name))) {
-			*ret_vm = vm;
-			return 0;
-		}
-	}
-	return -ENOENT;
-}
-
 static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, struct cli_error *e)
 {
 	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY, .index = vm };
@@ -104,7 +79,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	fd = operator_connect(v->socket, "policy", e);
 	if (fd < 0)
 		return e->exit;
-	err = v->all ? 0 : find_vm(fd, operands[0], &vm);
+	err = v->all ? 0 : operator_find_vm(fd, operands[0], &vm);
 	if (err)
 		status = cli_fail(e, CLI_FAILED, "policy", operands[0], "see 'pvsched list'", "%s",
 				  err == -ENOENT ? "no such VM" : strerror(-err));

@@ -65,3 +65,27 @@ int operator_call(int fd, struct pvsched_msg *m, int fd_to_pass)
 		return -EPIPE;
 	return m->error;
 }
+
+int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm)
+{
+	char *end;
+	unsigned long number = strtoul(operand, &end, 10);
+	int err = 0;
+
+	if (*operand && !*end && number < 100000) {
+		*ret_vm = number;
+		return 0;
+	}
+	for (uint32_t vm = 0; err != -ERANGE; vm++) {
+		struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
+
+		err = operator_call(fd, &m, -1);
+		if (err && err != -ENOENT)
+			return err == -ERANGE ? -ENOENT : err;
+		if (!err && !strncmp(m.list.name, operand, sizeof(m.list.name))) {
+			*ret_vm = vm;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}

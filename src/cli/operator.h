@@ -13,5 +13,7 @@
 int operator_connect(const char *socket, const char *command, struct cli_error *e);
 /* fd_to_pass: -1 = none. Returns the broker's answer (0 or -errno); -EPIPE when it is gone. */
 int operator_call(int fd, struct pvsched_msg *msg, int fd_to_pass);
+/* The number of the VM that an operand names: a number, or a name of 'pvsched list'. -ENOENT. */
+int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm);
 
 #endif

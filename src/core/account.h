@@ -12,8 +12,13 @@
  * plus what one grant may overshoot. rate 1/2 is a debt with 1:1 recovery: a boosted ns is paid
  * by an unboosted one.
  *
+ * A rate bounds their number the same way: each costs the time in which one is earned.
+ *
  * A stretch bounds contiguous boosts: unboosted time pays boosted time back one to one, and no
  * more than `cap` may be owed. Who has used the cap up gets nothing for as long as he had it.
+ *
+ * The bounds as formulas: spec/accounting.md. tests/unit/account_model.c holds this file against
+ * a model that knows nothing but those.
  */
 #ifndef PVSCHED_CORE_ACCOUNT_H
 #define PVSCHED_CORE_ACCOUNT_H
@@ -59,6 +64,39 @@ static __always_inline __u64 pvsched_bucket_charge(__u64 paid_at, __u64 now, __u
 	__u64 start = now - boosted_ns;
 
 	return (paid_at > start ? paid_at : start) + ((boosted_ns * c->cost_q10 + 1023) >> 10);
+}
+
+struct pvsched_rate_conf {
+	__u64 every_ns; /* a boost is earned in this time, rounded up; 0 = no bound */
+	__u64 horizon_ns; /* every_ns * (boosts at once - 1): debt at which the next one must wait */
+};
+
+/* Fills conf from boosts per second and how many of them may come at once. User space only. */
+static inline struct pvsched_rate_conf pvsched_rate_conf(__u32 per_s, __u32 at_once)
+{
+	struct pvsched_rate_conf c = { 0 };
+
+	if (!per_s)
+		return c;
+	c.every_ns = (1000000000ull + per_s - 1) / per_s;
+	c.horizon_ns = at_once > 1 ? c.every_ns * (at_once - 1) : 0;
+	return c;
+}
+
+/* How long a boost that would begin now has to wait; 0 = it may begin. */
+static __always_inline __u64 pvsched_rate_wait(__u64 paid_at, __u64 now,
+					       const struct pvsched_rate_conf *c)
+{
+	if (!c->every_ns)
+		return 0;
+	return paid_at > now + c->horizon_ns ? paid_at - now - c->horizon_ns : 0;
+}
+
+/* The rate's word after a boost that began at now. */
+static __always_inline __u64 pvsched_rate_charge(__u64 paid_at, __u64 now,
+						 const struct pvsched_rate_conf *c)
+{
+	return (paid_at > now ? paid_at : now) + c->every_ns;
 }
 
 /*
@@ -130,8 +168,10 @@ static __always_inline void pvsched_stretch_on(struct pvsched_stretch *s, __u64 
 	s->on_ns = now;
 }
 
-/* Returns the length of the boost that ends, 0 if none was in force. */
-static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u64 now, __u64 cap_ns)
+/* Returns the length of the boost that ends, 0 if none was in force. gap_ns: the gap after a cap
+ * that was used up is at least this long, and never shorter than what is owed. */
+static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u64 now, __u64 cap_ns,
+						 __u64 gap_ns)
 {
 	__u64 len;
 
@@ -142,7 +182,111 @@ static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u6
 	s->off_ns = now;
 	s->on_ns = 0;
 	if (s->sum_ns >= cap_ns)
-		s->hold_ns = now + s->sum_ns;
+		s->hold_ns = now + (s->sum_ns > gap_ns ? s->sum_ns : gap_ns);
+	return len;
+}
+
+/* What holds for one vCPU: its own values, else its VM's, else the host's. */
+struct pvsched_limits {
+	struct pvsched_bucket_conf cs; /* the vCPU's critical sections and interrupts */
+	struct pvsched_bucket_conf all; /* the vCPU's boosts */
+	struct pvsched_bucket_conf vm; /* those of all vCPUs of its VM */
+	struct pvsched_bucket_conf cpu; /* those of all vCPUs on the CPU where it runs */
+	struct pvsched_rate_conf rate;
+	__u64 cap_ns; /* contiguous cap */
+	__u64 gap_ns; /* after a cap that was used up, at least */
+	__u32 ceiling; /* highest SCHED_FIFO priority of a boost */
+	__u32 reserved;
+};
+
+/*
+ * What a vCPU, a VM or a CPU has taken. Times are CLOCK_MONOTONIC ns, so it means the same to the
+ * next broker on this boot. The first line is BPF's, the second the actuator's: it keeps its own
+ * count of the same thing, by wall time, and refuses on it whatever BPF asks.
+ */
+struct pvsched_debt {
+	__u32 id; /* tid; of a VM: its process's. 0 = never used. The broker's, with start */
+	__u32 throttled; /* latch: stays until half of the burst is repaid */
+	__u64 start; /* of that thread or process, clock ticks since boot: tids are reused */
+	__u64 paid_at; /* bucket; of a VM and of a CPU nothing else is used */
+	__u64 cs_paid_at;
+	__u64 rate_paid_at;
+	__s64 owed_ns; /* boosted time to pay back */
+	__u64 reserved[2];
+
+	struct pvsched_stretch stretch;
+	__u64 wall_paid_at;
+	__u64 wall_rate_paid_at;
+	__u64 reserved_too[2];
+};
+
+/* Boosted ns that vCPU, VM and CPU together allow at now. min_ns: less is not worth it, and then
+ * the vCPU gets nothing until half of its burst is back, rather than crumbs. */
+static __always_inline __u64 pvsched_debt_left(struct pvsched_debt *d, __u64 vm_paid_at,
+					       __u64 cpu_paid_at, __u64 now, __u64 min_ns,
+					       const struct pvsched_limits *l)
+{
+	__u64 left = pvsched_bucket_left(d->paid_at, now, &l->all), x;
+
+	if (left < min_ns)
+		d->throttled = 1;
+	else if (d->throttled && left >= l->all.burst_ns / 2)
+		d->throttled = 0;
+	if (d->throttled)
+		return 0;
+	x = pvsched_bucket_left(vm_paid_at, now, &l->vm);
+	left = x < left ? x : left;
+	x = pvsched_bucket_left(cpu_paid_at, now, &l->cpu);
+	return x < left ? x : left;
+}
+
+/* boosted_ns that ended at now: the vCPU's own buckets. */
+static __always_inline void pvsched_debt_charge(struct pvsched_debt *d, __u64 now, __u64 boosted_ns,
+						int is_cs, const struct pvsched_limits *l)
+{
+	if (is_cs)
+		d->cs_paid_at = pvsched_bucket_charge(d->cs_paid_at, now, boosted_ns, &l->cs);
+	d->paid_at = pvsched_bucket_charge(d->paid_at, now, boosted_ns, &l->all);
+	d->owed_ns = pvsched_owed_add(d->owed_ns, boosted_ns);
+}
+
+/*
+ * The actuator's own count: a boost that is in force, or would begin at now, ends at the returned
+ * time at the latest; now or earlier = there must be none. By wall time, which is never less than
+ * what the thread ran, and with twice the bursts: BPF's count binds first while it is right.
+ */
+static __always_inline __u64 pvsched_wall_until(const struct pvsched_debt *d, __u64 now,
+						const struct pvsched_limits *l)
+{
+	struct pvsched_bucket_conf twice = l->all;
+	struct pvsched_rate_conf rate = l->rate;
+	__u64 start = d->stretch.on_ns ? d->stretch.on_ns : now, until, x;
+
+	twice.horizon_ns *= 2;
+	rate.horizon_ns = rate.horizon_ns * 2 + rate.every_ns;
+	if (!d->stretch.on_ns && pvsched_rate_wait(d->wall_rate_paid_at, now, &rate))
+		return now;
+	until = now + pvsched_stretch_left(&d->stretch, now, l->cap_ns);
+	x = start + pvsched_bucket_left(d->wall_paid_at, start, &twice);
+	return x < until ? x : until;
+}
+
+static __always_inline void pvsched_wall_on(struct pvsched_debt *d, __u64 now,
+					    const struct pvsched_limits *l)
+{
+	if (!d->stretch.on_ns)
+		d->wall_rate_paid_at = pvsched_rate_charge(d->wall_rate_paid_at, now, &l->rate);
+	pvsched_stretch_on(&d->stretch, now);
+}
+
+/* Returns the length of the boost that ends, 0 if none was in force. */
+static __always_inline __u64 pvsched_wall_off(struct pvsched_debt *d, __u64 now,
+					      const struct pvsched_limits *l)
+{
+	__u64 len = pvsched_stretch_off(&d->stretch, now, l->cap_ns, l->gap_ns);
+
+	if (len)
+		d->wall_paid_at = pvsched_bucket_charge(d->wall_paid_at, now, len, &l->all);
 	return len;
 }
 

@@ -78,27 +78,19 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 	return pvsched_tsc_to_ns(guest_tsc, k->tsc, k->ns, k->mult, now);
 }
 
-/* Boosted time that all budgets together allow now. */
-static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_shared *s,
-				       struct pvsched_cpu *c, __u64 now, __u64 *ret_stretch)
+/* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. */
+static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_debt *d,
+				       const struct pvsched_limits *l, __u64 now,
+				       __u64 *ret_stretch)
 {
-	__u64 left = pvsched_bucket_left(v->all_paid_at, now, &config.all), x;
-	__u64 *vm;
-	__u32 i = v->vm;
+	struct pvsched_debt *vm = debt_at(PVSCHED_DEBT_VM(v->vm));
+	struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(v->cpu));
+	__u64 left = 0;
 
-	/* the latch: once empty, nothing until half of the burst is back */
-	if (left < config.min_ns)
-		v->throttled = 1;
-	else if (v->throttled && left >= config.all.burst_ns / 2)
-		v->throttled = 0;
-	if (v->throttled)
-		left = 0;
-	vm = bpf_map_lookup_elem(&vms, &i);
-	x = vm ? pvsched_bucket_left(*vm, now, &config.vm) : 0;
-	left = x < left ? x : left;
-	x = c ? pvsched_bucket_left(c->paid_at, now, &config.cpu) : 0;
-	left = x < left ? x : left;
-	*ret_stretch = pvsched_stretch_left(&s->stretch, now, config.cap_ns);
+	if (vm && cpu)
+		left = pvsched_debt_left(d, MEMBER(vm, paid_at), MEMBER(cpu, paid_at), now,
+					 config.min_ns, l);
+	*ret_stretch = pvsched_stretch_left(&d->stretch, now, l->cap_ns);
 	return *ret_stretch < left ? *ret_stretch : left;
 }
 
@@ -126,23 +118,24 @@ __noinline int pvsched_has_quota(__u64 task)
 	return g != NULL;
 }
 
-/* Takes a decision to the desired word. Returns 1 if the agent must hear of it. */
+/* Takes a decision to the desired word. cut: budgets leave less than what is in force has still to
+ * run. Returns 1 if the agent must hear of it. */
 static __always_inline int desire(struct pvsched_shared *s, __u64 now,
-				  const struct pvsched_decision *out, __u32 gen,
+				  const struct pvsched_decision *out, __u32 gen, int cut,
 				  struct pvsched_cpu *c)
 {
 	__u64 old = MEMBER(s, desired), new;
 	int was = pvsched_word_active(old, now);
 	int is = out->level != PVSCHED_LEVEL_BASE;
+	int same;
 
 	if (!was && !is)
 		return 0;
-	if (was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
-	    PVSCHED_WORD_VALUE(old) == out->value) {
-		/* In force already. The same reason never prolongs itself: every boost ends. */
-		if (PVSCHED_WORD_REASON(old) == out->reason && !out->ticket)
-			return 0;
-	}
+	same = was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
+	       PVSCHED_WORD_VALUE(old) == out->value;
+	/* In force already. The same reason never prolongs itself: every boost ends. */
+	if (same && !cut && PVSCHED_WORD_REASON(old) == out->reason && !out->ticket)
+		return 0;
 	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
 			   out->expiry_ns);
 	MEMBER(s, gen) = gen;
@@ -151,9 +144,27 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 		return 0;
 	}
 	MEMBER(s, event_ns) = now;
-	/* Same scheduling, another expiry: the agent re-reads the word when the old one is up. */
-	return !(was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
-		 PVSCHED_WORD_VALUE(old) == out->value);
+	/* Same scheduling, a later expiry: the agent re-reads the word when the old one is up. */
+	return !same || cut;
+}
+
+/* Takes a boost back for the sake of the host: the agent hears of it whatever the guest says. */
+static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
+				   __u64 now)
+{
+	__u64 old = MEMBER(s, desired);
+	struct pvsched_cpu *c = this_cpu();
+
+	if (__sync_val_compare_and_swap(&s->desired, old,
+					pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE,
+						     0, PVSCHED_REASON_HOST_RT, now)) != old) {
+		count(c, races);
+		return;
+	}
+	MEMBER(s, event_ns) = now;
+	v->host_rt_until = now + PVSCHED_HOST_RT_NS;
+	count(c, revoked);
+	hint(v->cpu, slot, now, c);
 }
 
 /* What the guest says, validated. Every word is read once. */
@@ -185,6 +196,7 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 /* Nothing is asked for any more: does the vCPU pay its boost back now? Returns 1 if it does
  * already. A vCPU that sleeps pays by that, and where nobody competes nobody is owed. */
 static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_shared *s,
+					 const struct pvsched_debt *d,
 					 const struct pvsched_policy_in *in,
 					 struct pvsched_decision *out)
 {
@@ -193,7 +205,8 @@ static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_
 	if (PVSCHED_WORD_REASON(word) == PVSCHED_REASON_PAYBACK &&
 	    pvsched_word_active(word, in->now_ns))
 		return 1;
-	if (!in->boosted || !config.payback || v->owed_ns <= 0 ||
+	if (!in->boosted || !config.payback || d->owed_ns <= 0 ||
+	    MEMBER(s, foreign) & (PVSCHED_FOREIGN_POLICY | PVSCHED_FOREIGN_NICE) ||
 	    in->state == PVSCHED_STATE_BLOCKED || in->rivals == PVSCHED_RIVALS_NONE ||
 	    v->base_policy != PVSCHED_POLICY_NORMAL || v->base_nice + PVSCHED_PAYBACK_STEPS > 19)
 		return 0;
@@ -218,14 +231,16 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	bool by_agent = event & BY_AGENT;
 	struct pvsched_policy_in in = {};
 	struct pvsched_decision out = {};
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	struct pvsched_cpu *c = this_cpu();
-	__u64 stretch = 0, left;
-	__u32 gen = 0;
-	int changed = 0, boost;
+	__u64 stretch = 0, left, wait;
+	__u32 gen = 0, foreign;
+	int changed = 0, cut = 0, boost, counted;
 
-	if (!v)
+	if (!v || !l || !d)
 		return 0;
 	s = bpf_map_lookup_elem(&shared, &slot);
 	if (!s)
@@ -249,7 +264,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	if (event == PVSCHED_EV_INTR_DONE)
 		MEMBER(v, intr_ns) = 0;
 	if ((event == PVSCHED_EV_INTR_PENDING || event == PVSCHED_EV_INTR_INJECT) &&
-	    (!v->intr_ns || now - v->intr_ns > config.cap_ns)) {
+	    (!v->intr_ns || now - v->intr_ns > l->cap_ns)) {
 		MEMBER(v, intr_ns) = now;
 		out.ticket = 1;
 	}
@@ -259,7 +274,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	if (out.ticket)
 		MEMBER(v, intr_ns) = now;
 	in.intr_since_ns = v->intr_ns;
-	left = allowance(v, s, c, now, &stretch);
+	left = allowance(v, d, l, now, &stretch);
 	in.cap_ns = left;
 	out.ticket = 0;
 
@@ -272,37 +287,65 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 			pvsched_policy(&in, &out);
 		}
 	}
-	if (out.level == PVSCHED_LEVEL_RT && (out.value < 1 || (__u32)out.value > config.ceiling))
-		out.value = out.value < 1 ? 1 : config.ceiling;
-	/* Real-time execution escapes a quota; the fair class charges it, at any nice. */
-	if (out.level == PVSCHED_LEVEL_RT && pvsched_has_quota(v->task)) {
+	if (out.level == PVSCHED_LEVEL_RT && (out.value < 1 || (__u32)out.value > l->ceiling))
+		out.value = out.value < 1 ? 1 : l->ceiling;
+	/* Real-time execution escapes a quota; the fair class charges it, at any nice. And a group
+	 * without real-time time (RT group scheduling) has nothing better. */
+	if (out.level == PVSCHED_LEVEL_RT &&
+	    (MEMBER(s, fair_until_ns) > now || pvsched_has_quota(v->task))) {
 		out.level = PVSCHED_LEVEL_NICE;
 		out.value = -20;
 	}
+	/* What somebody else set is theirs. */
+	foreign = MEMBER(s, foreign);
+	if (foreign & PVSCHED_FOREIGN_POLICY ||
+	    (foreign & PVSCHED_FOREIGN_NICE && out.level == PVSCHED_LEVEL_NICE)) {
+		out.level = PVSCHED_LEVEL_BASE;
+		out.again_ns = 0;
+	}
 	if (out.level == PVSCHED_LEVEL_NICE && (out.value < -20 || out.value > 19))
 		out.value = out.value < -20 ? -20 : 19;
-	if (pvsched_is_boost(out.level, out.value, v->base_policy, v->base_nice)) {
+	if (out.level == PVSCHED_LEVEL_RT && v->host_rt_until > now) {
+		out.level = PVSCHED_LEVEL_BASE;
+		out.again_ns = v->host_rt_until;
+	}
+	counted = pvsched_is_boost(out.level, out.value, v->base_policy, v->base_nice);
+	if (counted) {
 		__u64 cs = left;
 
 		if (out.reason == PVSCHED_REASON_CRITICAL || out.reason == PVSCHED_REASON_INTR)
-			cs = pvsched_bucket_left(v->cs_paid_at, now, &config.cs);
+			cs = pvsched_bucket_left(d->cs_paid_at, now, &l->cs);
 		left = cs < left ? cs : left;
-		if (left < config.min_ns && !in.boosted) {
+		wait = in.boosted ? 0 : pvsched_rate_wait(d->rate_paid_at, now, &l->rate);
+		/* What is in force was within the budgets when it began, and goes on to its expiry;
+		 * unless they have become less since, or are another CPU's now. */
+		cut = in.boosted &&
+		      pvsched_word_left(MEMBER(s, desired), now) > (__s64)(left + config.min_ns);
+		if (wait || (left < config.min_ns && (!in.boosted || cut))) {
 			/* ask again when the gap is over, or some budget is back: a vCPU that
 			 * waits for its CPU has no event of its own */
-			if (stretch < config.min_ns) {
-				out.again_ns = s->stretch.hold_ns > now ? s->stretch.hold_ns
+			if (wait) {
+				out.again_ns = now + wait;
+				out.reason = PVSCHED_REASON_THROTTLED;
+				v->denied_rate++;
+				count(c, denied_rate);
+			} else if (stretch < config.min_ns) {
+				out.again_ns = d->stretch.hold_ns > now ? d->stretch.hold_ns
 									: now + config.min_ns;
+				out.reason = PVSCHED_REASON_GAP;
 				v->denied_gap++;
 				count(c, denied_gap);
 			} else {
-				out.again_ns = now + config.cap_ns;
+				out.again_ns = now + l->cap_ns;
+				out.reason = PVSCHED_REASON_THROTTLED;
 				v->denied_throttle++;
 				count(c, denied_throttle);
 			}
 			if (page)
-				MEMBER(page, throttles) = v->denied_gap + v->denied_throttle;
+				MEMBER(page, throttles) =
+					v->denied_gap + v->denied_throttle + v->denied_rate;
 			out.level = PVSCHED_LEVEL_BASE;
+			counted = 0;
 		} else if (out.expiry_ns > now + left || out.expiry_ns <= now) {
 			out.expiry_ns = now + left;
 		}
@@ -316,8 +359,10 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 		if (page && v->features & PVSCHED_F_TICKET)
 			MEMBER(page, ticket) = v->ticket;
 	}
-	if (boost || !pay_back_next(v, s, &in, &out))
-		changed = desire(s, now, &out, gen, c);
+	if (boost || !pay_back_next(v, s, d, &in, &out))
+		changed = desire(s, now, &out, gen, cut, c);
+	if (changed && counted && !in.boosted)
+		MEMBER(d, rate_paid_at) = pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;

@@ -82,6 +82,11 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		v->policy = arg->value;
 		v->timer_at = 0;
 		return bpf_timer_set_callback(&v->timer, on_timer);
+	case PVSCHED_SLOT_BASE:
+		v->base_prio = (__s16)(arg->value >> 16);
+		v->base_policy = (__u8)(arg->value >> 8);
+		v->base_nice = (__s8)arg->value;
+		return 0;
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
 		bpf_timer_cancel(&v->timer);

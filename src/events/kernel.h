@@ -24,9 +24,14 @@ struct cfs_rq {
 	struct sched_avg avg;
 };
 
+struct rt_rq {
+	unsigned int rt_nr_running;
+};
+
 struct rq {
 	unsigned int nr_running;
 	struct cfs_rq cfs;
+	struct rt_rq rt;
 	struct task_struct *curr;
 };
 

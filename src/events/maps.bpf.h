@@ -66,10 +66,19 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PVSCHED_VMS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PVSCHED_DEBTS);
 	__type(key, __u32);
-	__type(value, __u64); /* bucket: paid_at */
-} vms SEC(".maps");
+	__type(value, struct pvsched_debt);
+} debts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, PVSCHED_SLOTS);
+	__type(key, __u32);
+	__type(value, struct pvsched_slot_limits);
+} limits SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -84,6 +93,10 @@ struct pvsched_config config;
 struct pvsched_clock clocks[2];
 __u64 places[PVSCHED_CPUS]; /* CPU -> PVSCHED_PLACE_* ids; 0 = not told */
 __u32 clock_idx;
+/* By CPU: the last real-time task of the host that woke there at a priority that boosts may have. */
+__u64 host_rt_ns[PVSCHED_CPUS];
+__u8 host_rt_prio[PVSCHED_CPUS];
+__u16 slot_on_cpu[PVSCHED_CPUS]; /* slot + 1 of the vCPU that runs there; 0 = none does */
 
 /* Set before loading: which vCPUs are this object's, and what its policy asked for. */
 const volatile __u32 policy_id;
@@ -111,11 +124,38 @@ static __always_inline struct pvsched_page *page_of_slot(struct pvsched_vcpu *v,
 	return inner ? bpf_map_lookup_elem(inner, &zero) : NULL;
 }
 
+static __always_inline struct pvsched_debt *debt_at(__u32 place)
+{
+	return bpf_map_lookup_elem(&debts, &place);
+}
+
+static __always_inline const struct pvsched_limits *limits_of(__u32 slot)
+{
+	struct pvsched_slot_limits *l = bpf_map_lookup_elem(&limits, &slot);
+
+	return l ? &l->copy[MEMBER(l, idx) & 1] : NULL;
+}
+
 static __always_inline struct pvsched_cpu *this_cpu(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&cpus, &zero);
+}
+
+/* Is it a vCPU's, whatever its policy? */
+static __always_inline bool is_registered(__u32 tid)
+{
+	__u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	struct pvsched_vcpu *v;
+
+	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
+		v = vcpu_of_slot(at - 1);
+		if (!v || v->tid == tid)
+			return v != NULL;
+		at = v->chain;
+	}
+	return false;
 }
 
 /* The slot of a registered thread whose policy this object carries, or -1. tids are reused: start_time tells threads apart. */

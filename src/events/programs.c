@@ -45,7 +45,8 @@ static const struct source {
 } sources[] = {
 	{ "pvsched_sched_switch", "sched_switch", PVSCHED_EV_ALL },
 	{ "pvsched_sched_exit", "sched_process_exit", PVSCHED_EV_ALL },
-	{ "pvsched_sched_waking", "sched_waking", PVSCHED_EV_WOKEN },
+	/* also tells of real-time work of the host, before which boosts end */
+	{ "pvsched_sched_waking", "sched_waking", PVSCHED_EV_ALL },
 	{ "pvsched_hrtimer_expire", "hrtimer_expire_entry", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_accept_irq_fentry", "__apic_accept_irq", PVSCHED_EV_INTR_PENDING },
 	{ "pvsched_accept_irq", "kvm_apic_accept_irq", PVSCHED_EV_INTR_PENDING },
@@ -299,8 +300,8 @@ static int find_bss(struct pvsched_programs *p)
 
 static int find_maps(struct pvsched_programs *p)
 {
-	static const char *const names[] = { "vcpus", "shared", "pages", "rings",
-					     "cpus",  "vms",	"apics" };
+	static const char *const names[] = { "vcpus", "shared", "pages",  "rings",
+					     "cpus",  "debts",	"limits", "apics" };
 
 	for (int i = 0; i < PVSCHED_MAP_N; i++) {
 		p->map_fd[i] = bpf_object__find_map_fd_by_name(p->obj, names[i]);
@@ -384,9 +385,10 @@ static int check_events(struct pvsched_programs *p, const char *policy)
 	return -ENOTSUP;
 }
 
-static int load_object(struct pvsched_programs *p, const char *policy, int fd,
-		       const struct pvsched_programs *base)
+static int load_object(struct pvsched_programs *p, const struct pvsched_load_opts *o, int fd)
 {
+	const struct pvsched_programs *base = o->base;
+	const char *policy = o->policy;
 	struct stat st;
 	void *mem;
 	int err;
@@ -407,6 +409,8 @@ static int load_object(struct pvsched_programs *p, const char *policy, int fd,
 		err = set_constants(p);
 	if (!err && base)
 		err = share_maps(p, base);
+	else if (!err && o->debts_fd >= 0)
+		err = bpf_map__reuse_fd(bpf_object__find_map_by_name(p->obj, "debts"), o->debts_fd);
 	if (err)
 		return err;
 	for (size_t i = 0; i < N_SOURCES; i++) {
@@ -449,7 +453,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	err = link_objects(p, policy, o->policy_fd, &fd);
 	if (err)
 		goto out;
-	err = load_object(p, policy, fd, o->base);
+	err = load_object(p, o, fd);
 	if (!err)
 		err = find_maps(p);
 	if (!err)

@@ -30,7 +30,8 @@ enum pvsched_map {
 	PVSCHED_MAP_PAGES,
 	PVSCHED_MAP_RINGS,
 	PVSCHED_MAP_CPUS,
-	PVSCHED_MAP_VMS,
+	PVSCHED_MAP_DEBTS,
+	PVSCHED_MAP_LIMITS,
 	PVSCHED_MAP_APICS,
 	PVSCHED_MAP_N
 };
@@ -48,6 +49,7 @@ struct pvsched_load_opts {
 	int policy_fd; /* the file itself, read in place of policy's; -1 = none. Borrowed */
 	uint32_t id; /* of the vCPUs that these programs serve, 1.. */
 	const struct pvsched_programs *base; /* share its maps; NULL = make them */
+	int debts_fd; /* without base: the map of debts to go on with; -1 = make one. Borrowed */
 };
 
 /*

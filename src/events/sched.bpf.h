@@ -12,10 +12,10 @@
 
 /* Of the time since SCHED_IN, the part that ran at better than baseline. Errs to the guest's
  * disadvantage when the scheduling changed more than once in between. */
-static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_shared *s,
-					  int prio, __u64 now)
+static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio,
+					  __u64 now)
 {
-	__u64 in = v->in_ns, on = MEMBER(s, stretch.on_ns), off = MEMBER(s, stretch.off_ns);
+	__u64 in = v->in_ns, on = MEMBER(d, stretch.on_ns), off = MEMBER(d, stretch.off_ns);
 
 	if (prio < (int)v->base_prio) /* all along, or boosted on the way */
 		return now - (on > in && on <= now ? on : in);
@@ -23,51 +23,55 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 }
 
 /* What it ran below its baseline pays boosts back. */
-static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
-				     __u64 now)
+static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				     struct pvsched_debt *d, int prio, __u64 now)
 {
 	__u64 at = MEMBER(s, applied_ns);
 
 	if (prio <= (int)v->base_prio)
 		return;
 	at = at > v->in_ns && at <= now ? at : v->in_ns;
-	v->owed_ns = pvsched_owed_pay(v->owed_ns, pvsched_owed_paid(now - at));
+	d->owed_ns = pvsched_owed_pay(d->owed_ns, pvsched_owed_paid(now - at));
 }
 
-static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
-				   __u64 now, struct pvsched_cpu *c)
+/* Under the run queue lock of the CPU where it ran: only the VM's bucket has other writers. */
+static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				   struct pvsched_debt *d, const struct pvsched_limits *l, int prio,
+				   __u64 now)
 {
-	__u64 ns = boosted_part(v, s, prio, now), reason, *vm, old;
-	__u32 i = v->vm;
+	__u64 ns = boosted_part(v, d, prio, now), old;
+	__u8 reason = PVSCHED_WORD_REASON(MEMBER(s, applied));
+	struct pvsched_debt *vm, *cpu;
 
-	if (!ns || ns > 1ull << 40)
+	/* a priority of somebody else's is no boost */
+	if (!ns || ns > 1ull << 40 || MEMBER(s, foreign) & PVSCHED_FOREIGN_POLICY)
 		return;
 	v->boosted_ns += ns;
-	v->owed_ns = pvsched_owed_add(v->owed_ns, ns);
-	reason = PVSCHED_WORD_REASON(MEMBER(s, applied));
-	if (reason == PVSCHED_REASON_CRITICAL || reason == PVSCHED_REASON_INTR)
-		v->cs_paid_at = pvsched_bucket_charge(v->cs_paid_at, now, ns, &config.cs);
-	v->all_paid_at = pvsched_bucket_charge(v->all_paid_at, now, ns, &config.all);
-	if (c)
-		c->paid_at = pvsched_bucket_charge(c->paid_at, now, ns, &config.cpu);
+	pvsched_debt_charge(d, now, ns,
+			    reason == PVSCHED_REASON_CRITICAL || reason == PVSCHED_REASON_INTR, l);
+	cpu = debt_at(PVSCHED_DEBT_CPU(bpf_get_smp_processor_id()));
+	if (cpu)
+		cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, now, ns, &l->cpu);
 	/* The VM's bucket is charged from several CPUs. A lost race is tried again; after four
 	 * the cost is added without the "not before start" part, which can only overcharge. */
-	vm = bpf_map_lookup_elem(&vms, &i);
+	vm = debt_at(PVSCHED_DEBT_VM(v->vm));
 	if (!vm)
 		return;
 	for (int n = 0; n < 4; n++) {
-		old = *(volatile __u64 *)vm;
-		if (__sync_val_compare_and_swap(
-			    vm, old, pvsched_bucket_charge(old, now, ns, &config.vm)) == old)
+		old = MEMBER(vm, paid_at);
+		if (__sync_val_compare_and_swap(&vm->paid_at, old,
+						pvsched_bucket_charge(old, now, ns, &l->vm)) == old)
 			return;
 	}
-	__sync_fetch_and_add(vm, ns * config.vm.cost_q10 >> 10);
+	__sync_fetch_and_add(&vm->paid_at, ns * l->vm.cost_q10 >> 10);
 }
 
 static __always_inline void sched_out(int slot, struct task_struct *prev, struct task_struct *next,
 				      __u64 now)
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_cpu *c = this_cpu();
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
@@ -75,7 +79,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	bool preempted;
 
 	s = bpf_map_lookup_elem(&shared, &key);
-	if (!v || !s)
+	if (!v || !s || !l || !d)
 		return;
 	/* Not the tracepoint's `preempt`: KVM mostly yields voluntarily while it stays runnable.
 	 * A delayed dequeue (6.12) leaves a sleeping task on the queue. */
@@ -84,11 +88,14 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		preempted = false;
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
-		charge(v, s, prev->prio, now, c);
-		pay_back(v, s, prev->prio, now);
+		charge(v, s, d, l, prev->prio, now);
+		pay_back(v, s, d, prev->prio, now);
 	}
 	v->in_ns = 0;
 	v->off_ns = now;
+	/* before sched_in of the next one, which may be a vCPU, too */
+	if (v->cpu < PVSCHED_CPUS)
+		slot_on_cpu[v->cpu] = 0;
 	v->wait_ns = preempted ? now : 0;
 	v->state = preempted ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
 	page = page_of_slot(v, slot);
@@ -112,9 +119,26 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	}
 }
 
+/* Did a real-time task of the host wake here, at the priority of boosts, since this vCPU was boosted,
+ * and is anything real-time still queued? */
+static __always_inline bool host_rt_waits(struct pvsched_vcpu *v, struct pvsched_shared *s,
+					  struct task_struct *next)
+{
+	__u32 cpu = v->cpu;
+	struct rq *rq;
+
+	if (cpu >= PVSCHED_CPUS || host_rt_prio[cpu] != next->prio ||
+	    host_rt_ns[cpu] < MEMBER(s, applied_ns))
+		return false;
+	rq = next->se.cfs_rq->rq;
+	return rq->rt.rt_nr_running > 1;
+}
+
 static __always_inline void sched_in(int slot, struct task_struct *next, __u64 now)
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_cpu *c = this_cpu();
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
@@ -122,13 +146,13 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	__u64 stretch;
 
 	s = bpf_map_lookup_elem(&shared, &key);
-	if (!v || !s)
+	if (!v || !s || !l || !d)
 		return;
 	if (v->wait_ns && now > v->wait_ns)
 		v->steal_ns += now - v->wait_ns;
-	if (v->owed_ns > 0 && v->off_ns) /* until it woke it slept */
-		v->owed_ns =
-			pvsched_owed_pay(v->owed_ns, (v->wait_ns ? v->wait_ns : now) - v->off_ns);
+	if (d->owed_ns > 0 && v->off_ns) /* until it woke it slept */
+		d->owed_ns =
+			pvsched_owed_pay(d->owed_ns, (v->wait_ns ? v->wait_ns : now) - v->off_ns);
 	if (v->asked_ns) {
 		pvsched_lead_sample(&v->lead_avg, &v->lead_dev,
 				    now > v->asked_ns ? now - v->asked_ns : 0);
@@ -140,17 +164,23 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	v->cpu = bpf_get_smp_processor_id();
 	v->state = PVSCHED_STATE_RUNNING;
 	v->sched_ins++;
+	if (v->cpu < PVSCHED_CPUS)
+		slot_on_cpu[v->cpu] = slot + 1;
 	count(c, events[2]);
 	page = page_of_slot(v, slot);
 	if (page) {
 		MEMBER(page, state) = PVSCHED_STATE_RUNNING | v->sched_ins << 32;
 		MEMBER(page, steal_ns) = v->steal_ns;
-		MEMBER(page, budget_left_ns) = allowance(v, s, c, now, &stretch);
+		MEMBER(page, budget_left_ns) = allowance(v, d, l, now, &stretch);
 		if (v->placed != v->cpu + 1 && v->features & PVSCHED_F_PLACEMENT) {
 			v->placed = v->cpu + 1;
 			MEMBER(page, placement) =
 				v->cpu < PVSCHED_CPUS ? places[v->cpu & (PVSCHED_CPUS - 1)] : 0;
 		}
+	}
+	if (next->prio < (int)v->base_prio && host_rt_waits(v, s, next)) {
+		revoke(v, s, slot, now);
+		return;
 	}
 	/* Only a boost has anything to end here; this is also where a vCPU that moved meets the
 	 * budget of its new CPU. */
@@ -179,20 +209,58 @@ int BPF_PROG(pvsched_sched_switch, bool preempt, struct task_struct *prev, struc
 	return 0;
 }
 
+/*
+ * The host's real-time work comes before boosts. What is above their priority preempts them by
+ * itself; a task at the same one would wait behind them, so it takes them back: the boost that runs
+ * where it wakes, now, and those that are queued there when they come to run (sched_in). Its CPU is
+ * the one where it slept; the kernel moves it elsewhere only to where nothing real-time runs.
+ */
+static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
+{
+	__u32 cpu = p->thread_info.cpu, slot;
+	struct pvsched_shared *s;
+	struct pvsched_vcpu *v;
+	__u64 now, word;
+
+	if (cpu >= PVSCHED_CPUS)
+		return;
+	now = bpf_ktime_get_ns();
+	host_rt_prio[cpu] = prio;
+	host_rt_ns[cpu] = now;
+	slot = slot_on_cpu[cpu];
+	if (!slot--)
+		return;
+	v = vcpu_of_slot(slot);
+	s = bpf_map_lookup_elem(&shared, &slot);
+	if (!v || !s || v->policy != policy_id || v->cpu != cpu || v->off_ns)
+		return;
+	word = MEMBER(s, desired);
+	if (PVSCHED_WORD_LEVEL(word) == PVSCHED_LEVEL_RT && 99 - PVSCHED_WORD_VALUE(word) == prio &&
+	    pvsched_word_active(word, now))
+		revoke(v, s, slot, now);
+}
+
 SEC("tp_btf/sched_waking")
 int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 {
 	__u32 tid = p->pid;
 	struct pvsched_vcpu *v;
 	struct pvsched_cpu *c;
+	int prio = p->prio;
 	__u64 now;
 	int slot;
 
-	if (!slot_of_tid[tid & (PVSCHED_TIDS - 1)])
+	/* The way of every foreign task: a load from a table, one from itself. */
+	slot = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	if (slot)
+		slot = slot_of_task(tid, (__u64)p, p->start_time);
+	else
+		slot = -1;
+	if (slot < 0) {
+		if (prio < PRIO_RT_MAX && prio >= (int)config.boost_prio && !is_registered(tid))
+			host_rt_wakes(p, prio);
 		return 0;
-	slot = slot_of_task(tid, (__u64)p, p->start_time);
-	if (slot < 0)
-		return 0;
+	}
 	v = vcpu_of_slot(slot);
 	if (!v || v->state != PVSCHED_STATE_BLOCKED)
 		return 0;
@@ -201,7 +269,8 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	v->wait_ns = now;
 	c = this_cpu();
 	count(c, events[3]);
-	pvsched_decide(slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
+	if (policy_events & PVSCHED_EV_WOKEN)
+		pvsched_decide(slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
 	return 0;
 }
 

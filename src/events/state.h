@@ -66,16 +66,25 @@ struct pvsched_shared {
 	__u64 watch_ns; /* when that agent will ask again; 0 = it will not */
 	__u64 applied;
 	__u64 applied_ns;
-	struct pvsched_stretch stretch;
 	__u64 boosts;
 	__u64 expired;
 	__u64 refused; /* asked for by BPF, refused by the agent's own check */
 	__u64 failed; /* the system call failed */
-	__u64 external; /* somebody else changed the thread's scheduling: hands off */
+	__u64 external; /* times somebody else changed the thread's scheduling */
 	__u64 boosted_wall_ns;
-	__u64 reserved[6];
+	__u32 foreign; /* PVSCHED_FOREIGN_*: what is somebody else's from now on */
+	__u32 pad;
+	__u64 fair_until_ns; /* its cgroup has no real-time time: boosts stay fair so long */
+	__u64 reserved[8];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
+
+/* Attributes that somebody else set on the thread. Affinity is never ours, so it is not among them. */
+enum pvsched_foreign {
+	PVSCHED_FOREIGN_POLICY = 1, /* policy and real-time priority: no boost, no restoring */
+	PVSCHED_FOREIGN_NICE = 2, /* boosts of real-time kind only; restored to their nice */
+	PVSCHED_FOREIGN_GROUP = 4, /* its cgroup allows no real-time scheduling; only said */
+};
 
 enum pvsched_vcpu_flags {
 	PVSCHED_V_USED = 1,
@@ -97,8 +106,14 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_DISABLE,
 	PVSCHED_SLOT_CHAIN, /* chain = value */
 	PVSCHED_SLOT_POLICY, /* policy = value; the timer is this object's from here on */
+	PVSCHED_SLOT_BASE, /* value = pvsched_base_value() of what somebody else set */
 	PVSCHED_SLOT_FINI,
 };
+
+static inline __u64 pvsched_base_value(__s32 prio, __u32 policy, __s32 nice)
+{
+	return (__u64)(__u16)prio << 16 | (__u64)(__u8)policy << 8 | (__u8)nice;
+}
 
 struct pvsched_slot_arg {
 	__u32 slot;
@@ -110,11 +125,13 @@ struct pvsched_counters {
 	__u64 events[12]; /* by bit number of PVSCHED_EV_* */
 	__u64 denied_throttle;
 	__u64 denied_gap;
+	__u64 denied_rate;
 	__u64 bad_words;
 	__u64 hints;
 	__u64 hints_lost; /* ring full: costs latency until the next event or expiry */
 	__u64 races; /* lost a compare-and-swap of desired: the winner's decision stands */
 	__u64 second_line; /* a boost outlived its expiry: bpf_timer called for help */
+	__u64 revoked; /* boosts taken back for real-time work of the host */
 	__u64 tsc_unknown; /* next_event ignored: the vCPU's TSC offset is not known */
 };
 
@@ -125,7 +142,8 @@ struct pvsched_vcpu {
 #else
 	__u64 timer[2]; /* reads as zero, writes are ignored */
 #endif
-	/* set by the broker at registration, constant while flags has USED */
+	/* set by the broker at registration, constant while flags has USED, but for base_*, which
+	 * follow what somebody else sets */
 	__u32 tid;
 	__u32 tgid;
 	__u32 vm; /* index of its VM */
@@ -150,9 +168,6 @@ struct pvsched_vcpu {
 	__u64 run_ns;
 	__u64 boosted_ns;
 	__u64 steal_ns;
-	__s64 owed_ns; /* boosted time to pay back, see account.h */
-	__u64 cs_paid_at; /* buckets */
-	__u64 all_paid_at;
 	__u64 sched_ins;
 	__u32 cpu; /* where it runs, or ran last */
 	__u32 state; /* PVSCHED_STATE_* */
@@ -163,15 +178,16 @@ struct pvsched_vcpu {
 	__u64 bad_words;
 	__u64 denied_throttle;
 	__u64 denied_gap;
+	__u64 denied_rate;
+	__u64 host_rt_until; /* no boost before: real-time work of the host has this CPU */
 	__u64 asked_ns; /* the time timer_at stood for, when a boost ahead came of it; 0 = none */
 	__u32 lead_avg; /* ns from asked_ns to SCHED_IN: smoothed mean, mean deviation */
 	__u32 lead_dev;
-	__u32 throttled; /* latch: stays until half of the burst is repaid */
 	__u32 placed; /* CPU + 1 whose ids stand in `placement`; 0 = none since ENABLE */
+	__u32 reserved;
 };
 
 struct pvsched_cpu {
-	__u64 paid_at; /* bucket of this CPU; only its own sched_switch charges it */
 	struct pvsched_counters count;
 };
 
@@ -182,20 +198,32 @@ struct pvsched_apic_key {
 };
 
 struct pvsched_config {
-	__u64 cap_ns; /* contiguous cap */
 	__u64 lead_ns; /* boost this long before next_event; 0 = each vCPU's own measure */
 	__u64 grace_ns;
 	__u64 slack_ns; /* after an expiry, before the second line is called */
 	__u64 min_ns; /* boosts shorter than this are not worth an actuation */
-	struct pvsched_bucket_conf cs; /* per vCPU: critical section and interrupt */
-	struct pvsched_bucket_conf all; /* per vCPU: all boosts */
-	struct pvsched_bucket_conf vm;
-	struct pvsched_bucket_conf cpu;
-	__u32 ceiling; /* highest SCHED_FIFO priority of a boost */
 	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
 	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 payback; /* boosted time is paid back by a worse nice */
+	__u32 boost_prio; /* best kernel priority of a boost; real-time ones at or behind it clash */
 };
+
+/*
+ * What holds for a slot, changed while it is served: the broker writes the copy that idx does not
+ * name and then idx, so nobody sees half of a change. A reader uses one copy for one decision; it
+ * would have to be slower than two requests of an operator to see it written.
+ */
+struct pvsched_slot_limits {
+	__u32 idx;
+	__u32 reserved;
+	struct pvsched_limits copy[2];
+};
+
+/* Places in `debts`: of slots, VMs and CPUs. Pinned, so a new layout needs a new name there. */
+#define PVSCHED_DEBTS_LAYOUT  "1"
+#define PVSCHED_DEBT_VM(vm)   (PVSCHED_SLOTS + (vm))
+#define PVSCHED_DEBT_CPU(cpu) (PVSCHED_SLOTS + PVSCHED_VMS + (cpu))
+#define PVSCHED_DEBTS	      (PVSCHED_SLOTS + PVSCHED_VMS + PVSCHED_CPUS)
 
 /* Clock: TSC to CLOCK_MONOTONIC. Agents refresh it when they wake anyway: NTP slews at most
  * 500 ppm, so a conversion is off by at most 0.5 us per ms of age. Two copies; idx names the
@@ -256,6 +284,10 @@ static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base
  * vCPU that is boosted each ms costs no wake-up more than without. */
 #define PVSCHED_PAYBACK_NS   4000000ull
 #define PVSCHED_YIELD_MAX_NS 100000000ull /* a level that only gives way is asked for again then */
+
+/* No boost for so long after one was taken back for real-time work of the host: by then its task
+ * stands before the vCPU in the queue of their priority. */
+#define PVSCHED_HOST_RT_NS 1000000ull
 
 #define PVSCHED_TSC_SHIFT   24
 #define PVSCHED_NEXT_MAX_NS 10000000000ll

@@ -39,7 +39,7 @@ const char *pvsched_reason_str(unsigned int reason)
 		[PVSCHED_REASON_MIRROR] = "mirror",   [PVSCHED_REASON_POLICY] = "policy",
 		[PVSCHED_REASON_EXPIRED] = "expired", [PVSCHED_REASON_THROTTLED] = "throttled",
 		[PVSCHED_REASON_GAP] = "gap",	      [PVSCHED_REASON_EXTERNAL] = "external",
-		[PVSCHED_REASON_PAYBACK] = "payback",
+		[PVSCHED_REASON_PAYBACK] = "payback", [PVSCHED_REASON_HOST_RT] = "host real-time",
 	};
 
 	return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : "unknown";

@@ -48,16 +48,30 @@ static struct {
 	uint16_t slot_of_tid[PVSCHED_TIDS];
 	struct pvsched_config config;
 	struct pvsched_bss bss;
-	int shared_fd;
+	int shared_fd, debts_fd, limits_fd;
 } edge;
+
+static inline int edge_memory(const char *name, size_t size)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	EDGE_CHECK(fd >= 0 && !ftruncate(fd, size));
+	return fd;
+}
 
 static inline void edge_open(void)
 {
-	edge.shared_fd = memfd_create("shared", MFD_CLOEXEC);
-	EDGE_CHECK(edge.shared_fd >= 0 &&
-		   !ftruncate(edge.shared_fd, PVSCHED_SLOTS * sizeof(struct pvsched_shared)));
-	edge.config.cap_ns = 1000000;
+	edge.shared_fd = edge_memory("shared", PVSCHED_SLOTS * sizeof(struct pvsched_shared));
+	edge.debts_fd = edge_memory("debts", PVSCHED_DEBTS * sizeof(struct pvsched_debt));
+	edge.limits_fd = edge_memory("limits", PVSCHED_SLOTS * sizeof(struct pvsched_slot_limits));
 	edge.bss = (struct pvsched_bss){ .slot_of_tid = edge.slot_of_tid, .config = &edge.config };
+}
+
+static inline void edge_close(void)
+{
+	close(edge.shared_fd);
+	close(edge.debts_fd);
+	close(edge.limits_fd);
 }
 
 static inline bool edge_fails(void)
@@ -131,7 +145,16 @@ int pvsched_programs_agent_fd(const struct pvsched_programs *p)
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map)
 {
 	EDGE_CHECK(p);
-	return map == PVSCHED_MAP_SHARED ? edge.shared_fd : EDGE_MAP + (int)map;
+	switch (map) {
+	case PVSCHED_MAP_SHARED:
+		return edge.shared_fd;
+	case PVSCHED_MAP_DEBTS:
+		return edge.debts_fd;
+	case PVSCHED_MAP_LIMITS:
+		return edge.limits_fd;
+	default:
+		return EDGE_MAP + (int)map;
+	}
 }
 
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
@@ -159,6 +182,9 @@ int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsche
 		break;
 	case PVSCHED_SLOT_POLICY:
 		v->policy = value;
+		break;
+	case PVSCHED_SLOT_BASE:
+		v->base_prio = (int16_t)(value >> 16);
 		break;
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
@@ -208,9 +234,6 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	case PVSCHED_MAP_PAGES:
 		EDGE_CHECK(index < PVSCHED_SLOTS && fcntl(*(const int *)value, F_GETFD) >= 0);
 		edge.has_page[index] = true;
-		return 0;
-	case PVSCHED_MAP_VMS:
-		EDGE_CHECK(index < PVSCHED_VMS);
 		return 0;
 	case PVSCHED_MAP_APICS:
 		at = edge_apic_at(key);

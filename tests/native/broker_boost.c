@@ -223,7 +223,7 @@ static void boosts_restore_exactly_what_the_thread_had(void **state)
 
 static void thread_changed_by_somebody_else_is_left_alone(void **state)
 {
-	struct pvsched_attr other = { .policy = SCHED_OTHER, .nice = 7 }, now = { 0 };
+	struct pvsched_attr other = { .policy = SCHED_BATCH, .nice = 7 }, now = { 0 };
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
@@ -233,7 +233,7 @@ static void thread_changed_by_somebody_else_is_left_alone(void **state)
 	bed_mode(v, BED_CRITICAL);
 	bed_sleep_ms(500);
 	assert_int_equal(pvsched_attr_get(v->tid, &now), 0);
-	assert_int_equal(now.policy, SCHED_OTHER);
+	assert_int_equal(now.policy, SCHED_BATCH);
 	assert_int_equal(now.nice, 7);
 	assert_int_equal(bed_stats(v).boosts, 0);
 }

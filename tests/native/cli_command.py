@@ -59,7 +59,7 @@ def refused(result, status, *words):
 def command_version_and_help_succeed():
     check(call("--version").stdout.startswith("pvsched "), "no version")
     text = call("--help").stdout
-    for name in ("check", "run", "bench", "serve"):
+    for name in ("check", "run", "bench", "serve", "list", "policy", "budget"):
         check(name in text, name)
         result = call(name, "--help")
         check(result.returncode == 0 and "usage:" in result.stdout, name)
@@ -157,6 +157,36 @@ def run_without_capabilities_is_refused():
 def run_unknown_policy_is_refused():
     wait_for_no_broker()
     refused(call("run", "--policy", "nope", "--seconds", "1"), 1, "nope")
+
+
+def budget_is_shown_set_and_refused():
+    wait_for_no_broker()
+    with tempfile.TemporaryDirectory() as folder:
+        socket = ["--socket", folder + "/socket"]
+        refused(call("budget", *socket), 1, "pvsched serve")
+        with subprocess.Popen([PVSCHED, "serve", *socket], stdout=subprocess.PIPE,
+                              text=True) as serve:
+            try:
+                check(serve.stdout.readline() == "ready\n")
+                host = json.loads(call("budget", *socket, "--json").stdout)["budgets"][0]
+                check(host["of"] == "host" and host["boost_percent"] == 40, host)
+                result = call("budget", "host", "--boost", "12%", "--cap", "1.5ms", "--ceiling",
+                              "fifo:3", *socket)
+                check(result.returncode == 0 and "12 %" in result.stdout, result)
+                host = json.loads(call("budget", "host", *socket, "--json").stdout)["budgets"][0]
+                check((host["boost_percent"], host["cap_us"], host["ceiling_fifo"])
+                      == (12, 1500, 3), host)
+                refused(call("budget", "host", "--cap", "7", *socket), 2, "--cap", "1.5ms")
+                refused(call("budget", "host", "--boost", "95", *socket), 2, "--boost", "1 to 90")
+                refused(call("budget", "--boost", "5", *socket), 2, "host")
+                refused(call("budget", "nobody", *socket), 1, "nobody", "no such VM")
+                refused(call("budget", "3/1", "--rate", "5", *socket), 1, "3/1", "no such VM")
+                call("budget", "host", "--boost", "default", *socket)
+                host = json.loads(call("budget", "host", *socket, "--json").stdout)["budgets"][0]
+                check((host["boost_percent"], host["cap_us"]) == (40, 1500), host)
+            finally:
+                serve.send_signal(signal.SIGTERM)
+                serve.wait(timeout=30)
 
 
 @needs_kvm

@@ -75,10 +75,42 @@ static void quota_of_a_boosted_vcpu_holds(void **state)
 	assert_true(bed_stats(v).boosts > boosts); /* it still is helped, by nice */
 }
 
+/* RT group scheduling: a thread of a group without real-time time cannot be made SCHED_FIFO. */
+static void group_without_realtime_is_boosted_by_nice(void **state)
+{
+	struct scene *s = *state;
+	struct bed_vcpu *v = &s->bed.vcpu[0];
+	struct pvsched_vcpu_report r;
+	uint64_t end, boosts;
+
+	if (s->group.v2 || cgroup_write(s->group.dir, "cpu.rt_runtime_us", "0")) {
+		print_message("needs RT group scheduling: cgroup v1's cpu.rt_runtime_us\n");
+		skip();
+	}
+	assert_int_equal(cgroup_write(s->group.dir, "cpu.cfs_quota_us", "-1"), 0);
+	assert_int_equal(cgroup_move(&s->group, v->tid, true), 0);
+	s->bed.hog = bed_start_hog(s->bed.cpu);
+	bed_mode(v, BED_CRITICAL);
+	for (end = bed_now() + 20000000000ull; bed_stats(v).boosts < 50; bed_sleep_ms(1)) {
+		assert_true(bed_now() < end);
+		assert_false(bed_is_boosted(v));
+	}
+	assert_int_equal(pvsched_broker__vcpu_report(s->broker, v->tid, &r), 0);
+	/* tried again now and then, and not each time */
+	assert_true(r.failed >= 1 && r.failed < r.boosts / 2);
+	/* given some, it is real-time again */
+	assert_int_equal(cgroup_write(s->group.dir, "cpu.rt_runtime_us", "100000"), 0);
+	boosts = bed_stats(v).boosts;
+	assert_true(bed_await_boosted(v, true, 20000));
+	assert_true(bed_stats(v).boosts > boosts);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(quota_of_a_boosted_vcpu_holds, setup, teardown),
+		cmocka_unit_test_setup_teardown(group_without_realtime_is_boosted_by_nice, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

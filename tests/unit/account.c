@@ -96,7 +96,7 @@ static void stretch_fresh_allows_the_cap(void **state)
 	(void)state;
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS, MS), MS);
 	/* a boost that never was cannot end */
-	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS), 0);
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS, 0), 0);
 }
 
 static void stretch_in_force_counts_down_and_ends_at_the_cap(void **state)
@@ -118,13 +118,13 @@ static void stretch_is_paid_back_one_to_one(void **state)
 
 	(void)state;
 	pvsched_stretch_on(&s, 5 * MS);
-	assert_int_equal(pvsched_stretch_off(&s, 5 * MS + 600000, MS), 600000);
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS + 600000, MS, 0), 600000);
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 600000, MS), 400000);
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 800000, MS), 600000);
 	pvsched_stretch_on(&s, 5 * MS + 800000);
 	assert_int_equal(pvsched_stretch_left(&s, 5 * MS + 900000, MS), 500000);
 	/* a clock that runs behind neither pays back nor charges */
-	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS), 0);
+	assert_int_equal(pvsched_stretch_off(&s, 5 * MS, MS, 0), 0);
 	assert_int_equal(pvsched_stretch_left(&s, 4 * MS, MS), 600000);
 	assert_int_equal(pvsched_stretch_left(&s, 9 * MS, MS), MS);
 }
@@ -135,7 +135,7 @@ static void stretch_that_used_the_cap_up_waits_as_long(void **state)
 
 	(void)state;
 	pvsched_stretch_on(&s, 5 * MS);
-	pvsched_stretch_off(&s, 6 * MS + 1000, MS);
+	pvsched_stretch_off(&s, 6 * MS + 1000, MS, 0);
 	assert_int_equal(pvsched_stretch_left(&s, 6 * MS + 900000, MS), 0);
 	assert_int_equal(pvsched_stretch_left(&s, 7 * MS + 1999, MS), 0);
 	assert_int_equal(pvsched_stretch_left(&s, 7 * MS + 2000, MS), MS);
@@ -166,7 +166,7 @@ static void stretch_greedy_taker_stays_within_cap_and_half(void **state)
 		take = random() % 4 ? 1 + random() % left : left;
 		pvsched_stretch_on(&s, now);
 		now += take;
-		assert_int_equal(pvsched_stretch_off(&s, now, MS), take);
+		assert_int_equal(pvsched_stretch_off(&s, now, MS, 0), take);
 		if (take == left)
 			full_end = now;
 		piece[n % HISTORY].start = now - take;

@@ -47,7 +47,7 @@ static int teardown(void **state)
 	pthread_join(bed.thread, NULL);
 	pvsched_registry_close(&bed.reg);
 	pvsched_programs_free(bed.programs);
-	close(edge.shared_fd);
+	edge_close();
 	return 0;
 }
 

@@ -24,7 +24,7 @@ static int setup(void **state)
 	(void)state;
 	edge_open();
 	strcpy(bed.dir, "/tmp/pvsched-server-XXXXXX");
-	if (!mkdtemp(bed.dir) || pvsched_policies_open(&bed.policies, "latency") ||
+	if (!mkdtemp(bed.dir) || pvsched_policies_open(&bed.policies, "latency", -1) ||
 	    pvsched_registry_open(&bed.reg, pvsched_policies_base(&bed.policies)))
 		return -1;
 	snprintf(bed.path, sizeof(bed.path), "%s/sock", bed.dir);
@@ -40,7 +40,7 @@ static int teardown(void **state)
 	(void)state;
 	pvsched_registry_close(&bed.reg);
 	pvsched_policies_close(&bed.policies);
-	close(edge.shared_fd);
+	edge_close();
 	return rmdir(bed.dir);
 }
 

@@ -367,7 +367,7 @@ static void strings_of_every_code_are_distinct(void **state)
 		for (unsigned int j = 0; j < i; j++)
 			assert_string_not_equal(pvsched_result_str(i), pvsched_result_str(j));
 	}
-	for (unsigned int i = 0; i <= PVSCHED_REASON_PAYBACK + 1; i++) {
+	for (unsigned int i = 0; i <= PVSCHED_REASON_HOST_RT + 1; i++) {
 		assert_true(strlen(pvsched_reason_str(i)) > 0);
 		for (unsigned int j = 0; j < i; j++)
 			assert_string_not_equal(pvsched_reason_str(i), pvsched_reason_str(j));

@@ -396,6 +396,15 @@ void pvsched_agents_stop(struct pvsched_agents *all)
 	free(all);
 }
 
+int pvsched_agents_set_priority(struct pvsched_agents *all, unsigned int priority)
+{
+	int err = 0;
+
+	for (int i = 0; i < all->n && !err; i++)
+		err = -pthread_setschedprio(all->agent[i].thread, priority);
+	return err;
+}
+
 void pvsched_agents_forget(struct pvsched_agents *all, uint32_t slot)
 {
 	struct pvsched_slot *s = &all->o.act->slots[slot];

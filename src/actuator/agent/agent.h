@@ -26,6 +26,8 @@ struct pvsched_agents_opts {
 /* -EPERM: real-time scheduling is not allowed (capability, RLIMIT_RTPRIO, RT group). */
 int pvsched_agents_start(const struct pvsched_agents_opts *opts, struct pvsched_agents **ret);
 void pvsched_agents_stop(struct pvsched_agents *a);
+/* All of them, or -errno and some. */
+int pvsched_agents_set_priority(struct pvsched_agents *a, unsigned int priority);
 /* The slot's doorbell is about to be closed: nobody listens to it any more when it returns. */
 void pvsched_agents_forget(struct pvsched_agents *a, uint32_t slot);
 

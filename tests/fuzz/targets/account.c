@@ -87,7 +87,8 @@ static void stretch(struct fuzz *f)
 			on = boosted ? on : now;
 			boosted = true;
 		} else {
-			FUZZ_CHECK(pvsched_stretch_off(&s, now, cap) == (boosted ? now - on : 0));
+			FUZZ_CHECK(pvsched_stretch_off(&s, now, cap, 0) ==
+				   (boosted ? now - on : 0));
 			if (boosted && owed >= cap)
 				hold = now + owed;
 			boosted = false;

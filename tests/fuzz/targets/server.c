@@ -279,8 +279,16 @@ static void step(struct fuzz *f)
 		m.index = fuzz_u8(f) % 5;
 		break;
 	case 11:
-		m.type = PVSCHED_MSG_LIST;
+		m.type = low & 8 ? PVSCHED_MSG_BUDGET : PVSCHED_MSG_LIST;
 		m.index = fuzz_number(f);
+		if (!(low & 8))
+			break;
+		m.index = low & 4 ? m.index : low & 2 ? PVSCHED_ALL_VMS : 0;
+		m.budget.vcpu = fuzz_u8(f) % 5 ? PVSCHED_ALL_VCPUS : fuzz_u8(f) % 5;
+		m.budget.set = fuzz_u8(f);
+		m.budget.inherit = fuzz_u8(f);
+		for (unsigned int i = 0; i < PVSCHED_BUDGET_N; i++)
+			m.budget.value[i] = fuzz_number(f);
 		break;
 	case 12:
 		m.type = PVSCHED_MSG_POLICY;
@@ -316,6 +324,18 @@ static void step(struct fuzz *f)
 	request(c, &m, kinds);
 }
 
+/* Whatever was asked: what holds is within its range, and no ceiling is above the agents. */
+static void check_budgets(void)
+{
+	char why[96];
+
+	for (unsigned int i = 0; i < PVSCHED_BUDGET_N; i++)
+		FUZZ_CHECK(!pvsched_budget_check(i, w.reg.host.value[i], why, sizeof(why)));
+	for (uint32_t slot = 0; slot < 4 * THREADS; slot++)
+		FUZZ_CHECK(!w.reg.act.slots[slot].used ||
+			   pvsched_limits_now(&w.reg.act, slot)->ceiling <= w.server.ceiling);
+}
+
 /* --- the machine */
 
 static int open_fds(void)
@@ -340,6 +360,13 @@ static void *sleep_for_ever(void *arg)
 	return NULL;
 }
 
+static int set_ceiling(void *ctx, unsigned int ceiling)
+{
+	(void)ctx;
+	FUZZ_CHECK(ceiling >= 1 && ceiling <= 90);
+	return edge_fails() ? -EPERM : 0;
+}
+
 static void make(void)
 {
 	char dir[] = "/tmp/pvsched-fuzz-XXXXXX";
@@ -359,9 +386,12 @@ static void make(void)
 		w.client[i] = -1;
 	edge_open();
 	pthread_mutex_init(&w.mutex, NULL);
-	w.server = (struct pvsched_server){
-		.reg = &w.reg, .policies = &w.policies, .mutex = &w.mutex, .features = 7
-	};
+	w.server = (struct pvsched_server){ .reg = &w.reg,
+					    .policies = &w.policies,
+					    .mutex = &w.mutex,
+					    .features = 7,
+					    .set_ceiling = set_ceiling,
+					    .ceiling = 1 };
 	FUZZ_CHECK(mkdtemp(dir));
 	snprintf(w.path, sizeof(w.path), "%s/sock", dir);
 	FUZZ_CHECK(!pvsched_server_open(&w.server, w.path));
@@ -392,13 +422,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		make();
 	fds = open_fds();
 	w.policies = (struct pvsched_policies){ .say = say };
-	FUZZ_CHECK(!pvsched_policies_open(&w.policies, "latency"));
+	FUZZ_CHECK(!pvsched_policies_open(&w.policies, "latency", -1));
 	if (!w.reg.act.slots)
 		FUZZ_CHECK(!pvsched_registry_open(&w.reg, pvsched_policies_base(&w.policies)));
 	w.reg.programs = pvsched_policies_base(&w.policies);
 	while (fuzz_left(&f)) {
 		step(&f);
 		check();
+		check_budgets();
 		fuzz_steps++;
 	}
 	for (unsigned int c = 0; c < CLIENTS; c++)

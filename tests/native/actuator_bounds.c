@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The actuator alone, without programs or broker: whatever the desired word asks, it keeps ceiling,
+ * contiguous cap, rate and share by its own count, and restores the thread. Needs CAP_SYS_NICE.
+ */
+#include <helpers/threads.h>
+#include <helpers/unit.h>
+
+#include <actuator/apply.h>
+#include <broker/budget.h>
+
+#define MS 1000000ull
+
+static struct pvsched_slot slots[1];
+static struct pvsched_shared shared[1];
+static struct pvsched_debt debts[PVSCHED_DEBTS];
+static struct pvsched_slot_limits limits[1];
+static struct pvsched_config config = { .min_ns = 50000 };
+static struct pvsched_actuation act = { slots, shared, debts, limits, &config, -1, false };
+
+static struct {
+	pthread_t thread;
+	pid_t tid;
+	bool end;
+} victim;
+
+static void *sleeper(void *arg)
+{
+	(void)arg;
+	__atomic_store_n(&victim.tid, gettid(), __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&victim.end, __ATOMIC_ACQUIRE))
+		bed_sleep_ms(1);
+	return NULL;
+}
+
+static void limit(unsigned int percent, uint64_t cap_ns, unsigned int rate, unsigned int ceiling)
+{
+	struct pvsched_budget host, none = { 0 };
+
+	pvsched_budget_init(&host);
+	host.value[PVSCHED_BUDGET_BOOST] = percent;
+	host.value[PVSCHED_BUDGET_CAP] = cap_ns;
+	host.value[PVSCHED_BUDGET_RATE] = rate;
+	host.value[PVSCHED_BUDGET_CEILING] = ceiling;
+	pvsched_budget_resolve(&host, &none, &none, &limits[0].copy[0]);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	memset(slots, 0, sizeof(slots));
+	memset(shared, 0, sizeof(shared));
+	memset(debts, 0, sizeof(debts));
+	victim.end = false;
+	victim.tid = 0;
+	if (pthread_create(&victim.thread, NULL, sleeper, NULL))
+		return -1;
+	while (!__atomic_load_n(&victim.tid, __ATOMIC_ACQUIRE))
+		bed_sleep_ms(1);
+	slots[0].tid = victim.tid;
+	slots[0].doorbell_fd = -1;
+	slots[0].used = 1;
+	slots[0].slack_ns = PVSCHED_SLACK_DEFAULT_NS;
+	limit(40, MS, 5000, 1);
+	return pvsched_slot_lock_init(&slots[0]) || pvsched_attr_get(victim.tid, &slots[0].base);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	__atomic_store_n(&victim.end, true, __ATOMIC_RELEASE);
+	pthread_join(victim.thread, NULL);
+	return 0;
+}
+
+/* What BPF would ask if it were wrong. Returns whether the thread is boosted afterwards, and until
+ * when. */
+static bool ask(int priority, uint64_t for_ns, uint64_t *ret_until)
+{
+	static uint16_t seq;
+	struct pvsched_applied r;
+
+	shared[0].desired = pvsched_word(++seq, PVSCHED_LEVEL_RT, priority, PVSCHED_REASON_CRITICAL,
+					 bed_now() + for_ns);
+	pvsched_apply(&act, 0, 0, false, &r);
+	*ret_until = r.until_ns;
+	assert_int_equal(r.boosted, bed_tid_is_boosted(victim.tid));
+	return r.boosted;
+}
+
+static void end(void)
+{
+	struct pvsched_applied r;
+
+	shared[0].desired = 0;
+	pvsched_apply(&act, 0, 0, false, &r);
+	assert_false(r.boosted);
+	assert_false(bed_tid_is_boosted(victim.tid));
+}
+
+static void actuator_refuses_a_priority_above_the_ceiling(void **state)
+{
+	static const int priorities[] = { 2, 50, 99, 0, -1, 127 };
+	struct pvsched_attr before = slots[0].base, after;
+	uint64_t until;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(priorities); i++)
+		assert_false(ask(priorities[i], MS, &until));
+	assert_int_equal(shared[0].refused, ARRAY_SIZE(priorities));
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_true(ask(1, 100 * MS, &until));
+	/* in force, and then asked for more */
+	assert_false(ask(2, 100 * MS, &until));
+	limit(40, MS, 5000, 2);
+	memset(debts, 0, sizeof(debts));
+	assert_true(ask(2, 100 * MS, &until));
+	end();
+}
+
+static void actuator_cuts_a_boost_to_the_contiguous_cap(void **state)
+{
+	uint64_t until, start = bed_now();
+
+	(void)state;
+	assert_true(ask(1, 1000 * MS, &until));
+	assert_true(until <= bed_now() + MS);
+	/* asked again all the time, it still ends */
+	while (ask(1, 1000 * MS, &until))
+		assert_true(bed_now() < start + 5000 * MS);
+	assert_true(shared[0].refused > 0);
+	/* and stays refused as long as was taken */
+	assert_false(ask(1, 1000 * MS, &until));
+}
+
+static void actuator_bounds_the_number_of_boosts(void **state)
+{
+	uint64_t until, start = bed_now();
+	unsigned int boosts = 0;
+
+	(void)state;
+	limit(90, 100 * MS, 10, 1);
+	while (bed_now() < start + 700 * MS) {
+		if (!ask(1, 20 * MS, &until))
+			continue;
+		boosts++;
+		end();
+	}
+	/* 10/s with one at once; its own count allows twice as many of those */
+	assert_true(boosts >= 2);
+	assert_true(boosts <= (bed_now() - start) * 10 / 1000000000 + 2 + 1);
+}
+
+static void actuator_bounds_the_share_by_wall_time(void **state)
+{
+	uint64_t until, start = bed_now(), took;
+
+	(void)state;
+	limit(5, 2 * MS, 5000, 1);
+	while (bed_now() < start + 1000 * MS) {
+		if (!ask(1, 20 * MS, &until))
+			continue;
+		while (bed_now() < until)
+			;
+		end();
+	}
+	took = shared[0].boosted_wall_ns;
+	printf("# %.1f of %.1f ms boosted at 5 %% and 20 ms at once\n", took / 1e6,
+	       (bed_now() - start) / 1e6);
+	assert_true(took > 20 * MS);
+	assert_true(took <= (bed_now() - start) * 5 / 100 + 20 * MS + slots[0].boost.max);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(actuator_refuses_a_priority_above_the_ceiling),
+		CASE(actuator_cuts_a_boost_to_the_contiguous_cap),
+		CASE(actuator_bounds_the_number_of_boosts),
+		CASE(actuator_bounds_the_share_by_wall_time),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
