@@ -11,6 +11,13 @@ else
 	failed=1
 fi
 
+if lab/linux-table --check; then
+	echo "ok results_of_linux_guests_are_those_of_the_lab"
+else
+	echo "not ok results_of_linux_guests_are_those_of_the_lab: run lab/linux-table"
+	failed=1
+fi
+
 # The check finds what it is for: one figure that was touched.
 tree=$(mktemp -d) || exit 1
 trap 'rm -rf "$tree"' EXIT
