@@ -111,7 +111,7 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 {
 	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
 	bool hidden = ours->policy != SCHED_OTHER && ours->policy != SCHED_BATCH;
-	int expected = hidden ? s->base.nice : ours->nice, nice;
+	int expected = hidden ? (boosted ? s->under : s->base.nice) : ours->nice, nice;
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
 
@@ -127,7 +127,7 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 	if (foreign & PVSCHED_FOREIGN_POLICY || (!foreign && !boosted))
 		s->base = cur; /* with a slice or clamps of theirs */
 	if (foreign & PVSCHED_FOREIGN_NICE)
-		s->base.nice = nice;
+		s->base.nice = s->under = nice;
 	if (!foreign)
 		return;
 	STORE(sh->external, sh->external + 1);
@@ -165,13 +165,14 @@ static void keep_slack(const struct pvsched_slot *s)
 }
 
 static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
-		   struct pvsched_shared *sh, uint64_t desired)
+		   struct pvsched_shared *sh, uint64_t desired, bool locked)
 {
 	uint8_t reason = PVSCHED_WORD_REASON(desired);
 	uint64_t now;
 	int err = 0;
 
-	see_foreign(act, s, sh, true);
+	if (locked) /* else what another agent does meanwhile would look like somebody's */
+		see_foreign(act, s, sh, true);
 	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
 	else
@@ -224,7 +225,8 @@ static bool may_set(const struct pvsched_shared *sh, uint64_t desired)
 }
 
 static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
-		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns)
+		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns,
+		 bool locked)
 {
 	struct pvsched_attr want = { .flags = SCHED_FLAG_RESET_ON_FORK };
 	bool counted = is_boost(s, desired);
@@ -249,9 +251,12 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
 	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
 		return -EALREADY;
-	see_foreign(act, s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE);
+	if (locked)
+		see_foreign(act, s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE);
 	if (!may_set(sh, desired))
 		return -EOWNERDEAD;
+	if (PVSCHED_WORD_LEVEL(sh->applied) == PVSCHED_LEVEL_BASE)
+		s->under = s->base.nice;
 	err = set(act, s, sh, &want);
 	if (err == -EPERM && want.policy == SCHED_FIFO)
 		no_realtime(act, sh);
@@ -263,6 +268,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		keep_slack(s);
 	now = now_ns();
 	s->boosted = want;
+	if (want.policy == SCHED_OTHER)
+		s->under = want.nice;
 	if (!counted)
 		end_boost(act, s, sh, now);
 	if (counted && !act->debts[slot].stretch.on_ns) {
@@ -337,7 +344,8 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		}
 		if (!want && !is)
 			break;
-		err = want ? boost(a, s, sh, desired, until, event_ns) : restore(a, s, sh, desired);
+		err = want ? boost(a, s, sh, desired, until, event_ns, locked)
+			   : restore(a, s, sh, desired, locked);
 		/* what could not be changed stays as it was applied: try again soon */
 		out.boosted = err ? is && err != -ESRCH && is_boost(s, applied)
 				  : want && is_boost(s, desired);

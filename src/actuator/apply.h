@@ -31,6 +31,7 @@ struct pvsched_slot {
 	uint32_t doorbell_id; /* slot: what epoll hands back */
 	/* What the thread had, restored exactly; what somebody else sets meanwhile is taken over. */
 	struct pvsched_attr base;
+	int under; /* nice that a real-time boost hides: a payback's, if it follows one */
 	uint32_t foreign_said; /* broker's: PVSCHED_FOREIGN_* that it has said */
 	struct pvsched_attr boosted; /* what was set last; valid while applied */
 	uint64_t slack_ns;
