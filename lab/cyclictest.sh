@@ -7,8 +7,8 @@
 #	rt	without it, its vCPU threads SCHED_FIFO 1
 # Hogs run only while something is measured.
 
-# A vCPU's wake-up costs this machine some 150 us of its clock, nearly all of it emulated exits; the
-# default budget of 40 % for both vCPUs together would be spent on that.
+# With the default of 40 % for both vCPUs of the VM together requests are throttled here, where exits
+# are emulated and a wake-up is long.
 BUDGET=80
 
 ROUNDS=7
