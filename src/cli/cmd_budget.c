@@ -43,9 +43,9 @@ static const struct option options[] = {
 static const char details[] =
 	"VM is a number or a name of 'pvsched list'. Without options: what holds, and what\n"
 	"is left; without operands, of the host, every VM and every vCPU. A time has its\n"
-	"unit: 500us, 1.5ms. What is set on a VM holds for its vCPUs, what is set on the host\n"
-	"for all that have nothing of their own, which '*' marks; 'default' gives a value up.\n"
-	"Values hold at a vCPU's next event, and until the VM or the broker ends.\n";
+	"unit: 500us, 1.5ms. What is set on a VM holds for its vCPUs, what is set on the\n"
+	"host for all that have nothing of their own, which '*' marks; 'default' gives a\n"
+	"value up. Values hold at a vCPU's next event, and until the VM or the broker ends.\n";
 
 static void row_name(char *buf, size_t size, uint32_t vm, uint32_t vcpu)
 {

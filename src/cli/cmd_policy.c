@@ -27,10 +27,10 @@ static const struct option options[] = {
 };
 
 static const char details[] =
-	"VM is a number or a name of 'pvsched list'. POLICY is a built-in policy, or an object\n"
-	"file whose name ends in .bpf.o (see examples/policy). Without operands: the built-in\n"
-	"policies. The new policy is loaded before anything is moved: if it is refused, the line\n"
-	"says why and the old one goes on.\n";
+	"VM is a number or a name of 'pvsched list'. POLICY is a built-in policy, or an\n"
+	"object file whose name ends in .bpf.o (see examples/policy). Without operands: the\n"
+	"built-in policies. The new policy is loaded before anything is moved: if it is\n"
+	"refused, the line says why and the old one goes on.\n";
 
 static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, struct cli_error *e)
 {

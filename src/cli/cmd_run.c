@@ -59,9 +59,9 @@ static const struct option options[] = {
 static const char details[] =
 	"Workloads: demo (idles, takes timer interrupts, enters critical sections and runs\n"
 	"a real-time task, in turn), or one of its parts or others: sleeping, busy, task,\n"
-	"critical, busy-random, idle, exits (leaves the guest as fast as it can); or one that\n"
-	"means harm: hostile (random words into the page), greedy (asks for everything, always),\n"
-	"bells, timers, registers. See pvsched-run(1).\n\n"
+	"critical, busy-random, idle, exits (leaves the guest as fast as it can); or one\n"
+	"that means harm: hostile (random words into the page), greedy (always asks for\n"
+	"everything), bells, timers, registers. See pvsched-run(1).\n\n"
 	"When a broker runs on this host (pvsched serve, or another run), this guest joins\n"
 	"it; else one is started in this process.\n\n"
 	"With --kernel: Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A. The guest's\n"

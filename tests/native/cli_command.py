@@ -318,7 +318,7 @@ def bench_interrupted_leaves_no_file():
 
 CASES = [value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__"
-         and name.split("_")[0] in ("command", "check", "run", "bench") and "_" in name]
+         and name.split("_")[0] in ("command", "check", "run", "bench", "budget") and "_" in name]
 
 for case in CASES:
     if case in needing_kvm and not os.path.exists("/dev/kvm"):
