@@ -117,6 +117,11 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 
 	if (pvsched_attr_get(s->tid, &cur))
 		return;
+	/* whoever was about to change it was killed or stopped on the way */
+	if (boosted && s->changing &&
+	    (pvsched_attr_same(&cur, ours) || pvsched_attr_same(&cur, &s->base) ||
+	     pvsched_attr_same(&cur, &s->was)))
+		return;
 	nice = cur.nice;
 	if (hidden && pvsched_nice_get(s->tid, &nice))
 		nice = expected;
@@ -194,6 +199,7 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	STORE(sh->applied_ns, now);
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_LEVEL_BASE, 0, reason, now));
+	STORE(s->changing, 0);
 	tell_guest(act, s, sh, &s->base, false, reason);
 	return 0;
 }
@@ -230,8 +236,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 {
 	struct pvsched_attr want = { .flags = SCHED_FLAG_RESET_ON_FORK };
 	bool counted = is_boost(s, desired);
+	uint64_t before = sh->applied, now;
 	uint32_t slot = s - act->slots;
-	uint64_t now;
 	int err;
 
 	switch (PVSCHED_WORD_LEVEL(desired)) {
@@ -257,17 +263,27 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		return -EOWNERDEAD;
 	if (PVSCHED_WORD_LEVEL(sh->applied) == PVSCHED_LEVEL_BASE)
 		s->under = s->base.nice;
+	/* Told before the change and again after it: when this thread is killed or stopped between
+	 * the two, the second line and the guardian must find that there is something to restore. */
+	s->was = PVSCHED_WORD_LEVEL(before) != PVSCHED_LEVEL_BASE ? s->boosted : s->base;
+	s->boosted = want;
+	STORE(s->changing, 1);
+	STORE(sh->applied,
+	      pvsched_word(PVSCHED_WORD_SEQ(before), PVSCHED_WORD_LEVEL(desired),
+			   PVSCHED_WORD_VALUE(desired), PVSCHED_WORD_REASON(desired), until));
 	err = set(act, s, sh, &want);
 	if (err == -EPERM && want.policy == SCHED_FIFO)
 		no_realtime(act, sh);
 	if (err) {
+		s->boosted = s->was;
+		STORE(sh->applied, before);
+		STORE(s->changing, 0);
 		sh->failed++;
 		return err;
 	}
 	if (want.policy != SCHED_FIFO)
 		keep_slack(s);
 	now = now_ns();
-	s->boosted = want;
 	if (want.policy == SCHED_OTHER)
 		s->under = want.nice;
 	if (!counted)
@@ -282,6 +298,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_WORD_LEVEL(desired),
 			   PVSCHED_WORD_VALUE(desired), PVSCHED_WORD_REASON(desired), until));
+	STORE(s->changing, 0);
 	tell_guest(act, s, sh, &s->boosted, counted, PVSCHED_WORD_REASON(desired));
 	return 0;
 }

@@ -33,7 +33,9 @@ struct pvsched_slot {
 	struct pvsched_attr base;
 	int under; /* nice that a real-time boost hides: a payback's, if it follows one */
 	uint32_t foreign_said; /* broker's: PVSCHED_FOREIGN_* that it has said */
-	struct pvsched_attr boosted; /* what was set last; valid while applied */
+	struct pvsched_attr boosted; /* what was set last, or is about to be; valid while applied */
+	struct pvsched_attr was; /* before that */
+	uint32_t changing; /* between a change and its note in `applied` */
 	uint64_t slack_ns;
 	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
 	struct pvsched_page *page; /* broker's mapping; NULL while the page is not enabled */

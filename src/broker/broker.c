@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../actuator/agent/clock.h"
@@ -79,12 +81,33 @@ __attribute__((format(printf, 2, 3))) static void say(struct pvsched_broker *b, 
 	say_line(b, line);
 }
 
+/* Of a broker that died, the guardian holds the lock until it has restored every thread: it is
+ * waited for. -EWOULDBLOCK the lock's owner lives, or that took too long. */
+static int lock_host(const struct pvsched_broker *b)
+{
+	const struct timespec nap = { .tv_nsec = 5000000 };
+	char pid[16] = "";
+
+	for (int i = 0; i < 400; i++) {
+		if (!flock(b->lock_fd, LOCK_EX | LOCK_NB))
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (pread(b->lock_fd, pid, sizeof(pid) - 1, 0) <= 0 || atoi(pid) <= 0 ||
+		    !kill(atoi(pid), 0) || errno != ESRCH)
+			break;
+		nanosleep(&nap, NULL);
+	}
+	return -EWOULDBLOCK;
+}
+
 /* One broker per host: N programs on every context switch, or two bounds over one guest, must
- * not be. The lock dies with its process. */
+ * not be. The lock dies with its process and the guardian's. */
 static int take_lock(struct pvsched_broker *b)
 {
 	char pid[16] = "";
 	ssize_t n;
+	int err;
 
 	if (mkdir(LOCK_DIR, 0755) && errno != EEXIST) {
 		say(b, LOCK_DIR ": %s: run as root", strerror(errno));
@@ -92,14 +115,14 @@ static int take_lock(struct pvsched_broker *b)
 	}
 	b->lock_fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (b->lock_fd < 0) {
-		int err = -errno;
-
+		err = -errno;
 		say(b, LOCK_FILE ": %s: run as root", strerror(-err));
 		return err;
 	}
-	if (flock(b->lock_fd, LOCK_EX | LOCK_NB)) {
-		if (errno != EWOULDBLOCK)
-			return -errno;
+	err = lock_host(b);
+	if (err) {
+		if (err != -EWOULDBLOCK)
+			return err;
 		n = pread(b->lock_fd, pid, sizeof(pid) - 1, 0);
 		pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
 		say(b, "a broker runs on this host already (pid %s): join it, or stop it first",
@@ -187,8 +210,8 @@ static int make_rings(struct pvsched_broker *b, const cpu_set_t *cpus)
 
 static int start_guardian(struct pvsched_broker *b)
 {
-	return pvsched_guardian_start(&b->reg.act, b->ring_fd[PVSCHED_CPUS], b->ceiling + 2,
-				      &b->guardian);
+	return pvsched_guardian_start(&b->reg.act, b->ring_fd[PVSCHED_CPUS], b->lock_fd,
+				      b->ceiling + 2, &b->guardian);
 }
 
 static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)

@@ -84,13 +84,15 @@ static void close_between(unsigned int first, unsigned int last)
 		close(fd);
 }
 
-/* Everything but pipe, epoll and ring is closed: the links, which must die with the broker, the
+#define KEPT 4
+
+/* Everything but pipe, epoll, ring and lock is closed: the links, which must die with the broker, the
  * pidfds, and the broker's end of the pipe, which only the broker may hold. */
-static void close_others(const int keep[3])
+static void close_others(const int keep[KEPT])
 {
 	unsigned int from = 0;
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < KEPT; i++) {
 		if ((unsigned int)keep[i] > from)
 			close_between(from, keep[i] - 1);
 		from = keep[i] + 1;
@@ -98,10 +100,10 @@ static void close_others(const int keep[3])
 	close_between(from, ~0u);
 }
 
-static void sort3(int a[3])
+static void sort(int a[KEPT])
 {
-	for (int i = 0; i < 2; i++)
-		for (int j = 0; j < 2; j++)
+	for (int i = 0; i < KEPT - 1; i++)
+		for (int j = 0; j < KEPT - 1; j++)
 			if (a[j] > a[j + 1]) {
 				int t = a[j];
 
@@ -110,10 +112,11 @@ static void sort3(int a[3])
 			}
 }
 
-static void __attribute__((noreturn)) child(struct guard *g, int ring_fd, unsigned int priority)
+static void __attribute__((noreturn))
+child(struct guard *g, int ring_fd, int lock_fd, unsigned int priority)
 {
 	struct sched_param param = { .sched_priority = priority };
-	int keep[3] = { g->pipe, g->ep, ring_fd };
+	int keep[KEPT] = { g->pipe, g->ep, ring_fd, lock_fd };
 	sigset_t all;
 
 	/* Not the terminal's signals and not the broker's service: it ends when the broker does. */
@@ -124,14 +127,35 @@ static void __attribute__((noreturn)) child(struct guard *g, int ring_fd, unsign
 	prctl(PR_SET_PDEATHSIG, 0);
 	sched_setscheduler(0, SCHED_FIFO, &param);
 	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
-	sort3(keep);
+	sort(keep);
 	close_others(keep);
 	g->act.guardian = true;
 	run(g);
 }
 
-int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, unsigned int priority,
-			   struct pvsched_guardian *ret)
+/*
+ * While a process is copied its threads wait for its memory, the agents among them; and the copying
+ * thread is an ordinary one that others may keep off the CPU: a boost would last as long. So it goes
+ * before all that is boosted.
+ */
+static pid_t fork_first(unsigned int priority)
+{
+	struct sched_param param = { .sched_priority = priority }, old = { 0 };
+	int policy = sched_getscheduler(0), err;
+	bool raised;
+	pid_t pid;
+
+	raised = policy >= 0 && !sched_getparam(0, &old) &&
+		 !sched_setscheduler(0, SCHED_FIFO, &param);
+	pid = fork();
+	err = errno;
+	if (pid && raised)
+		sched_setscheduler(0, policy, &old);
+	return pid < 0 ? -err : pid;
+}
+
+int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, int lock_fd,
+			   unsigned int priority, struct pvsched_guardian *ret)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct guard g = { .act = *act, .ep = -1 };
@@ -153,13 +177,13 @@ int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, uns
 		err = epoll_ctl(g.ep, EPOLL_CTL_ADD, ring_fd, &ev) ? -errno : 0;
 	if (err)
 		goto out;
-	pid = fork();
+	pid = fork_first(priority);
 	if (pid < 0) {
-		err = -errno;
+		err = pid;
 		goto out;
 	}
 	if (!pid)
-		child(&g, ring_fd, priority);
+		child(&g, ring_fd, lock_fd, priority);
 	ret->pid = pid;
 	ret->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	ret->pipe = fds[1];

@@ -17,10 +17,13 @@ struct pvsched_guardian {
 	int pipe; /* held by the broker; its closing is the signal */
 };
 
-/* ring_fd: the guardian's ring; borrowed. act: its memory is shared by fork. priority:
- * SCHED_FIFO, above the agents'. */
-int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, unsigned int priority,
-			   struct pvsched_guardian *ret);
+/*
+ * ring_fd: the guardian's ring; borrowed. lock_fd: the broker's lock, which the guardian holds, too,
+ * so that the next broker does not begin before every thread is restored. act: its memory is shared
+ * by fork. priority: SCHED_FIFO, above the agents'.
+ */
+int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, int lock_fd,
+			   unsigned int priority, struct pvsched_guardian *ret);
 void pvsched_guardian_stop(struct pvsched_guardian *g);
 
 #endif
