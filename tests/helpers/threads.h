@@ -9,6 +9,7 @@
 
 #include <broker/broker.h>
 #include <errno.h>
+#include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -22,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <core/page.h>
+
 #include "lib_guest.h"
 
 #define BED_VCPUS 2
@@ -31,6 +34,8 @@ enum bed_mode {
 	BED_SPIN, /* CPU-bound, nothing urgent */
 	BED_CRITICAL, /* CPU-bound, critical for ever: never rings */
 	BED_SECTIONS, /* 50 us critical, 50 us not, by the protocol */
+	BED_HARM, /* what `harm` does */
+	BED_GREEDY, /* CPU-bound; every word asks for all that there is, for ever; never rings */
 	BED_STOP,
 };
 
@@ -40,8 +45,11 @@ struct bed_vcpu {
 	pthread_t thread;
 	pid_t tid;
 	int mode; /* enum bed_mode, atomic */
+	int seen; /* the mode that the thread is in, atomic */
 	uint32_t gen;
 	uint64_t sections, rings;
+	void (*harm)(struct bed_vcpu *v); /* a moment of it */
+	uint64_t seed;
 	struct pvsched_page *page;
 };
 
@@ -127,6 +135,18 @@ static inline void bed_end_urgency(struct bed_vcpu *v)
 	}
 }
 
+static inline void bed_ask_for_everything(struct bed_vcpu *v)
+{
+	uint64_t task = pvsched_task_word(SCHED_FIFO, 0, 99,
+					  PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, v->gen + 1);
+
+	__atomic_store_n(&v->page->current_task, task, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->page->pending, task, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->page->next_event, 1, __ATOMIC_RELAXED); /* long past */
+	__atomic_store_n(&v->page->ack, ~0ull, __ATOMIC_RELAXED);
+	bed_publish(v, PVSCHED_CTX_URGENT);
+}
+
 static inline void *bed_thread(void *arg)
 {
 	struct bed_vcpu *v = arg;
@@ -135,6 +155,7 @@ static inline void *bed_thread(void *arg)
 	bed_pin(v->bed->cpu);
 	__atomic_store_n(&v->tid, gettid(), __ATOMIC_RELEASE);
 	while ((mode = __atomic_load_n(&v->mode, __ATOMIC_ACQUIRE)) != BED_STOP) {
+		__atomic_store_n(&v->seen, mode, __ATOMIC_RELEASE);
 		switch (mode) {
 		case BED_SPIN:
 			bed_work(50000);
@@ -142,6 +163,15 @@ static inline void *bed_thread(void *arg)
 		case BED_CRITICAL:
 			bed_publish(v, PVSCHED_CTX_CRITICAL);
 			bed_work(50000);
+			break;
+		case BED_HARM:
+			v->harm(v);
+			v->sections++;
+			break;
+		case BED_GREEDY:
+			bed_ask_for_everything(v);
+			bed_work(50000);
+			v->sections++;
 			break;
 		case BED_SECTIONS:
 			bed_publish(v, PVSCHED_CTX_CRITICAL);
@@ -179,14 +209,16 @@ static inline void bed_stop_child(pid_t *pid)
 }
 
 /* The library wants the vCPU's fd for its owner only; any open one serves. */
-/* A VM of BED_VCPUS threads; pages enabled. Returns 0 or -errno. */
-static inline int bed_open(struct threads_bed *b, const char *socket)
+/* A VM of BED_VCPUS threads; pages enabled. Returns 0 or -errno. rejoin: as pvsched_vm_opts. */
+static inline int bed_open_as(struct threads_bed *b, const char *name, const char *socket,
+			      bool rejoin)
 {
 	struct pvsched_vm_opts o = { .sz = sizeof(o),
-				     .name = "bed",
+				     .name = name,
 				     .socket = socket,
 				     .vcpus = BED_VCPUS,
-				     .print = bed_say };
+				     .print = bed_say,
+				     .rejoin = rejoin };
 	int err;
 
 	memset(b, 0, sizeof(*b));
@@ -221,6 +253,11 @@ static inline int bed_open(struct threads_bed *b, const char *socket)
 	guest_write(b->vm, PVSCHED_REG_STATUS,
 		    guest_read(b->vm, PVSCHED_REG_STATUS) | PVSCHED_S_DRIVER_OK);
 	return 0;
+}
+
+static inline int bed_open(struct threads_bed *b, const char *socket)
+{
+	return bed_open_as(b, "bed", socket, false);
 }
 
 static inline void bed_mode(struct bed_vcpu *v, enum bed_mode mode)
@@ -333,6 +370,33 @@ static inline pid_t bed_start_broker(const struct pvsched_broker_opts *opts)
 		pid = -ECHILD;
 	}
 	close(ready[0]);
+	return pid;
+}
+
+/* The broker's one child. /proc lists children by the thread that forked them. */
+static inline pid_t bed_guardian_of(pid_t broker)
+{
+	char pattern[64], name[32] = "";
+	glob_t files = { 0 };
+	int pid = 0;
+	FILE *f;
+
+	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", broker);
+	glob(pattern, 0, NULL, &files);
+	for (size_t i = 0; i < files.gl_pathc && !pid; i++) {
+		f = fopen(files.gl_pathv[i], "re");
+		if (f && fscanf(f, "%d", &pid) != 1)
+			pid = 0;
+		if (f)
+			fclose(f);
+	}
+	globfree(&files);
+	snprintf(pattern, sizeof(pattern), "/proc/%d/comm", pid);
+	f = fopen(pattern, "re");
+	if (!f || fscanf(f, "%31s", name) != 1 || strcmp(name, "pvsched-guard"))
+		pid = 0;
+	if (f)
+		fclose(f);
 	return pid;
 }
 

@@ -4,7 +4,6 @@
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
-#include <glob.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -40,33 +39,6 @@ static int scene_teardown(void **state)
 	return 0;
 }
 
-/* The broker's one child. /proc lists children by the thread that forked them. */
-static pid_t guardian_of(pid_t broker)
-{
-	char pattern[64], name[32] = "";
-	glob_t files = { 0 };
-	int pid = 0;
-	FILE *f;
-
-	snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/children", broker);
-	glob(pattern, 0, NULL, &files);
-	for (size_t i = 0; i < files.gl_pathc && !pid; i++) {
-		f = fopen(files.gl_pathv[i], "re");
-		if (f && fscanf(f, "%d", &pid) != 1)
-			pid = 0;
-		if (f)
-			fclose(f);
-	}
-	globfree(&files);
-	snprintf(pattern, sizeof(pattern), "/proc/%d/comm", pid);
-	f = fopen(pattern, "re");
-	if (!f || fscanf(f, "%31s", name) != 1 || strcmp(name, "pvsched-guard"))
-		pid = 0;
-	if (f)
-		fclose(f);
-	return pid;
-}
-
 static bool gone(pid_t pid)
 {
 	for (int i = 0; i < PATIENCE_MS / 10; i++) {
@@ -98,7 +70,7 @@ static void broker_killed_in_mid_boost_leaves_nothing_boosted(void **state)
 {
 	struct scene *s = *state;
 	struct bed_vcpu *v = &s->bed.vcpu[0];
-	pid_t guardian = guardian_of(s->broker);
+	pid_t guardian = bed_guardian_of(s->broker);
 	unsigned int before = programs_loaded();
 
 	assert_true(guardian > 0);
@@ -133,13 +105,13 @@ static void broker_stopped_in_mid_boost_leaves_nothing_boosted(void **state)
 static void guardian_killed_is_replaced(void **state)
 {
 	struct scene *s = *state;
-	pid_t first = guardian_of(s->broker), next = 0;
+	pid_t first = bed_guardian_of(s->broker), next = 0;
 
 	assert_true(first > 0);
 	kill(first, SIGKILL);
 	for (int i = 0; i < PATIENCE_MS / 10 && (!next || next == first); i++) {
 		bed_sleep_ms(10);
-		next = guardian_of(s->broker);
+		next = bed_guardian_of(s->broker);
 	}
 	assert_true(next > 0 && next != first);
 	boost(s);

@@ -61,6 +61,15 @@ else
 	verdict runner_child_of_a_hung_test_is_ended ""
 fi
 
+printf '#!/bin/sh\n# soak: 5\n[ "$PVSCHED_SOAK" = 1 ] && echo "ok long"\n' >"$tree/tests/unit/long"
+chmod +x "$tree/tests/unit/long"
+output=$("$tree/tests/run" --soak unit </dev/null 2>&1)
+if [ "$(tail -n 1 <<<"$output")" = "1 passed, 0 failed" ]; then
+	verdict runner_soak_runs_long_forms_only ""
+else
+	verdict runner_soak_runs_long_forms_only "$(tail -n 1 <<<"$output")"
+fi
+
 rm "$tree/tests/unit/"*
 touch "$tree/tests/unit/it.c"
 if [ "$("$tree/tests/run" unit | tail -n 1)" = "0 passed, 1 failed" ]; then

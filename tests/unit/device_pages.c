@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The register device's commands: REGISTER, ENABLE, UNREGISTER, and a page's lives. */
+/* timeout: 60, soak: 600 */
 #include <helpers/device_bed.h>
+
+#include <stdio.h>
+#include <stdlib.h>
 
 static void register_good_page_is_attached(void **state)
 {
@@ -356,10 +360,11 @@ static uint32_t next_random(uint64_t *seed)
 static void device_random_accesses_keep_it_consistent(void **state)
 {
 	struct bed *bed = *state;
+	const char *soak = getenv("PVSCHED_SOAK");
+	unsigned int i, vcpu, operations = soak && *soak == '1' ? 10000000 : 300000;
 	uint64_t seed = 0x9e3779b97f4a7c15ull;
-	unsigned int i, vcpu;
 
-	for (i = 0; i < 300000; i++) {
+	for (i = 0; i < operations; i++) {
 		uint64_t offset = (next_random(&seed) % (PVSCHED_REG_END / 4)) * 4;
 		uint32_t value = next_random(&seed) % 6;
 
@@ -403,9 +408,10 @@ static void device_random_accesses_keep_it_consistent(void **state)
 			assert_int_equal(bed->attached[vcpu],
 					 bed->device.vcpu[vcpu].page != PVSCHED_PAGE_OFF);
 	}
+	printf("figure random_device_operations %u\n", operations);
 	/* The walk went everywhere it should. */
-	assert_true(bed->enables > 100);
-	assert_true(bed->detaches > 100);
+	assert_true(bed->enables > operations / 3000);
+	assert_true(bed->detaches > operations / 3000);
 	pvsched_device_reset(&bed->device);
 	for (vcpu = 0; vcpu < BED_VCPUS; vcpu++)
 		assert_false(bed->attached[vcpu]);

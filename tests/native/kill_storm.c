@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Broker, guardian and VMMs are killed or stopped at random moments, under load, while two VMs ask
+ * for everything. A watcher sees from outside for how long a thread is boosted; whoever is left
+ * goes on, and the next broker takes the VMs over.
+ */
+/* timeout: 180, soak: 3600 */
+#include <helpers/storm.h>
+
+#define PATIENCE_MS 20000
+
+enum kill { NOBODY, BROKER, BROKER_STOPPED, CLIENT, GUARDIAN, KINDS };
+
+static const char *const names[KINDS] = { "undisturbed", "broker_killed", "broker_stopped",
+					  "client_killed", "guardian_killed" };
+
+struct scene {
+	pid_t broker, client, client_tid;
+	struct threads_bed bed;
+	struct watcher watcher;
+	uint64_t seed;
+};
+
+static const struct pvsched_broker_opts defaults = { .print = bed_say };
+
+static bool rejoin(struct threads_bed *b)
+{
+	uint64_t end = bed_now() + PATIENCE_MS * 1000000ull;
+
+	if (pvsched_vm__dispatch(b->vm) != -EPIPE)
+		return true;
+	while (pvsched_vm__rejoin(b->vm)) {
+		if (bed_now() > end)
+			return false;
+		bed_sleep_ms(1);
+	}
+	return true;
+}
+
+/* Another VMM: a process with a VM that asks for everything, and joins whatever broker there is. */
+static void start_client(struct scene *s)
+{
+	struct threads_bed other;
+	int ready[2];
+
+	assert_int_equal(pipe(ready), 0);
+	s->client = fork();
+	if (!s->client) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (bed_open_as(&other, "client", NULL, true))
+			_exit(1);
+		bed_mode(&other.vcpu[0], BED_GREEDY);
+		if (write(ready[1], &other.vcpu[0].tid, sizeof(pid_t)) != sizeof(pid_t))
+			_exit(1);
+		while (rejoin(&other))
+			bed_sleep_ms(10);
+		_exit(1);
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &s->client_tid, sizeof(pid_t)), sizeof(pid_t));
+	close(ready[0]);
+	watcher_see(&s->watcher, 1, s->client_tid);
+}
+
+static int setup(void **state)
+{
+	static struct scene s;
+
+	*state = &s;
+	memset(&s, 0, sizeof(s));
+	s.seed = 0x9e3779b97f4a7c15ull;
+	s.broker = bed_start_broker(&defaults);
+	if (s.broker <= 0 || bed_open_as(&s.bed, "storm", NULL, true) ||
+	    watcher_start(&s.watcher, s.bed.cpu))
+		return -1;
+	watcher_see(&s.watcher, 0, s.bed.vcpu[0].tid);
+	s.bed.hog = bed_start_hog(s.bed.cpu);
+	bed_mode(&s.bed.vcpu[0], BED_GREEDY);
+	return bed_await_boosted(&s.bed.vcpu[0], true, PATIENCE_MS) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	struct scene *s = *state;
+
+	watcher_stop(&s->watcher);
+	bed_stop_child(&s->client);
+	bed_close(&s->bed);
+	bed_stop_child(&s->broker);
+	return 0;
+}
+
+static void assert_nothing_boosted(struct scene *s)
+{
+	assert_true(bed_await_boosted(&s->bed.vcpu[0], false, PATIENCE_MS));
+	for (int i = 0; i < PATIENCE_MS && bed_tid_is_boosted(s->client_tid); i++)
+		bed_sleep_ms(1);
+	assert_false(s->client_tid && bed_tid_is_boosted(s->client_tid));
+}
+
+/* Dead, with nobody in its place. Returns when nothing is boosted. */
+static void kill_broker(struct scene *s)
+{
+	bed_stop_child(&s->broker);
+	assert_nothing_boosted(s);
+}
+
+/* One that is another one than `last`. */
+static pid_t await_guardian(struct scene *s, pid_t last)
+{
+	uint64_t end = bed_now() + PATIENCE_MS * 1000000ull;
+	pid_t pid;
+
+	while ((pid = bed_guardian_of(s->broker)) <= 0 || pid == last) {
+		assert_true(bed_now() < end);
+		bed_sleep_ms(1);
+	}
+	return pid;
+}
+
+static void kill_one(struct scene *s, enum kill kind)
+{
+	pid_t guardian;
+
+	switch (kind) {
+	case BROKER:
+		kill_broker(s);
+		s->broker = bed_start_broker(&defaults);
+		assert_true(s->broker > 0);
+		assert_true(rejoin(&s->bed));
+		break;
+	case BROKER_STOPPED:
+		kill(s->broker, SIGSTOP);
+		bed_sleep_ms(storm_random(&s->seed, 40));
+		assert_nothing_boosted(s);
+		kill(s->broker, SIGCONT);
+		break;
+	case CLIENT:
+		bed_stop_child(&s->client);
+		start_client(s);
+		break;
+	case GUARDIAN:
+		guardian = await_guardian(s, 0);
+		kill(guardian, SIGKILL);
+		await_guardian(s, guardian);
+		break;
+	default:
+		break;
+	}
+	/* whoever died: the VM is served */
+	assert_true(bed_await_boosted(&s->bed.vcpu[0], true, PATIENCE_MS));
+}
+
+static void kill_storm_no_thread_stays_boosted(void **state)
+{
+	unsigned int kills = storm_long(8, 200), count[KINDS] = { 0 };
+	uint64_t longest[KINDS] = { 0 }, lateness = storm_lateness_ns(), beyond = 0;
+	struct scene *s = *state;
+	char name[64];
+
+	start_client(s);
+	watcher_longest(&s->watcher);
+	for (unsigned int i = 0; i < kills; i++) {
+		/* each kind, then as chance will have it */
+		enum kill kind = i + 1 < KINDS ? i + 1 : 1 + storm_random(&s->seed, KINDS - 1);
+		uint64_t ns;
+
+		bed_sleep_ms(storm_random(&s->seed, 60));
+		ns = watcher_longest(&s->watcher);
+		longest[NOBODY] = ns > longest[NOBODY] ? ns : longest[NOBODY];
+		kill_one(s, kind);
+		count[kind]++;
+		ns = watcher_longest(&s->watcher);
+		longest[kind] = ns > longest[kind] ? ns : longest[kind];
+	}
+	storm_figure("kill_storm_kills", kills);
+	storm_figure("kill_storm_lateness_us", lateness / 1e3);
+	for (int k = 0; k < KINDS; k++) {
+		uint64_t bound =
+			STORM_CAP_NS + lateness + (k == BROKER_STOPPED ? STORM_SLACK_NS : 0);
+
+		snprintf(name, sizeof(name), "kill_storm_longest_%s_us", names[k]);
+		storm_figure(name, longest[k] / 1e3);
+		if (longest[k] > bound && longest[k] - bound > beyond)
+			beyond = longest[k] - bound;
+		assert_true(!k || count[k]);
+		assert_true(longest[k] <
+			    1000000000); /* nobody restored it: it would last for ever */
+	}
+	storm_figure("kill_storm_beyond_bound_us", beyond / 1e3);
+}
+
+static void kill_storm_vm_is_taken_over_by_the_next_broker(void **state)
+{
+	struct scene *s = *state;
+	struct bed_vcpu *v = &s->bed.vcpu[0];
+	uint64_t worst = 0, from;
+
+	for (unsigned int i = 0; i < storm_long(1, 10); i++) {
+		kill_broker(s);
+		assert_int_equal(pvsched_vm__dispatch(s->bed.vm), -EPIPE);
+		assert_int_equal(v->page->status, PVSCHED_PAGE_PAUSED);
+		s->broker = bed_start_broker(&defaults);
+		assert_true(s->broker > 0);
+		from = bed_now();
+		assert_true(rejoin(&s->bed));
+		/* the guest has done nothing but what it always does */
+		assert_int_equal(v->page->status, PVSCHED_PAGE_ENABLED);
+		assert_true(bed_await_boosted(v, true, PATIENCE_MS));
+		worst = bed_now() - from > worst ? bed_now() - from : worst;
+	}
+	storm_figure("kill_storm_taken_over_ms", worst / 1e6);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(kill_storm_no_thread_stays_boosted),
+		CASE(kill_storm_vm_is_taken_over_by_the_next_broker),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
