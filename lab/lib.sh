@@ -18,12 +18,12 @@ figure() {
 	echo "figure $1 $2"
 }
 
-# native_programs NAME...: programs of the native tier, each in its own time
+# native_programs NAME...: programs of the native tier, each in its own time (LAB_LIMIT seconds)
 native_programs() {
 	export CMOCKA_MESSAGE_OUTPUT=TAP
 	for native_name in "$@"; do
 		native_start=$(cut -d. -f1 /proc/uptime)
-		timeout -k 2 100 "$PVSCHED_BUILD/tests/native/$native_name" >"$LAB_OUT/$native_name.txt" 2>&1
+		timeout -k 2 "${LAB_LIMIT:-100}" "$PVSCHED_BUILD/tests/native/$native_name" >"$LAB_OUT/$native_name.txt" 2>&1
 		native_status=$?
 		cat "$LAB_OUT/$native_name.txt"
 		echo "# $native_name took $(($(cut -d. -f1 /proc/uptime) - native_start)) s"

@@ -88,6 +88,7 @@ def append_line(tests, extra="", seed=None, shell=False, scale=1.0):
     words = ["console=ttyS0", "loglevel=5", "mitigations=off", "nokaslr", "panic=-1",
              "oops=panic", "tsc=reliable", extra]
     words += ["lab.shell"] if shell else []
+    words += ["lab.soak"] if any(test.long for test in tests) else []
     words += [] if seed is None else [f"lab.seed={seed}"]
     words += ["lab.tests=" + ",".join(f"{test.name}:{round(test.timeout * scale)}" for test in tests)]
     return " ".join(filter(None, words))

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Broker, guardian and VMMs killed or stopped at random moments, under load; the next broker takes the
+# VMs over, a KVM guest among them.
+# kernels: 6.1 6.12 7.3
+# guests: baremetal
+# tier: short
+# timeout: 400
+# soak: 7200
+
+LAB_LIMIT=7200 native_programs kill_storm
+
+# list KEY: of the one VM that there is
+list() {
+	pvsched list --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p"
+}
+boosted() {
+	[ "$(list boosts)" -gt 0 ]
+}
+enabled() {
+	[ "$(list enabled)" = 1 ]
+}
+
+pvsched serve >/tmp/serve 2>&1 &
+serve=$!
+within broker_listens 60 pvsched list
+taskset 2 sh -c 'while :; do :; done' &
+hog=$!
+taskset 2 pvsched run --workload greedy >/tmp/run 2>&1 &
+vmm=$!
+within guest_is_boosted 30 boosted
+kill -9 $serve
+wait $serve
+pvsched serve >/tmp/serve 2>&1 &
+serve=$!
+within next_broker_listens 60 pvsched list
+within next_broker_takes_the_guest_over 30 enabled
+within guest_is_boosted_again 30 boosted
+kill $vmm $hog
+wait $vmm
+vmm_status=$?
+if [ $vmm_status = 0 ]; then
+	ok vmm_has_noticed_nothing
+else
+	not_ok vmm_has_noticed_nothing "exit status $vmm_status: $(tail -n 1 /tmp/run)"
+fi
+kill $serve
+wait $serve
