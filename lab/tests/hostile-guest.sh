@@ -4,7 +4,6 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# ci: 6.12
 # timeout: 200
 # soak: 1200
 

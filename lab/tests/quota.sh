@@ -3,7 +3,6 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# ci: 6.12
 # timeout: 120
 # soak: 200
 
