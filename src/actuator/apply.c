@@ -214,6 +214,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (counted && !sh->stretch.on_ns) {
 		pvsched_stretch_on(&sh->stretch, now);
 		sh->boosts++;
+		s->granted[PVSCHED_WORD_REASON(desired) % PVSCHED_REASONS]++;
 		if (event_ns && now > event_ns)
 			pvsched_hist_add(&s->apply, now - event_ns);
 	}

@@ -22,6 +22,8 @@
 
 #include "../actuator/agent/clock.h"
 #include "../privilege/caps.h"
+#include "control.h"
+#include "found.h"
 #include "guardian.h"
 #include "places.h"
 #include "server.h"
@@ -38,6 +40,9 @@ struct pvsched_broker {
 	pvsched_print_fn print;
 	void *print_ctx;
 	int lock_fd, stats_fd, ep, stop_fd, ended_fd;
+	int configure_fd, configured_fd; /* to the main thread and back */
+	const struct pvsched_broker_opts *new_opts;
+	int configure_err;
 	int ring_fd[PVSCHED_CPUS + 1];
 	struct pvsched_policies policies;
 	struct pvsched_programs *programs; /* the first policy's: owner of the maps */
@@ -45,6 +50,8 @@ struct pvsched_broker {
 	struct pvsched_guardian guardian;
 	struct pvsched_agents *agents;
 	struct pvsched_server server;
+	struct pvsched_found_vms found;
+	struct pvsched_control *control;
 	uint64_t respawned;
 	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
 };
@@ -181,7 +188,10 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 #define TAG_STOP     1000000u
 #define TAG_LISTEN   1000001u
 #define TAG_GUARDIAN 1000002u
-#define TAG_LOADED   1000003u
+#define TAG_LOADED   1000005u
+#define TAG_NEWS     1000003u
+#define TAG_CONF     1000004u
+#define TAG_FOUND    2000000u /* + place */
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
 {
@@ -213,6 +223,118 @@ static int keep_caps(struct pvsched_broker *b)
 	return pvsched_caps_keep(b->caps, b->dormant);
 }
 
+/* A host on which no VM can be found can still have clients. */
+static int start_finding(struct pvsched_broker *b, const char *policy)
+{
+	b->found.server = &b->server;
+	b->found.ep = b->ep;
+	b->found.tag = TAG_FOUND;
+	b->found.say = say_line;
+	b->found.ctx = b;
+	if (!policy || pvsched_found_open(&b->found, policy))
+		return 0;
+	return watch(b, pvsched_finder_poll_fd(b->found.finder), TAG_NEWS);
+}
+
+/* Every policy that the options name, in use once more, so that none can fail later. */
+static int hold_policies(struct pvsched_broker *b, const struct pvsched_broker_opts *o, int *held)
+{
+	int n = 0, index = pvsched_policies_get(&b->policies, o->policy ? o->policy : "latency");
+
+	if (index >= 0)
+		held[n++] = index;
+	if (index >= 0 && o->found_policy) {
+		index = pvsched_policies_get(&b->policies, o->found_policy);
+		if (index >= 0)
+			held[n++] = index;
+	}
+	for (unsigned int i = 0; o->conf && i < o->conf->n && index >= 0; i++) {
+		if (!(o->conf->rule[i].set & PVSCHED_RULE_POLICY))
+			continue;
+		index = pvsched_policies_get(&b->policies, o->conf->rule[i].policy);
+		if (index >= 0)
+			held[n++] = index;
+	}
+	if (index >= 0)
+		return n;
+	if (index == -ENOSPC)
+		say(b, "more than %d policies at once: name fewer", PVSCHED_POLICIES_MAX);
+	while (n)
+		pvsched_policies_put(&b->policies, held[--n]);
+	return index;
+}
+
+/* Each VM as the new configuration has it. The mutex is held, but not all the time. */
+static void settle_clients(struct pvsched_broker *b)
+{
+	struct pvsched_client *c;
+	int policy;
+
+	for (int place = 0; place < PVSCHED_VMS; place++) {
+		c = &b->server.client[place];
+		policy = c->hello ? pvsched_server_choose(&b->server, c) : -ENOENT;
+		if (policy >= 0) {
+			pvsched_server_move(&b->server, c, policy);
+		} else if (c->hello) {
+			pthread_mutex_unlock(&b->mutex);
+			pvsched_found_drop(&b->found, place);
+			pvsched_server_drop(&b->server, place); /* a client's connection ends */
+			pthread_mutex_lock(&b->mutex);
+		}
+	}
+}
+
+/* In the main thread, which alone finds VMs and drops clients. */
+static int configure_again(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	static const struct pvsched_conf none;
+	int held[PVSCHED_RULES_MAX + 2], n;
+
+	if (!o)
+		return 0;
+	pthread_mutex_lock(&b->mutex);
+	n = hold_policies(b, o, held);
+	if (n < 0) {
+		pthread_mutex_unlock(&b->mutex);
+		return n;
+	}
+	configure(b, o);
+	b->server.conf = o->conf ? *o->conf : none;
+	b->policies.standard = held[0];
+	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
+		b->policies.set[i].keep = false;
+	for (int i = 0; i < n; i++)
+		b->policies.set[held[i]].keep = true;
+	if (b->found.finder && o->found_policy)
+		b->policies.found = held[1];
+	pthread_mutex_unlock(&b->mutex);
+	if (!o->found_policy)
+		pvsched_found_close(&b->found);
+	pthread_mutex_lock(&b->mutex);
+	settle_clients(b);
+	while (n)
+		pvsched_policies_put(&b->policies, held[--n]);
+	pvsched_policies_tidy(&b->policies);
+	pthread_mutex_unlock(&b->mutex);
+	if (b->found.finder)
+		pvsched_found_again(&b->found);
+	else if (b->running)
+		start_finding(b, o->found_policy);
+	return 0;
+}
+
+int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts)
+{
+	eventfd_t done;
+
+	b->new_opts = opts;
+	eventfd_write(b->configure_fd, 1);
+	while (eventfd_read(b->configured_fd, &done))
+		if (errno != EINTR)
+			return -errno;
+	return b->configure_err;
+}
+
 static void *serve(void *arg)
 {
 	struct pvsched_broker *b = arg;
@@ -222,7 +344,7 @@ static void *serve(void *arg)
 	pthread_setname_np(pthread_self(), "pvsched-broker");
 	keep_caps(b);
 	for (;;) {
-		n = epoll_wait(b->ep, ev, 32, -1);
+		n = epoll_wait(b->ep, ev, 32, pvsched_found_timeout(&b->found));
 		if (n < 0 && errno != EINTR)
 			break;
 		for (i = 0; i < n; i++) {
@@ -246,11 +368,41 @@ static void *serve(void *arg)
 					pvsched_server_drop(&b->server, client);
 				continue;
 			}
-			pvsched_server_serve(&b->server, ev[i].data.u32);
+			if (ev[i].data.u32 == TAG_CONF) {
+				eventfd_t asked;
+
+				eventfd_read(b->configure_fd, &asked);
+				pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN));
+				b->configure_err = configure_again(b, b->new_opts);
+				pvsched_caps_lower(PVSCHED_CAP(CAP_SYS_ADMIN));
+				eventfd_write(b->configured_fd, 1);
+			} else if (ev[i].data.u32 == TAG_NEWS)
+				pvsched_found_news(&b->found);
+			else if (ev[i].data.u32 >= TAG_FOUND)
+				pvsched_found_ended(&b->found, ev[i].data.u32 - TAG_FOUND);
+			else
+				pvsched_server_serve(&b->server, ev[i].data.u32);
+			if (b->server.changed)
+				pvsched_found_changed(&b->found, b->server.changed);
+			b->server.changed = 0;
 		}
+		pvsched_found_run(&b->found);
 	}
 	eventfd_write(b->ended_fd, 1);
 	return NULL;
+}
+
+static int start_control(struct pvsched_broker *b)
+{
+	char path[PATH_MAX];
+	int err = pvsched_control_path(b->socket, path, sizeof(path));
+
+	if (!err)
+		err = pvsched_control_start(&b->server, path, &b->control);
+	if (err)
+		say(b, "control socket beside %s: %s: give another path", b->socket,
+		    strerror(-err));
+	return err;
 }
 
 static const char *socket_path(const struct pvsched_broker_opts *o)
@@ -276,6 +428,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->print = opts->print;
 	b->print_ctx = opts->print_ctx;
 	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = -1;
+	b->configure_fd = b->configured_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
 	b->policies.loading.done_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
@@ -334,7 +487,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->ep = epoll_create1(EPOLL_CLOEXEC);
 	b->stop_fd = eventfd(0, EFD_CLOEXEC);
 	b->ended_fd = eventfd(0, EFD_CLOEXEC);
-	err = b->ep < 0 || b->stop_fd < 0 || b->ended_fd < 0 ? -errno : 0;
+	b->configure_fd = eventfd(0, EFD_CLOEXEC);
+	b->configured_fd = eventfd(0, EFD_CLOEXEC);
+	err = b->ep < 0 || b->stop_fd < 0 || b->ended_fd < 0 || b->configure_fd < 0 ||
+			      b->configured_fd < 0
+		      ? -errno
+		      : 0;
+	if (!err)
+		err = watch(b, b->configure_fd, TAG_CONF);
 	if (!err)
 		err = watch(b, b->stop_fd, TAG_STOP);
 	if (!err)
@@ -343,6 +503,12 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = watch(b, b->guardian.pidfd, TAG_GUARDIAN);
 	if (!err)
 		err = watch(b, b->policies.loading.done_fd, TAG_LOADED);
+	if (!err && opts->conf)
+		err = configure_again(b, opts);
+	if (!err)
+		err = start_finding(b, opts->found_policy);
+	if (!err)
+		err = start_control(b);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
 	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
@@ -373,6 +539,8 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		eventfd_write(b->stop_fd, 1);
 		pthread_join(b->thread, NULL);
 	}
+	pvsched_control_stop(b->control);
+	pvsched_found_close(&b->found);
 	if (b->server.reg)
 		pvsched_server_close(&b->server, b->socket); /* restores every thread */
 	b->reg.agents = NULL;
@@ -389,6 +557,10 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		close(b->stop_fd);
 	if (b->ended_fd >= 0)
 		close(b->ended_fd);
+	if (b->configure_fd >= 0)
+		close(b->configure_fd);
+	if (b->configured_fd >= 0)
+		close(b->configured_fd);
 	if (b->stats_fd >= 0)
 		close(b->stats_fd);
 	if (b->lock_fd >= 0)

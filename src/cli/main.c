@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
 	static const struct cmd *const commands[] = { &cmd_check, &cmd_run,  &cmd_bench,
 						      &cmd_serve, &cmd_list, &cmd_policy,
-						      NULL };
+						      &cmd_stat,  NULL };
 	static const struct cli_program program = {
 		.name = "pvsched",
 		.about = "pvsched lets a KVM guest and its Linux host schedule together.",

@@ -294,10 +294,13 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 				out.again_ns = s->stretch.hold_ns > now ? s->stretch.hold_ns
 									: now + config.min_ns;
 				v->denied_gap++;
+				v->denied[out.reason & (PVSCHED_REASONS - 1)][PVSCHED_DENIED_GAP]++;
 				count(c, denied_gap);
 			} else {
 				out.again_ns = now + config.cap_ns;
 				v->denied_throttle++;
+				v->denied[out.reason & (PVSCHED_REASONS - 1)]
+					 [PVSCHED_DENIED_THROTTLE]++;
 				count(c, denied_throttle);
 			}
 			if (page)
