@@ -6,12 +6,13 @@
 #ifndef PVSCHED_BROKER_REGISTRY_H
 #define PVSCHED_BROKER_REGISTRY_H
 
-#include "../actuator/agent/agent.h"
+#include "../actuator/actuator.h"
 #include "../events/programs.h"
 
 struct pvsched_registry {
 	struct pvsched_programs *programs;
-	struct pvsched_agents *agents; /* NULL until started */
+	const struct pvsched_actuator *actuator; /* NULL until started */
+	void *actuator_state;
 	struct pvsched_actuation act;
 	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot */
 	bool vm_used[PVSCHED_VMS];
@@ -41,6 +42,7 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 				 struct pvsched_programs *programs, uint32_t policy);
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid); /* slot or -ENOENT */
+int pvsched_registry_reach(struct pvsched_registry *r, uint32_t slot, struct pvsched_hist *ret);
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret);
 
 #endif

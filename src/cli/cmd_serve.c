@@ -16,7 +16,7 @@
 #include "said.h"
 
 struct values {
-	const char *socket, *policy;
+	const char *socket, *policy, *actuator;
 	uint64_t cap_us, lead_us, budget;
 	bool stats, fixed_policy, placement;
 };
@@ -26,6 +26,9 @@ static const struct option options[] = {
 	  "where VMMs connect; default $PVSCHED_SOCKET, else " PVSCHED_SOCKET, 0, 0, NULL },
 	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", "latency",
 	  "who is boosted when: a built-in policy or an object file", 0, 0, NULL },
+	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
+	  "who carries decisions out: agent, scx, or auto: agent; see 'pvsched check'", 0, 0,
+	  NULL },
 	{ "cap-us", OPTION_NUMBER, offsetof(struct values, cap_us), "US", "1000",
 	  "longest boost without a gap as long", 100, 100000, NULL },
 	{ "lead-us", OPTION_NUMBER, offsetof(struct values, lead_us), "US", NULL,
@@ -86,6 +89,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	struct pvsched_broker_opts opts = {
 		.socket = v->socket,
 		.policy = v->policy,
+		.actuator = v->actuator,
 		.print = print,
 		.print_ctx = &service,
 		.cap_ns = v->cap_us * 1000,

@@ -6,7 +6,13 @@
 #ifndef PVSCHED_CORE_HIST_H
 #define PVSCHED_CORE_HIST_H
 
+#ifdef __bpf__ /* whose compiler has no stdint.h of its own */
+#include <linux/types.h>
+typedef __u32 uint32_t;
+typedef __u64 uint64_t;
+#else
 #include <stdint.h>
+#endif
 
 #define PVSCHED_HIST_SUB 16
 #define PVSCHED_HIST_N	 (PVSCHED_HIST_SUB * 40) /* up to 2^43 ns */
@@ -16,13 +22,26 @@ struct pvsched_hist {
 	uint64_t count, max;
 };
 
+/* Number of the highest bit that is set; v is not 0. clang-14 for BPF has no __builtin_clzll. */
+static inline unsigned int pvsched_hist_msb(uint64_t v)
+{
+	unsigned int n = 0;
+
+	for (unsigned int step = 32; step; step >>= 1)
+		if (v >> step) {
+			v >>= step;
+			n += step;
+		}
+	return n;
+}
+
 static inline unsigned int pvsched_hist_bucket(uint64_t v)
 {
 	unsigned int shift, i;
 
 	if (v < PVSCHED_HIST_SUB)
 		return v;
-	shift = 63 - __builtin_clzll(v) - 4;
+	shift = pvsched_hist_msb(v) - 4;
 	i = (shift + 1) * PVSCHED_HIST_SUB + (v >> shift) - PVSCHED_HIST_SUB;
 	return i < PVSCHED_HIST_N ? i : PVSCHED_HIST_N - 1;
 }

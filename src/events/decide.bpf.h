@@ -49,6 +49,12 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 	bpf_timer_start(&v->timer, at - now, 0);
 }
 
+/* How the actuator hears that a slot's desired word has changed. One in the kernel brings its own
+ * way, and the programs with it (src/actuator/scx). */
+#ifndef PVSCHED_TELL
+#define PVSCHED_TELL(v, slot, event, now, c) hint((v)->cpu, slot, now, c)
+#endif
+
 /* Global, so that the verifier looks at its branches once and not once per path to it: 6.12 gives
  * up after a million instructions. */
 __noinline __u64 host_tsc(__u64 guest, __u64 offset, __u64 ratio, __u64 tsc)
@@ -154,6 +160,21 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 	/* Same scheduling, another expiry: the agent re-reads the word when the old one is up. */
 	return !(was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
 		 PVSCHED_WORD_VALUE(old) == out->value);
+}
+
+/* A vCPU that waits is about to be boosted: how long until it runs, and over how many context
+ * switches, shows at its SCHED_IN. */
+static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
+{
+	struct task_struct *t = (void *)v->task;
+	struct rq *rq;
+
+	if (!t || v->reach_ns)
+		return;
+	rq = BPF_CORE_READ(t, se.cfs_rq, rq);
+	v->reach_rq = (__u64)rq;
+	v->reach_switches = rq ? BPF_CORE_READ(rq, nr_switches) : 0;
+	v->reach_ns = now;
 }
 
 /* What the guest says, validated. Every word is read once. */
@@ -318,6 +339,9 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	if (boost || !pay_back_next(v, s, &in, &out))
 		changed = desire(s, now, &out, gen, c);
+	if (changed && v->state != PVSCHED_STATE_RUNNING && !by_agent && !in.boosted &&
+	    pvsched_is_boost(out.level, out.value, v->base_policy, v->base_nice))
+		reach_from(v, now);
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
@@ -327,7 +351,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	if (by_agent)
 		return 0;
 	if (changed)
-		hint(v->cpu, slot, now, c);
+		PVSCHED_TELL(v, slot, event, now, c);
 	if (boost)
 		return 0;
 	if (out.again_ns && v->off_ns &&

@@ -26,6 +26,7 @@ struct cfs_rq {
 
 struct rq {
 	unsigned int nr_running;
+	__u64 nr_switches;
 	struct cfs_rq cfs;
 	struct task_struct *curr;
 };
@@ -49,6 +50,17 @@ struct thread_info {
 	__u32 cpu;
 };
 
+struct cpumask {
+	unsigned long bits[1];
+};
+
+struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
+	__u32 flags;
+	__u32 weight; /* 100 at nice 0 */
+	__u64 slice;
+	__u64 dsq_vtime;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
@@ -59,7 +71,12 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_time;
+	int nr_cpus_allowed;
+	const struct cpumask *cpus_ptr;
+	struct cpumask cpus_mask; /* not read: it makes clang describe the structure, which libbpf
+				   * compares where a function takes one */
 	struct sched_entity se;
+	struct sched_ext_entity scx;
 	struct task_group *sched_task_group;
 };
 

@@ -22,5 +22,6 @@ PROBE(kvm_exit, "tp_btf/kvm_exit")
 PROBE(kvm_entry, "tp_btf/kvm_entry")
 PROBE(kvm_inj_virq, "tp_btf/kvm_inj_virq")
 PROBE(accept_irq_fentry, "fentry/__apic_accept_irq")
+PROBE(ioeventfd_fentry, "fentry/ioeventfd_write")
 
 char LICENSE[] SEC("license") = "GPL";

@@ -22,6 +22,17 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 	return off > in && off <= now ? off - in : 0; /* the boost ended on the way */
 }
 
+/* The priority at which it ran, as far as boosts go. A scheduler of ours boosts without changing
+ * the kernel's number. */
+static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio)
+{
+#ifdef PVSCHED_SCX
+	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		return (int)v->base_prio - (MEMBER(s, stretch.on_ns) != 0);
+#endif
+	return prio;
+}
+
 /* What it ran below its baseline pays boosts back. */
 static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s, int prio,
 				     __u64 now)
@@ -84,10 +95,11 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		preempted = false;
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
-		charge(v, s, prev->prio, now, c);
+		charge(v, s, run_prio(v, s, prev->prio), now, c);
 		pay_back(v, s, prev->prio, now);
 	}
 	v->in_ns = 0;
+	v->reach_ns = 0;
 	v->off_ns = now;
 	v->wait_ns = preempted ? now : 0;
 	v->state = preempted ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
@@ -112,6 +124,22 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	}
 }
 
+/* sched_switch counts itself before it calls. */
+static __always_inline void reach_to(struct pvsched_vcpu *v, __u32 slot, struct task_struct *next,
+				     __u64 now)
+{
+	struct pvsched_hist *h = bpf_map_lookup_elem(&reach, &slot);
+	struct rq *rq = next->se.cfs_rq->rq;
+
+	if (h && now > v->reach_ns)
+		pvsched_hist_add(h, now - v->reach_ns);
+	if ((__u64)rq == v->reach_rq) {
+		v->reached++;
+		v->reach_added += rq->nr_switches - v->reach_switches - 1;
+	}
+	v->reach_ns = 0;
+}
+
 static __always_inline void sched_in(int slot, struct task_struct *next, __u64 now)
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
@@ -134,6 +162,8 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 				    now > v->asked_ns ? now - v->asked_ns : 0);
 		v->asked_ns = 0;
 	}
+	if (v->reach_ns)
+		reach_to(v, slot, next, now);
 	v->in_ns = now;
 	v->off_ns = 0;
 	v->wait_ns = 0;

@@ -8,6 +8,7 @@
 #define PVSCHED_EVENTS_STATE_H
 
 #include "../core/account.h"
+#include "../core/hist.h"
 #include "../core/page.h"
 
 #define PVSCHED_SLOTS 1024 /* vCPU threads per host */
@@ -73,7 +74,8 @@ struct pvsched_shared {
 	__u64 failed; /* the system call failed */
 	__u64 external; /* somebody else changed the thread's scheduling: hands off */
 	__u64 boosted_wall_ns;
-	__u64 reserved[6];
+	__u64 settling; /* scx: one at a time brings desired to applied */
+	__u64 reserved[5];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
@@ -98,6 +100,7 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_CHAIN, /* chain = value */
 	PVSCHED_SLOT_POLICY, /* policy = value; the timer is this object's from here on */
 	PVSCHED_SLOT_FINI,
+	PVSCHED_SLOT_SETTLE, /* an actuator in the kernel: apply the desired word now */
 };
 
 struct pvsched_slot_arg {
@@ -168,6 +171,12 @@ struct pvsched_vcpu {
 	__u32 lead_dev;
 	__u32 throttled; /* latch: stays until half of the burst is repaid */
 	__u32 placed; /* CPU + 1 whose ids stand in `placement`; 0 = none since ENABLE */
+	/* from the decision to boost a vCPU that waits to its SCHED_IN */
+	__u64 reach_ns; /* when; 0 = none is out */
+	__u64 reach_rq; /* its run queue then, and that one's count of context switches */
+	__u64 reach_switches;
+	__u64 reached; /* how often it was the same run queue's SCHED_IN ... */
+	__u64 reach_added; /* ... and how many switches there were in all beyond the one to it */
 };
 
 struct pvsched_cpu {
@@ -179,6 +188,11 @@ struct pvsched_cpu {
 struct pvsched_apic_key {
 	__u32 tgid;
 	__u32 apic_id;
+};
+
+enum pvsched_actuator_kind {
+	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
+	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
 };
 
 struct pvsched_config {
@@ -195,6 +209,8 @@ struct pvsched_config {
 	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
 	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 payback; /* boosted time is paid back by a worse nice */
+	__u32 actuator; /* enum pvsched_actuator_kind: who carries decisions out now */
+	__u32 reserved;
 };
 
 /* Clock: TSC to CLOCK_MONOTONIC. Agents refresh it when they wake anyway: NTP slews at most
