@@ -28,7 +28,7 @@ static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct pvsch
 	void *r = bpf_map_lookup_elem(&rings, &ring);
 
 	/* Default wake-up rule of the ring: one only when the agent has read everything, i.e.
-	 * sleeps. irq_work, so it is allowed under the run queue lock. */
+	 * sleeps. irq_work, so it is allowed under the run queue lock. model: decide.hint */
 	if (!r || bpf_ringbuf_output(r, &h, sizeof(h), 0))
 		count(c, hints_lost);
 	else
@@ -126,12 +126,17 @@ __noinline int pvsched_has_quota(__u64 task)
 	return g != NULL;
 }
 
-/* Takes a decision to the desired word. Returns 1 if the agent must hear of it. */
-static __always_inline int desire(struct pvsched_shared *s, __u64 now,
-				  const struct pvsched_decision *out, __u32 gen,
+/*
+ * Takes a decision to the desired word, if that is still `old`, which was read before the page: a
+ * decision from older words never replaces one from newer ones. What it answers is told after the
+ * swap: until then the agent may look once too often, but never once too few. Returns 1 if the
+ * agent must hear of it.
+ */
+static __always_inline int desire(struct pvsched_shared *s, __u64 old, __u64 now,
+				  const struct pvsched_decision *out, __u32 gen, __u64 ack,
 				  struct pvsched_cpu *c)
 {
-	__u64 old = MEMBER(s, desired), new;
+	__u64 new;
 	int was = pvsched_word_active(old, now);
 	int is = out->level != PVSCHED_LEVEL_BASE;
 
@@ -145,11 +150,13 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 	}
 	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
 			   out->expiry_ns);
-	MEMBER(s, gen) = gen;
+	/* model: decide.swap */
 	if (__sync_val_compare_and_swap(&s->desired, old, new) != old) {
 		count(c, races);
 		return 0;
 	}
+	MEMBER(s, gen) = gen; /* model: decide.generation */
+	MEMBER(s, ack) = ack;
 	MEMBER(s, event_ns) = now;
 	/* Same scheduling, another expiry: the agent re-reads the word when the old one is up. */
 	return !(was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
@@ -158,8 +165,10 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 
 /* What the guest says, validated. Every word is read once. */
 static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
-				       struct pvsched_policy_in *in, struct pvsched_cpu *c)
+				       struct pvsched_policy_in *in, struct pvsched_cpu *c,
+				       __u64 *ret_ack)
 {
+	/* model: decide.page */
 	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
 	__u32 gen = context >> PVSCHED_CTX_GEN_SHIFT;
 	int bad;
@@ -171,8 +180,11 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 	if (v->features & PVSCHED_F_PENDING)
 		bad += pvsched_task_decode(MEMBER(page, pending),
 					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
-	if (v->features & PVSCHED_F_TICKET && MEMBER(page, ack) == v->ticket)
-		MEMBER(v, intr_ns) = 0;
+	if (v->features & PVSCHED_F_TICKET) {
+		*ret_ack = MEMBER(page, ack); /* model: decide.ack */
+		if (*ret_ack == v->ticket)
+			MEMBER(v, intr_ns) = 0;
+	}
 	if (v->features & PVSCHED_F_NEXT_EVENT)
 		in->next_event_ns = next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
 	if (bad) {
@@ -221,7 +233,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	struct pvsched_cpu *c = this_cpu();
-	__u64 stretch = 0, left;
+	__u64 stretch = 0, left, word, ack = PVSCHED_NO_ACK;
 	__u32 gen = 0;
 	int changed = 0, boost;
 
@@ -242,7 +254,8 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	in.features = v->features;
 	in.base_policy = v->base_policy;
 	in.base_nice = v->base_nice;
-	in.boosted = pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice);
+	word = MEMBER(s, desired); /* model: decide.word */
+	in.boosted = pvsched_word_boosts(word, now, v->base_policy, v->base_nice);
 	in.exit_reason = v->exit_reason;
 	/* A fresh ticket for an interrupt that none is out for; one that was not answered within
 	 * a contiguous cap counts as lost. */
@@ -255,7 +268,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	in.page = page != NULL;
 	if (page)
-		gen = read_page(v, page, &in, c);
+		gen = read_page(v, page, &in, c, &ack);
 	if (out.ticket)
 		MEMBER(v, intr_ns) = now;
 	in.intr_since_ns = v->intr_ns;
@@ -312,18 +325,19 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	boost = out.level != PVSCHED_LEVEL_BASE;
 	if (boost && out.ticket) {
-		v->ticket++;
+		v->ticket++; /* model: decide.ticket */
 		if (page && v->features & PVSCHED_F_TICKET)
 			MEMBER(page, ticket) = v->ticket;
 	}
 	if (boost || !pay_back_next(v, s, &in, &out))
-		changed = desire(s, now, &out, gen, c);
+		changed = desire(s, word, now, &out, gen, ack, c);
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
 	MEMBER(s, again_ns) = !boost && v->off_ns ? out.again_ns : 0;
 	if (out.level != PVSCHED_LEVEL_BASE)
-		arm(v, out.expiry_ns + config.slack_ns, now); /* the second line */
+		arm(v, out.expiry_ns + config.slack_ns,
+		    now); /* the second line; model: decide.arm */
 	if (by_agent)
 		return 0;
 	if (changed)

@@ -54,7 +54,9 @@ static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_p
 	       (base_policy == PVSCHED_POLICY_IDLE || value < base_nice);
 }
 
-/* One per slot, in a mmapable array. The first five: BPF; the rest: the actuator, under its
+#define PVSCHED_NO_ACK (~0ull)
+
+/* One per slot, in a mmapable array. The first five and ack: BPF; the rest: the actuator, under its
  * lock. */
 struct pvsched_shared {
 	__u64 desired;
@@ -73,7 +75,8 @@ struct pvsched_shared {
 	__u64 failed; /* the system call failed */
 	__u64 external; /* somebody else changed the thread's scheduling: hands off */
 	__u64 boosted_wall_ns;
-	__u64 reserved[6];
+	__u64 ack; /* the page's ack that desired answers; PVSCHED_NO_ACK = not to be looked at */
+	__u64 reserved[5];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
