@@ -18,13 +18,13 @@ setup:
 	@test -f $(BUILD)/build.ninja || meson setup --prefix $(PREFIX) $(BUILD)
 
 demo: all
-	@tools/demo $(BUILD)
+	@tools/bench demo $(BUILD)
 
 test: all
 	@tests/run --build $(BUILD) $(TIERS)
 
 bench: all
-	$(BUILD)/src/cli/pvsched bench --html $(BUILD)/bench.html --json $(BUILD)/bench.json
+	@tools/bench bench $(BUILD)
 
 lab: all
 	lab/run
