@@ -18,12 +18,12 @@ figure() {
 	echo "figure $1 $2"
 }
 
-# native_programs NAME...: programs of the native tier, each in its own time (LAB_LIMIT seconds)
+# native_programs NAME...: programs of the native tier, each in its own time (LAB_LIMIT seconds, times LAB_SCALE)
 native_programs() {
 	export CMOCKA_MESSAGE_OUTPUT=TAP
 	for native_name in "$@"; do
 		native_start=$(cut -d. -f1 /proc/uptime)
-		timeout -k 2 "${LAB_LIMIT:-100}" "$PVSCHED_BUILD/tests/native/$native_name" >"$LAB_OUT/$native_name.txt" 2>&1
+		timeout -k 2 $((${LAB_LIMIT:-100} * LAB_SCALE)) "$PVSCHED_BUILD/tests/native/$native_name" >"$LAB_OUT/$native_name.txt" 2>&1
 		native_status=$?
 		cat "$LAB_OUT/$native_name.txt"
 		echo "# $native_name took $(($(cut -d. -f1 /proc/uptime) - native_start)) s"
@@ -57,10 +57,10 @@ expect() {
 	fi
 }
 
-# within NAME SECONDS COMMAND...: ok as soon as it succeeds, polled, bounded
+# within NAME SECONDS COMMAND...: ok as soon as it succeeds, polled, bounded (times LAB_SCALE)
 within() {
 	within_name=$1
-	within_end=$(($(cut -d. -f1 /proc/uptime) + $2))
+	within_end=$(($(cut -d. -f1 /proc/uptime) + $2 * LAB_SCALE))
 	shift 2
 	until "$@" >/tmp/within 2>&1; do
 		if [ "$(cut -d. -f1 /proc/uptime)" -ge "$within_end" ]; then

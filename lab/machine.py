@@ -8,6 +8,7 @@ serial port; lab/init says which.
 import base64
 import ctypes
 import io
+import math
 import os
 import pathlib
 import re
@@ -90,6 +91,7 @@ def append_line(tests, extra="", seed=None, shell=False, scale=1.0):
     words += ["lab.shell"] if shell else []
     words += ["lab.soak"] if any(test.long for test in tests) else []
     words += [] if seed is None else [f"lab.seed={seed}"]
+    words += [f"lab.scale={math.ceil(scale)}"] # of the limits inside a test: the shell has integers
     words += ["lab.tests=" + ",".join(f"{test.name}:{round(test.timeout * scale)}" for test in tests)]
     return " ".join(filter(None, words))
 

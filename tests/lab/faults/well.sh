@@ -7,4 +7,5 @@
 
 ok well_is_run
 figure answer 42
+figure scale $LAB_SCALE
 echo kept >"$LAB_OUT/file"
