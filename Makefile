@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 NINJA = ninja -C $(BUILD) -j $(JOBS)
 SOURCES = git ls-files '*.c' '*.h'
 
-.PHONY: all setup demo test bench lab bench-lab soak format coverage install clean
+.PHONY: all setup demo test model bench lab bench-lab soak format coverage install clean
 
 all: setup
 	$(NINJA)
@@ -22,6 +22,10 @@ demo: all
 
 test: all
 	@tests/run --build $(BUILD) $(TIERS)
+
+# The ordering of both sides, exhaustively; its broken variants must be caught.
+model: setup
+	spec/model/run
 
 bench: all
 	@tools/bench bench $(BUILD)

@@ -82,7 +82,8 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 	if (boosted)
 		flags |= PVSCHED_GRANT_BOOSTED;
 	/* SEQ_CST: pairs with the guest's full barrier between clearing its urgency and reading
-	 * grant. Either it sees BOOSTED and rings, or the caller sees its new generation. */
+	 * grant. Either it sees BOOSTED and rings, or the caller sees its new generation.
+	 * model: apply.tell */
 	STORE_PAGE(s->page->grant,
 		   pvsched_task_word(a->policy, a->nice, a->priority, flags, LOAD(sh->gen)));
 	STORE_PAGE(s->page->boosts, sh->boosts);
@@ -169,6 +170,7 @@ static void keep_slack(const struct pvsched_slot *s)
 		pvsched_slack_set(s->tid, s->slack_ns);
 }
 
+/* model: apply.restore */
 static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		   struct pvsched_shared *sh, uint64_t desired, bool locked)
 {
@@ -230,6 +232,7 @@ static bool may_set(const struct pvsched_shared *sh, uint64_t desired)
 		 PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_NICE);
 }
 
+/* model: apply.boost */
 static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns,
 		 bool locked)
@@ -327,7 +330,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied out = { 0 };
 	uint64_t desired, applied, now, most, until, seen;
-	bool locked = lock(s), want, is;
+	bool locked = lock(s), want, is; /* model: apply.lock */
 	int err = 0;
 
 	/* Until what was applied is what is desired; the desired word may change meanwhile, but
@@ -336,7 +339,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	for (int i = 0; i < 4; i++) {
 		if (!LOAD(s->used))
 			break;
-		desired = LOAD(sh->desired);
+		desired = LOAD(sh->desired); /* model: apply.word */
 		applied = LOAD(sh->applied);
 		now = now_ns();
 		want = !base_only && may_set(sh, desired) && pvsched_word_active(desired, now);
@@ -368,7 +371,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 				  : want && is_boost(s, desired);
 		out.until_ns = !err ? until : is && err != -ESRCH ? now + RETRY_NS : 0;
 		out.changed = !err;
-		seen = LOAD(sh->desired);
+		seen = LOAD(sh->desired); /* model: apply.again */
 		if (err || seen == desired)
 			break;
 	}

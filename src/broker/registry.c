@@ -321,10 +321,11 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 
 	if (!page)
 		return;
-	order(r->programs, slot, PVSCHED_SLOT_DISABLE, 0);
+	order(r->programs, slot, PVSCHED_SLOT_DISABLE, 0); /* model: disable.programs */
 	/* A change of a map of maps waits for a grace period (kernel/bpf/syscall.c,
 	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the page, nor
-	 * will one take a decision from it; those that begin now find it disabled. */
+	 * will one take a decision from it; those that begin now find it disabled.
+	 * model: disable.grace, disable.word, disable.page */
 	put(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot]);
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
 	pvsched_apply(&r->act, slot, 0, true, &done);

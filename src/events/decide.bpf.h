@@ -28,7 +28,7 @@ static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct pvsch
 	void *r = bpf_map_lookup_elem(&rings, &ring);
 
 	/* Default wake-up rule of the ring: one only when the agent has read everything, i.e.
-	 * sleeps. irq_work, so it is allowed under the run queue lock. */
+	 * sleeps. irq_work, so it is allowed under the run queue lock. model: decide.hint */
 	if (!r || bpf_ringbuf_output(r, &h, sizeof(h), 0))
 		count(c, hints_lost);
 	else
@@ -118,13 +118,17 @@ __noinline int pvsched_has_quota(__u64 task)
 	return g != NULL;
 }
 
-/* Takes a decision to the desired word. cut: budgets leave less than what is in force has still to
- * run. Returns 1 if the agent must hear of it. */
-static __always_inline int desire(struct pvsched_shared *s, __u64 now,
-				  const struct pvsched_decision *out, __u32 gen, int cut,
+/*
+ * Takes a decision to the desired word, if that is still `old`, which was read before the page: a
+ * decision from older words never replaces one from newer ones. What it answers is told after the
+ * swap: until then the agent may look once too often, but never once too few. cut: budgets leave
+ * less than what is in force has still to run. Returns 1 if the agent must hear of it.
+ */
+static __always_inline int desire(struct pvsched_shared *s, __u64 old, __u64 now,
+				  const struct pvsched_decision *out, __u32 gen, __u64 ack, int cut,
 				  struct pvsched_cpu *c)
 {
-	__u64 old = MEMBER(s, desired), new;
+	__u64 new;
 	int was = pvsched_word_active(old, now);
 	int is = out->level != PVSCHED_LEVEL_BASE;
 	int same;
@@ -138,11 +142,13 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 now,
 		return 0;
 	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
 			   out->expiry_ns);
-	MEMBER(s, gen) = gen;
+	/* model: decide.swap */
 	if (__sync_val_compare_and_swap(&s->desired, old, new) != old) {
 		count(c, races);
 		return 0;
 	}
+	MEMBER(s, gen) = gen; /* model: decide.generation */
+	MEMBER(s, ack) = ack;
 	MEMBER(s, event_ns) = now;
 	/* Same scheduling, a later expiry: the agent re-reads the word when the old one is up. */
 	return !same || cut;
@@ -169,8 +175,10 @@ static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared
 
 /* What the guest says, validated. Every word is read once. */
 static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
-				       struct pvsched_policy_in *in, struct pvsched_cpu *c)
+				       struct pvsched_policy_in *in, struct pvsched_cpu *c,
+				       __u64 *ret_ack)
 {
+	/* model: decide.page */
 	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
 	__u32 gen = context >> PVSCHED_CTX_GEN_SHIFT;
 	int bad;
@@ -182,8 +190,11 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 	if (v->features & PVSCHED_F_PENDING)
 		bad += pvsched_task_decode(MEMBER(page, pending),
 					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
-	if (v->features & PVSCHED_F_TICKET && MEMBER(page, ack) == v->ticket)
-		MEMBER(v, intr_ns) = 0;
+	if (v->features & PVSCHED_F_TICKET) {
+		*ret_ack = MEMBER(page, ack); /* model: decide.ack */
+		if (*ret_ack == v->ticket)
+			MEMBER(v, intr_ns) = 0;
+	}
 	if (v->features & PVSCHED_F_NEXT_EVENT)
 		in->next_event_ns = next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
 	if (bad) {
@@ -196,12 +207,10 @@ static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_pa
 /* Nothing is asked for any more: does the vCPU pay its boost back now? Returns 1 if it does
  * already. A vCPU that sleeps pays by that, and where nobody competes nobody is owed. */
 static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_shared *s,
-					 const struct pvsched_debt *d,
+					 const struct pvsched_debt *d, __u64 word,
 					 const struct pvsched_policy_in *in,
 					 struct pvsched_decision *out)
 {
-	__u64 word = MEMBER(s, desired);
-
 	if (PVSCHED_WORD_REASON(word) == PVSCHED_REASON_PAYBACK &&
 	    pvsched_word_active(word, in->now_ns))
 		return 1;
@@ -236,7 +245,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	struct pvsched_cpu *c = this_cpu();
-	__u64 stretch = 0, left, wait;
+	__u64 stretch = 0, left, wait, word, ack = PVSCHED_NO_ACK;
 	__u32 gen = 0, foreign;
 	int changed = 0, cut = 0, boost, counted;
 
@@ -257,7 +266,8 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	in.features = v->features;
 	in.base_policy = v->base_policy;
 	in.base_nice = v->base_nice;
-	in.boosted = pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice);
+	word = MEMBER(s, desired); /* model: decide.word */
+	in.boosted = pvsched_word_boosts(word, now, v->base_policy, v->base_nice);
 	in.exit_reason = v->exit_reason;
 	/* A fresh ticket for an interrupt that none is out for; one that was not answered within
 	 * a contiguous cap counts as lost. */
@@ -270,7 +280,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	in.page = page != NULL;
 	if (page)
-		gen = read_page(v, page, &in, c);
+		gen = read_page(v, page, &in, c, &ack);
 	if (out.ticket)
 		MEMBER(v, intr_ns) = now;
 	in.intr_since_ns = v->intr_ns;
@@ -319,8 +329,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 		wait = in.boosted ? 0 : pvsched_rate_wait(d->rate_paid_at, now, &l->rate);
 		/* What is in force was within the budgets when it began, and goes on to its expiry;
 		 * unless they have become less since, or are another CPU's now. */
-		cut = in.boosted &&
-		      pvsched_word_left(MEMBER(s, desired), now) > (__s64)(left + config.min_ns);
+		cut = in.boosted && pvsched_word_left(word, now) > (__s64)(left + config.min_ns);
 		if (wait || (left < config.min_ns && (!in.boosted || cut))) {
 			/* ask again when the gap is over, or some budget is back: a vCPU that
 			 * waits for its CPU has no event of its own */
@@ -355,12 +364,12 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	boost = out.level != PVSCHED_LEVEL_BASE;
 	if (boost && out.ticket) {
-		v->ticket++;
+		v->ticket++; /* model: decide.ticket */
 		if (page && v->features & PVSCHED_F_TICKET)
 			MEMBER(page, ticket) = v->ticket;
 	}
-	if (boost || !pay_back_next(v, s, d, &in, &out))
-		changed = desire(s, now, &out, gen, cut, c);
+	if (boost || !pay_back_next(v, s, d, word, &in, &out))
+		changed = desire(s, word, now, &out, gen, ack, cut, c);
 	if (changed && counted && !in.boosted)
 		MEMBER(d, rate_paid_at) = pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
@@ -368,7 +377,8 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
 	MEMBER(s, again_ns) = !boost && v->off_ns ? out.again_ns : 0;
 	if (out.level != PVSCHED_LEVEL_BASE)
-		arm(v, out.expiry_ns + config.slack_ns, now); /* the second line */
+		arm(v, out.expiry_ns + config.slack_ns,
+		    now); /* the second line; model: decide.arm */
 	if (by_agent)
 		return 0;
 	if (changed)

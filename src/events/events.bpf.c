@@ -30,7 +30,7 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 	count(c, events[6]);
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE &&
 	    !pvsched_word_active(MEMBER(s, desired), now)) {
-		count(c, second_line);
+		count(c, second_line); /* model: timer.second_line */
 		hint(PVSCHED_CPUS, slot, now, c);
 		hint(bpf_get_smp_processor_id(), slot, now, c);
 		arm(v, now + config.slack_ns, now);

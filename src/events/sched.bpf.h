@@ -92,7 +92,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		pay_back(v, s, d, prev->prio, now);
 	}
 	v->in_ns = 0;
-	v->off_ns = now;
+	v->off_ns = now; /* model: switch.out */
 	/* before sched_in of the next one, which may be a vCPU, too */
 	if (v->cpu < PVSCHED_CPUS)
 		slot_on_cpu[v->cpu] = 0;
@@ -105,7 +105,8 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	if (preempted) {
 		count(c, events[0]);
 		/* The agent that boosted it takes the CPU, most likely for its doorbell: it will
-		 * look at the slot before it sleeps again. Saves an interrupt to itself. */
+		 * look at the slot before it sleeps again. Saves an interrupt to itself.
+		 * model: switch.by_agent */
 		pvsched_decide(
 			slot,
 			PVSCHED_EV_PREEMPTED |
@@ -159,7 +160,7 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 		v->asked_ns = 0;
 	}
 	v->in_ns = now;
-	v->off_ns = 0;
+	v->off_ns = 0; /* model: switch.in */
 	v->wait_ns = 0;
 	v->cpu = bpf_get_smp_processor_id();
 	v->state = PVSCHED_STATE_RUNNING;

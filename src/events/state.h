@@ -54,7 +54,9 @@ static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_p
 	       (base_policy == PVSCHED_POLICY_IDLE || value < base_nice);
 }
 
-/* One per slot, in a mmapable array. The first five: BPF; the rest: the actuator, under its
+#define PVSCHED_NO_ACK (~0ull)
+
+/* One per slot, in a mmapable array. The first five and ack: BPF; the rest: the actuator, under its
  * lock. */
 struct pvsched_shared {
 	__u64 desired;
@@ -75,7 +77,8 @@ struct pvsched_shared {
 	__u32 foreign; /* PVSCHED_FOREIGN_*: what is somebody else's from now on */
 	__u32 pad;
 	__u64 fair_until_ns; /* its cgroup has no real-time time: boosts stay fair so long */
-	__u64 reserved[8];
+	__u64 ack; /* the page's ack that desired answers; PVSCHED_NO_ACK = not to be looked at */
+	__u64 reserved[7];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 

@@ -55,6 +55,7 @@ struct pvsched_agents {
 	int n;
 };
 
+/* model: agent.drop */
 static void drop(struct agent *a, uint32_t slot)
 {
 	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
@@ -70,6 +71,7 @@ static void drop(struct agent *a, uint32_t slot)
 	}
 }
 
+/* model: agent.keep */
 static int keep(struct agent *a, uint32_t slot, const struct pvsched_applied *r, uint64_t again)
 {
 	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
@@ -92,7 +94,7 @@ static int keep(struct agent *a, uint32_t slot, const struct pvsched_applied *r,
 /*
  * One ring is heard, and then none until this is called again: a ring costs its guest one store,
  * but wakes a real-time thread that no budget is charged for. Moves only when the vCPU was last
- * boosted from another CPU. Under the slot's lock.
+ * boosted from another CPU. Under the slot's lock. model: agent.listen
  */
 static void listen_bell(struct agent *a, struct pvsched_slot *s)
 {
@@ -114,7 +116,7 @@ static void listen_bell(struct agent *a, struct pvsched_slot *s)
 }
 
 /* What rang is taken off, so that only later rings count. Never blocks, whatever flags the client
- * gave its eventfd. */
+ * gave its eventfd. model: agent.take_bell */
 static void take_bell(struct agent *a, struct pvsched_slot *s)
 {
 	uint64_t rings;
@@ -142,13 +144,22 @@ static bool unseen(struct agent *a, uint32_t slot)
 {
 	struct pvsched_actuation *act = a->all->o.act;
 	struct pvsched_slot *s = &act->slots[slot];
-	bool newer;
+	bool newer = false;
+	uint64_t ack;
 
 	pthread_mutex_lock(&s->lock);
 	s->bells = 0;
 	if (s->used)
 		listen_bell(a, s);
-	newer = s->page && pvsched_page_gen(s->page) != (uint32_t)act->shared[slot].gen;
+	if (s->page) {
+		/* model: agent.unseen */
+		newer = pvsched_page_gen(s->page) !=
+			(uint32_t)__atomic_load_n(&act->shared[slot].gen, __ATOMIC_ACQUIRE);
+		/* model: agent.unseen_ack; an ack need not come with a new generation */
+		ack = __atomic_load_n(&act->shared[slot].ack, __ATOMIC_ACQUIRE);
+		if (ack != PVSCHED_NO_ACK)
+			newer |= __atomic_load_n(&s->page->ack, __ATOMIC_ACQUIRE) != ack;
+	}
 	pthread_mutex_unlock(&s->lock);
 	return newer;
 }
@@ -162,14 +173,17 @@ static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 	uint64_t again = 0;
 
 	pvsched_apply(act, slot, event_ns, false, &r);
-	if (r.boosted && r.changed && unseen(a, slot)) {
-		ask(a, slot, PVSCHED_EV_DOORBELL);
-		pvsched_apply(act, slot, 0, false, &r);
-	} else if (!r.until_ns && PVSCHED_WORD_LEVEL(__atomic_load_n(
-					  &sh->desired, __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE) {
+	if (!r.until_ns && PVSCHED_WORD_LEVEL(__atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE)) !=
+				   PVSCHED_LEVEL_BASE) {
 		/* Expired, or too little was left of it to begin. If the vCPU still waits, no
-		 * event of its own will ask for it: do so. */
+		 * event of its own will ask for it: do so. model: agent.expired */
 		ask(a, slot, PVSCHED_EV_TIMER);
+		pvsched_apply(act, slot, 0, false, &r);
+	}
+	/* Whatever made it a boost: its end must be heard. Each turn costs the guest an end of
+	 * urgency at this very moment. model: agent.ask */
+	for (int i = 0; i < 4 && r.boosted && r.changed && unseen(a, slot); i++) {
+		ask(a, slot, PVSCHED_EV_DOORBELL);
 		pvsched_apply(act, slot, 0, false, &r);
 	}
 	if (!r.boosted)
@@ -238,13 +252,17 @@ static void look(struct agent *a)
 		w = a->watched[i];
 		sh = &a->all->o.act->shared[w.slot];
 		event_ns = 0;
-		if (sh->owner != (uint32_t)a->cpu + 1) { /* another agent took it over */
-			a->watched[i] = a->watched[--a->n];
-			continue;
+		/* model: agent.look */
+		if (__atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE) == w.desired) {
+			if (__atomic_load_n(&sh->owner, __ATOMIC_ACQUIRE) != (uint32_t)a->cpu + 1) {
+				a->watched[i] = a->watched[--a->n]; /* another agent has it */
+				continue;
+			}
+			if (w.until_ns > now)
+				continue;
 		}
-		if (w.until_ns > now &&
-		    __atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE) == w.desired)
-			continue;
+		/* Of another word, who watches does not matter: PREEMPTED may have relied on this
+		 * agent just before the other one took over. */
 		if (!w.boosted && w.until_ns <= now) {
 			sh->again_ns = 0;
 			ask(a, w.slot, PVSCHED_EV_TIMER);
@@ -279,6 +297,7 @@ static void *run(void *arg)
 
 	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	for (;;) {
+		/* model: agent.sleep */
 		n = epoll_pwait2(a->ep, ev, EVENTS_MAX, timeout(a, &ts) ? NULL : &ts, NULL);
 		if (n < 0 && errno != EINTR)
 			break;

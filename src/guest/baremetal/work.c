@@ -22,6 +22,7 @@ static void set_task(struct vcpu *v, __u8 policy, __u8 priority, __u8 task_flags
 
 static void set_context(struct vcpu *v, __u8 context)
 {
+	/* model: guest.publish */
 	WRITE_ONCE(v->page->context, pvsched_context_word(context, ++v->generation));
 }
 
@@ -47,12 +48,12 @@ static int finished(struct vcpu *v, __u64 until)
 /* Urgency has ended: the guest's words say so already. */
 static void ring_if_boosted(struct vcpu *v)
 {
-	full_barrier();
+	full_barrier(); /* model: guest.barrier, guest.look */
 	if (!(READ_ONCE(v->page->grant) >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED))
 		return;
 	if (!v->doorbell || flags & GUEST_F_NO_DOORBELL)
 		return;
-	*v->doorbell = 1;
+	*v->doorbell = 1; /* model: guest.ring */
 	WRITE_ONCE(v->io->doorbells, v->io->doorbells + 1);
 }
 
@@ -62,7 +63,7 @@ static void interrupt_done(struct vcpu *v)
 	__u64 ticket = READ_ONCE(v->page->ticket);
 
 	if (ticket != v->page->ack && !(flags & GUEST_F_NO_ACK)) {
-		WRITE_ONCE(v->page->ack, ticket);
+		WRITE_ONCE(v->page->ack, ticket); /* model: guest.ack */
 		WRITE_ONCE(v->io->acks, v->io->acks + 1);
 	}
 	ring_if_boosted(v);
