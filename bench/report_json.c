@@ -3,7 +3,7 @@
  * The bench's report as JSON. Reads the report, owns nothing. Latencies are in us with three
  * decimals, so no ns is lost; a cell's `hist` is [[upper bound in ns, samples], ...].
  */
-#include "json.h"
+#include "json/json.h"
 #include "result.h"
 
 static void put_us(struct json *j, const char *key, uint64_t ns)

@@ -9,7 +9,7 @@
 #include "check.h"
 #include "cmd.h"
 #include "events/probe.h"
-#include "json.h"
+#include "json/json.h"
 #include "vmm/vmm.h"
 
 struct values {

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
-#include "json.h"
+#include "json/json.h"
 #include "operator.h"
 
 struct values {

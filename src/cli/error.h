@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#include "json.h"
+#include "json/json.h"
 
 #define CLI_FAILED 1
 #define CLI_USAGE  2

@@ -7,7 +7,7 @@
 #define CLI_SHOW_H
 
 #include "broker/broker.h"
-#include "json.h"
+#include "json/json.h"
 #include "vmm/vmm.h"
 #include "words.h"
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "json.h"
+#include "json/json.h"
 
 /* "FIFO"; of SCHED_* numbers. */
 const char *show_policy(unsigned int policy);

@@ -4,8 +4,8 @@
  * escapes. It owns nothing but its nesting; errors of the stream are kept by stdio and asked for
  * once with ferror(). Not for several threads.
  */
-#ifndef BENCH_JSON_H
-#define BENCH_JSON_H
+#ifndef PVSCHED_JSON_H
+#define PVSCHED_JSON_H
 
 #include <stdbool.h>
 #include <stdint.h>
