@@ -4,7 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# timeout: 200
+# timeout: 300
 
 names=
 for source in /pvsched/tests/native/*.c; do

@@ -40,6 +40,7 @@ struct pvsched_slot {
 	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
 	struct pvsched_page *page; /* broker's mapping; NULL while the page is not enabled */
 	uint64_t doorbells; /* heard; rings that arrive together count once */
+	uint64_t granted[PVSCHED_REASONS]; /* boosts by what they began for */
 	struct pvsched_hist apply, boost;
 };
 

@@ -24,13 +24,23 @@
 
 #include "../actuator/agent/clock.h"
 #include "../privilege/caps.h"
+#include "control.h"
 #include "cpus.h"
+#include "found.h"
 #include "guardian.h"
 #include "places.h"
 #include "server.h"
 
 #define LOCK_DIR  "/run/pvsched"
 #define LOCK_FILE LOCK_DIR "/broker.lock"
+
+/* New options on their way: the main thread's, but while nobody waits for it. */
+struct pvsched_reload {
+	const struct pvsched_broker_opts *opts; /* NULL = none */
+	bool loading; /* the policy that is being loaded is for them */
+	int held[PVSCHED_RULES_MAX + 2], n; /* in use once more, in their order */
+	int err;
+};
 
 struct pvsched_broker {
 	pthread_mutex_t mutex;
@@ -41,6 +51,8 @@ struct pvsched_broker {
 	void *print_ctx;
 	unsigned int ceiling; /* highest of any vCPU; agents run above, the guardian above them */
 	int lock_fd, stats_fd, ep, stop_fd, ended_fd, debts_fd;
+	int configure_fd, configured_fd; /* to the main thread and back */
+	struct pvsched_reload reload;
 	int ring_fd[PVSCHED_CPUS + 1];
 	struct pvsched_policies policies;
 	struct pvsched_programs *programs; /* the first policy's: owner of the maps */
@@ -48,6 +60,8 @@ struct pvsched_broker {
 	struct pvsched_guardian guardian;
 	struct pvsched_agents *agents;
 	struct pvsched_server server;
+	struct pvsched_found_vms found;
+	struct pvsched_control *control;
 	uint64_t respawned;
 	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
 };
@@ -135,11 +149,10 @@ static int take_lock(struct pvsched_broker *b)
 	return 0;
 }
 
-static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+static void configure(struct pvsched_broker *b)
 {
 	struct pvsched_config *c = pvsched_programs_bss(b->programs)->config;
 
-	c->lead_ns = o->lead_ns;
 	c->grace_ns = 8000000; /* two ticks: by then the fair class ends rare rivals itself */
 	c->payback = 1;
 	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
@@ -149,8 +162,13 @@ static void configure(struct pvsched_broker *b, const struct pvsched_broker_opts
 	c->boost_prio = 99 - b->ceiling;
 }
 
+static void set_lead(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	pvsched_programs_bss(b->programs)->config->lead_ns = o->lead_ns;
+}
+
 /* 40 % and 10 ms at once, the default: at most 50 % of any 100 ms. */
-static void set_budgets(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+static struct pvsched_budget budget_of(const struct pvsched_broker_opts *o)
 {
 	const uint64_t given[PVSCHED_BUDGET_N] = {
 		[PVSCHED_BUDGET_BOOST] = o->budget_percent, [PVSCHED_BUDGET_CS] = o->cs_ns,
@@ -158,9 +176,23 @@ static void set_budgets(struct pvsched_broker *b, const struct pvsched_broker_op
 		[PVSCHED_BUDGET_CEILING] = o->ceiling,	    [PVSCHED_BUDGET_RATE] = o->rate,
 	};
 
+	struct pvsched_budget b = { 0 };
+
+	for (int i = 0; i < PVSCHED_BUDGET_N; i++) {
+		b.value[i] = given[i];
+		b.own |= given[i] ? 1u << i : 0;
+	}
+	return b;
+}
+
+/* At a start: agents and guardian are made for this ceiling. */
+static void set_budgets(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	struct pvsched_budget given = budget_of(o);
+
 	for (int i = 0; i < PVSCHED_BUDGET_N; i++)
-		if (given[i])
-			b->reg.host.value[i] = given[i];
+		if (given.own >> i & 1)
+			b->reg.host.value[i] = given.value[i];
 	b->ceiling = b->reg.host.value[PVSCHED_BUDGET_CEILING];
 }
 
@@ -243,6 +275,9 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 #define TAG_GUARDIAN 1000002u
 #define TAG_LOADED   1000003u
 #define TAG_FOREIGN  1000004u
+#define TAG_NEWS     1000005u
+#define TAG_CONF     1000006u
+#define TAG_FOUND    2000000u /* + place */
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
 {
@@ -274,6 +309,205 @@ static int keep_caps(struct pvsched_broker *b)
 	return pvsched_caps_keep(b->caps, b->dormant);
 }
 
+/* A host on which no VM can be found can still have clients. */
+static int start_finding(struct pvsched_broker *b, const char *policy)
+{
+	int err;
+
+	b->found.server = &b->server;
+	b->found.ep = b->ep;
+	b->found.tag = TAG_FOUND;
+	b->found.say = say_line;
+	b->found.ctx = b;
+	if (!policy)
+		return 0;
+	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* its programs name types of KVM's, too */
+	err = pvsched_found_open(&b->found, policy);
+	if (b->running)
+		pvsched_caps_lower(PVSCHED_CAP(CAP_SYS_ADMIN));
+	if (err)
+		return 0;
+	return watch(b, pvsched_finder_poll_fd(b->found.finder), TAG_NEWS);
+}
+
+/* What the options name: the standard policy, that of found VMs, and those of sections. */
+static int name_policies(const struct pvsched_broker_opts *o, const char **names)
+{
+	int n = 0;
+
+	names[n++] = o->policy ? o->policy : "latency";
+	if (o->found_policy)
+		names[n++] = o->found_policy;
+	for (unsigned int i = 0; o->conf && i < o->conf->n; i++)
+		if (o->conf->rule[i].set & PVSCHED_RULE_POLICY)
+			names[n++] = o->conf->rule[i].policy;
+	return n;
+}
+
+static int load_named(struct pvsched_broker *b, const char *name)
+{
+	int err = pvsched_policies_find(&b->policies, name);
+
+	if (err != -ENOENT)
+		return err;
+	if (!b->running)
+		return pvsched_policies_get(&b->policies, name);
+	if (b->server.fixed_policy) {
+		say(b, "policy %s: the broker was started with --fixed-policy: start it again",
+		    name);
+		return -EPERM;
+	}
+	err = pvsched_policies_begin(&b->policies, name, -1);
+	b->reload.loading = !err;
+	return err ? err : -EBUSY;
+}
+
+/*
+ * Every policy that is named, in use once more, so that none can fail later. Once VMs are served each is
+ * loaded by a thread of its own: -EBUSY, call again when a policy is loaded, be it an operator's.
+ */
+static int hold_policies(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	const char *names[PVSCHED_RULES_MAX + 2];
+	struct pvsched_reload *r = &b->reload;
+	int n = name_policies(o, names), index = 0;
+
+	while (r->n < n && index >= 0) {
+		index = load_named(b, names[r->n]);
+		if (index >= 0)
+			r->held[r->n++] = index;
+	}
+	if (index == -ENOSPC)
+		say(b, "more than %d policies at once: name fewer", PVSCHED_POLICIES_MAX);
+	return index < 0 ? index : 0;
+}
+
+static void release_policies(struct pvsched_broker *b)
+{
+	while (b->reload.n)
+		pvsched_policies_put(&b->policies, b->reload.held[--b->reload.n]);
+	pvsched_policies_tidy(&b->policies);
+}
+
+/* Each VM as the new configuration has it. The mutex is held, but not all the time. */
+static void settle_clients(struct pvsched_broker *b)
+{
+	struct pvsched_client *c;
+	int policy;
+
+	for (int place = 0; place < PVSCHED_VMS; place++) {
+		c = &b->server.client[place];
+		policy = c->hello ? pvsched_server_choose(&b->server, c) : -ENOENT;
+		if (policy >= 0) {
+			pvsched_server_move(&b->server, c, policy);
+			if (b->running && pvsched_server_limit(&b->server, c))
+				say(b,
+				    "VM %d: agents cannot run above its ceiling: its budget "
+				    "stays",
+				    place);
+		} else if (c->hello) {
+			pthread_mutex_unlock(&b->mutex);
+			pvsched_found_drop(&b->found, place);
+			pvsched_server_drop(&b->server, place); /* a client's connection ends */
+			pthread_mutex_lock(&b->mutex);
+		}
+	}
+}
+
+/* Its policies are held. In the main thread, which alone finds VMs and drops clients. */
+static void take_options(struct pvsched_broker *b, const struct pvsched_broker_opts *o)
+{
+	static const struct pvsched_conf none;
+	struct pvsched_budget budget = budget_of(o);
+	struct pvsched_reload *r = &b->reload;
+
+	pthread_mutex_lock(&b->mutex);
+	set_lead(b, o);
+	b->server.conf = o->conf ? *o->conf : none;
+	b->policies.standard = r->held[0];
+	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
+		b->policies.set[i].keep = false;
+	for (int i = 0; i < r->n; i++)
+		b->policies.set[r->held[i]].keep = true;
+	if (b->found.finder && o->found_policy)
+		b->policies.found = r->held[1];
+	pthread_mutex_unlock(&b->mutex);
+	if (!o->found_policy)
+		pvsched_found_close(&b->found);
+	pthread_mutex_lock(&b->mutex);
+	if (b->running && pvsched_server_give_budget(&b->server, NULL, &budget))
+		say(b, "budgets: agents cannot run above that ceiling: it stays as it was");
+	settle_clients(b);
+	pthread_mutex_unlock(&b->mutex);
+	if (b->found.finder)
+		pvsched_found_again(&b->found);
+	else if (b->running)
+		start_finding(b, o->found_policy);
+	pthread_mutex_lock(&b->mutex);
+	release_policies(b);
+	pthread_mutex_unlock(&b->mutex);
+}
+
+/* Goes on with the new options as far as it can without waiting. */
+static void configure_again(struct pvsched_broker *b)
+{
+	struct pvsched_reload *r = &b->reload;
+	int err = 0;
+
+	if (r->opts) {
+		pthread_mutex_lock(&b->mutex);
+		err = hold_policies(b, r->opts);
+		if (err && err != -EBUSY)
+			release_policies(b);
+		pthread_mutex_unlock(&b->mutex);
+		if (err == -EBUSY)
+			return;
+		if (!err)
+			take_options(b, r->opts);
+	}
+	r->opts = NULL;
+	r->err = err;
+	eventfd_write(b->configured_fd, 1);
+}
+
+static void policy_loaded(struct pvsched_broker *b)
+{
+	struct pvsched_reload *r = &b->reload;
+	int index;
+
+	if (!r->loading) {
+		pvsched_server_loaded(&b->server);
+	} else {
+		r->loading = false;
+		pthread_mutex_lock(&b->mutex);
+		index = pvsched_policies_end(&b->policies);
+		if (index >= 0)
+			r->held[r->n++] = index;
+		else
+			release_policies(b);
+		pthread_mutex_unlock(&b->mutex);
+		if (index < 0) {
+			r->opts = NULL;
+			r->err = index;
+			eventfd_write(b->configured_fd, 1);
+		}
+	}
+	if (r->opts)
+		configure_again(b);
+}
+
+int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts)
+{
+	eventfd_t done;
+
+	b->reload.opts = opts;
+	eventfd_write(b->configure_fd, 1);
+	while (eventfd_read(b->configured_fd, &done))
+		if (errno != EINTR)
+			return -errno;
+	return b->reload.err;
+}
+
 static void *serve(void *arg)
 {
 	struct pvsched_broker *b = arg;
@@ -284,7 +518,7 @@ static void *serve(void *arg)
 	pthread_setname_np(pthread_self(), "pvsched-broker");
 	keep_caps(b);
 	for (;;) {
-		n = epoll_wait(b->ep, ev, 32, -1);
+		n = epoll_wait(b->ep, ev, 32, pvsched_found_timeout(&b->found));
 		if (n < 0 && errno != EINTR)
 			break;
 		for (i = 0; i < n; i++) {
@@ -298,7 +532,7 @@ static void *serve(void *arg)
 				return NULL;
 			}
 			if (ev[i].data.u32 == TAG_LOADED) {
-				pvsched_server_loaded(&b->server);
+				policy_loaded(b);
 				continue;
 			}
 			if (ev[i].data.u32 == TAG_FOREIGN) {
@@ -313,11 +547,36 @@ static void *serve(void *arg)
 					pvsched_server_drop(&b->server, client);
 				continue;
 			}
-			pvsched_server_serve(&b->server, ev[i].data.u32);
+			if (ev[i].data.u32 == TAG_CONF) {
+				eventfd_read(b->configure_fd, &count);
+				configure_again(b);
+			} else if (ev[i].data.u32 == TAG_NEWS)
+				pvsched_found_news(&b->found);
+			else if (ev[i].data.u32 >= TAG_FOUND)
+				pvsched_found_ended(&b->found, ev[i].data.u32 - TAG_FOUND);
+			else
+				pvsched_server_serve(&b->server, ev[i].data.u32);
+			if (b->server.changed)
+				pvsched_found_changed(&b->found, b->server.changed);
+			b->server.changed = 0;
 		}
+		pvsched_found_run(&b->found);
 	}
 	eventfd_write(b->ended_fd, 1);
 	return NULL;
+}
+
+static int start_control(struct pvsched_broker *b)
+{
+	char path[PATH_MAX];
+	int err = pvsched_control_path(b->socket, path, sizeof(path));
+
+	if (!err)
+		err = pvsched_control_start(&b->server, path, &b->control);
+	if (err)
+		say(b, "control socket beside %s: %s: give another path", b->socket,
+		    strerror(-err));
+	return err;
 }
 
 static const char *socket_path(const struct pvsched_broker_opts *o)
@@ -344,6 +603,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->print = opts->print;
 	b->print_ctx = opts->print_ctx;
 	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = b->debts_fd = -1;
+	b->configure_fd = b->configured_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
 	b->policies.loading.done_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
@@ -371,7 +631,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = pvsched_registry_open(&b->reg, b->programs);
 	if (!err) {
 		set_budgets(b, opts);
-		configure(b, opts);
+		configure(b);
 		b->reg.act.foreign_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		err = b->reg.act.foreign_fd < 0 ? -errno : 0;
 	}
@@ -413,7 +673,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->ep = epoll_create1(EPOLL_CLOEXEC);
 	b->stop_fd = eventfd(0, EFD_CLOEXEC);
 	b->ended_fd = eventfd(0, EFD_CLOEXEC);
-	err = b->ep < 0 || b->stop_fd < 0 || b->ended_fd < 0 ? -errno : 0;
+	b->configure_fd = eventfd(0, EFD_CLOEXEC);
+	b->configured_fd = eventfd(0, EFD_CLOEXEC);
+	err = b->ep < 0 || b->stop_fd < 0 || b->ended_fd < 0 || b->configure_fd < 0 ||
+			      b->configured_fd < 0
+		      ? -errno
+		      : 0;
+	if (!err)
+		err = watch(b, b->configure_fd, TAG_CONF);
 	if (!err)
 		err = watch(b, b->stop_fd, TAG_STOP);
 	if (!err)
@@ -422,6 +689,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = watch(b, b->guardian.pidfd, TAG_GUARDIAN);
 	if (!err)
 		err = watch(b, b->policies.loading.done_fd, TAG_LOADED);
+	if (!err)
+		err = hold_policies(b, opts);
+	if (!err)
+		take_options(b, opts);
+	if (!err)
+		err = start_finding(b, opts->found_policy);
+	if (!err)
+		err = start_control(b);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
 	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
@@ -456,6 +731,8 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		eventfd_write(b->stop_fd, 1);
 		pthread_join(b->thread, NULL);
 	}
+	pvsched_control_stop(b->control);
+	pvsched_found_close(&b->found);
 	if (b->server.reg)
 		pvsched_server_close(&b->server, b->socket); /* restores every thread */
 	b->reg.agents = NULL;
@@ -473,6 +750,10 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		close(b->stop_fd);
 	if (b->ended_fd >= 0)
 		close(b->ended_fd);
+	if (b->configure_fd >= 0)
+		close(b->configure_fd);
+	if (b->configured_fd >= 0)
+		close(b->configured_fd);
 	if (b->stats_fd >= 0)
 		close(b->stats_fd);
 	if (b->debts_fd >= 0)

@@ -15,12 +15,15 @@
 #include <pvsched/pvsched.h>
 
 #include "../core/hist.h"
+#include "conf.h"
 
 struct pvsched_broker;
 
 struct pvsched_broker_opts {
 	const char *socket; /* NULL = $PVSCHED_SOCKET, else PVSCHED_SOCKET */
 	const char *policy; /* a built-in's name or a file; NULL = "latency" */
+	const struct pvsched_conf *conf; /* sections of VMs and users; NULL = none. Copied */
+	const char *found_policy; /* of VMs whose VMM is no client; NULL: not looked for */
 	pvsched_print_fn print; /* NULL = silent; called from several threads */
 	void *print_ctx;
 	/* budgets to begin with, see budget.h; 0 = the default. Changed live: pvsched budget */
@@ -49,6 +52,14 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 /* Restores every thread, detaches every program, ends guardian and threads. NULL is allowed. The
  * calling thread needs PVSCHED_CAPS_SERVE (privilege/caps.h). */
 void pvsched_broker__stop(struct pvsched_broker *b);
+
+/*
+ * The same options anew, while it runs: numbers, policies, who is served. VMs that are no longer
+ * served are let go, others keep their debts. socket and stats stay as they were. Returns when it is
+ * done; on failure, which is said, nothing changed. opts NULL changes nothing: it returns when the
+ * thread that serves has heard of it.
+ */
+int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts);
 
 /* Readable once the broker has ended by itself (an agent or the guardian could not be kept). */
 int pvsched_broker__poll_fd(struct pvsched_broker *b);

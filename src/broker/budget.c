@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,79 @@ void pvsched_budget_init(struct pvsched_budget *host)
 	host->own = (1u << PVSCHED_BUDGET_N) - 1;
 	for (unsigned int i = 0; i < PVSCHED_BUDGET_N; i++)
 		host->value[i] = pvsched_budget_rows[i].initial;
+}
+
+/* Digits, and up to three more behind a point: thousandths. */
+static int parse_milli(const char *text, size_t length, uint64_t *ret)
+{
+	uint64_t v = 0, scale = 1000;
+	bool point = false, digit = false;
+
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] == '.' && !point) {
+			point = true;
+			continue;
+		}
+		if (text[i] < '0' || text[i] > '9' || (point && scale == 1) || v > 1ull << 50)
+			return -1;
+		digit = true;
+		v = v * 10 + (text[i] - '0');
+		scale /= point ? 10 : 1;
+	}
+	*ret = v * scale;
+	return digit ? 0 : -1;
+}
+
+static int parse_time(const char *text, uint64_t *ret)
+{
+	static const struct {
+		const char *name;
+		uint64_t ns;
+	} units[] = { { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 } };
+	size_t length = strlen(text), n;
+	uint64_t milli;
+
+	for (unsigned int i = 0; i < 3; i++) {
+		n = strlen(units[i].name);
+		if (length > n && !strcmp(text + length - n, units[i].name) &&
+		    !parse_milli(text, length - n, &milli) && milli < UINT64_MAX / units[i].ns) {
+			*ret = milli * units[i].ns / 1000;
+			return 0;
+		}
+	}
+	return -1;
+}
+
+static int parse_whole(const char *text, size_t length, uint64_t *ret)
+{
+	uint64_t milli;
+
+	if (memchr(text, '.', length) || parse_milli(text, length, &milli))
+		return -1;
+	*ret = milli / 1000;
+	return 0;
+}
+
+int pvsched_budget_read(unsigned int i, const char *text, uint64_t *ret)
+{
+	const char *unit = pvsched_budget_rows[i].unit;
+	size_t length = strlen(text);
+	uint64_t value;
+	int err;
+
+	if (!strcmp(unit, "ns")) {
+		err = parse_time(text, &value);
+	} else if (!strcmp(unit, "fifo:")) {
+		err = strncmp(text, "fifo:", 5) ? -1 : parse_whole(text + 5, length - 5, &value);
+	} else {
+		if (!strcmp(unit, "%") && length && text[length - 1] == '%')
+			length--;
+		err = parse_whole(text, length, &value);
+	}
+	if (err)
+		return -EINVAL;
+	*ret = value;
+	return 0;
 }
 
 int pvsched_budget_check(unsigned int i, uint64_t value, char *err, size_t size)

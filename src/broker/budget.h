@@ -28,6 +28,8 @@ extern const struct pvsched_budget_row pvsched_budget_rows[PVSCHED_BUDGET_N];
 
 /* Every value at its default, and own. */
 void pvsched_budget_init(struct pvsched_budget *host);
+/* As it is typed: "40", "40%"; "1500us", "1.5ms"; "fifo:1". -EINVAL; its range is not looked at. */
+int pvsched_budget_read(unsigned int i, const char *text, uint64_t *ret);
 /* -ERANGE, and err says which, and its range. */
 int pvsched_budget_check(unsigned int i, uint64_t value, char *err, size_t size);
 /* What holds where `level` has nothing of its own. */

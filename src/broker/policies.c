@@ -29,6 +29,7 @@ int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debt
 {
 	int err;
 
+	p->found = -1;
 	p->loading.done_fd = eventfd(0, EFD_CLOEXEC);
 	if (p->loading.done_fd < 0)
 		return -errno;
@@ -77,6 +78,18 @@ int pvsched_policies_use(struct pvsched_policies *p, int index)
 	return err;
 }
 
+/* The first made the maps: it lives as long as they. */
+static void tidy(struct pvsched_policies *p, int index)
+{
+	struct pvsched_policy_set *s = &p->set[index];
+
+	if (!s->programs || s->vms || s->keep || !index || index == p->standard ||
+	    index == p->found)
+		return;
+	pvsched_programs_free(s->programs);
+	s->programs = NULL;
+}
+
 void pvsched_policies_put(struct pvsched_policies *p, int index)
 {
 	struct pvsched_policy_set *s = &p->set[index];
@@ -84,10 +97,13 @@ void pvsched_policies_put(struct pvsched_policies *p, int index)
 	if (--s->vms)
 		return;
 	pvsched_programs_detach(s->programs);
-	if (!index || index == p->standard)
-		return;
-	pvsched_programs_free(s->programs);
-	s->programs = NULL;
+	tidy(p, index);
+}
+
+void pvsched_policies_tidy(struct pvsched_policies *p)
+{
+	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
+		tidy(p, i);
 }
 
 int pvsched_policies_find(struct pvsched_policies *p, const char *name)
@@ -109,6 +125,31 @@ static int find_free(const struct pvsched_policies *p)
 		if (!p->set[i].programs)
 			return i;
 	return -ENOSPC;
+}
+
+int pvsched_policies_get(struct pvsched_policies *p, const char *name)
+{
+	int index = pvsched_policies_find(p, name), err;
+	struct pvsched_policy_set *s;
+
+	if (index != -ENOENT)
+		return index;
+	index = find_free(p);
+	if (index < 0)
+		return index;
+	s = &p->set[index];
+	*s = (struct pvsched_policy_set){ .id = ++p->next_id };
+	err = load(s, name, -1, p->set[0].programs, -1, p->say, p->ctx);
+	if (err) {
+		s->programs = NULL;
+		return err;
+	}
+	err = pvsched_policies_use(p, index);
+	if (!err)
+		return index;
+	pvsched_programs_free(s->programs);
+	s->programs = NULL;
+	return err;
 }
 
 static void keep_line(void *ctx, const char *line)

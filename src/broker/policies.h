@@ -17,6 +17,7 @@ struct pvsched_policy_set {
 	struct pvsched_programs *programs; /* NULL = free */
 	char name[64]; /* as asked for: a built-in's name, or a file's */
 	uint32_t id; /* never used twice: a stale one matches nothing */
+	bool keep; /* also while no VM uses it: it is named in the configuration */
 	unsigned int vms;
 };
 
@@ -39,6 +40,7 @@ struct pvsched_policies {
 	struct pvsched_policy_set set[PVSCHED_POLICIES_MAX];
 	struct pvsched_policy_loading loading;
 	int standard; /* of new VMs */
+	int found; /* of those that are found; -1 = they are not looked for */
 	uint32_t next_id;
 	pvsched_say_fn say;
 	void *ctx;
@@ -60,7 +62,11 @@ int pvsched_policies_find(struct pvsched_policies *p, const char *name);
  */
 int pvsched_policies_begin(struct pvsched_policies *p, const char *name, int policy_fd);
 int pvsched_policies_end(struct pvsched_policies *p);
+/* Both in one, by the thread that calls: at a start, when no VM waits. */
+int pvsched_policies_get(struct pvsched_policies *p, const char *name);
 int pvsched_policies_use(struct pvsched_policies *p, int index); /* one more VM on a set */
 void pvsched_policies_put(struct pvsched_policies *p, int index);
+/* Frees those that neither a VM uses nor anything keeps: after standard, found or keep changed. */
+void pvsched_policies_tidy(struct pvsched_policies *p);
 
 #endif

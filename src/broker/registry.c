@@ -113,7 +113,7 @@ int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsc
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid)
 {
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
-		if (r->act.slots[i].used && r->act.slots[i].tid == tid)
+		if (r->tid[i] == tid)
 			return i;
 	return -ENOENT;
 }
@@ -125,7 +125,7 @@ static int chain_length(struct pvsched_registry *r, pid_t tid, uint32_t *ret_hea
 
 	*ret_head = pvsched_programs_bss(r->programs)->slot_of_tid[tid & (PVSCHED_TIDS - 1)];
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
-		n += r->act.slots[i].used && !((r->act.slots[i].tid ^ tid) & (PVSCHED_TIDS - 1));
+		n += r->tid[i] && !((r->tid[i] ^ tid) & (PVSCHED_TIDS - 1));
 	return n;
 }
 
@@ -204,6 +204,8 @@ static int make_page(struct pvsched_registry *r, uint32_t slot)
 
 static void drop_page(struct pvsched_registry *r, uint32_t slot)
 {
+	if (r->page_fd[slot] < 0)
+		return;
 	take(map_fd(r, PVSCHED_MAP_PAGES), &slot);
 	close(r->page_fd[slot]);
 	r->page_fd[slot] = -1;
@@ -222,6 +224,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 {
 	const struct pvsched_bss *bss = pvsched_programs_bss(r->programs);
 	struct pvsched_vcpu v = { .flags = PVSCHED_V_USED };
+	static const struct pvsched_hist none;
 	struct pvsched_slot *s = NULL;
 	uint32_t slot, head;
 	uint64_t start;
@@ -252,7 +255,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	if (!err)
 		err = pvsched_slack_get(t->tid, &s->slack_ns);
 	if (!err)
-		err = make_page(r, slot);
+		if (!err && !t->host_only)
+			err = make_page(r, slot);
 	if (err)
 		return err;
 	s->tid = t->tid;
@@ -269,9 +273,15 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	v.apic_id = t->apic_id;
 	v.chain = head;
 	v.policy = t->policy;
+	v.task = t->task;
+	v.start_time = t->start_time;
 	v.base_prio = pvsched_attr_prio(&s->base);
 	v.base_policy = s->base.policy;
 	v.base_nice = s->base.nice;
+	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_DELAYS), &slot, &none, BPF_ANY)) {
+		err = -errno;
+		goto out;
+	}
 	/* Fill, then make reachable: a program that finds the slot finds it complete. */
 	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, &v, BPF_ANY)) {
 		err = -errno;
@@ -281,6 +291,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	err = pvsched_programs_slot(t->programs, slot, PVSCHED_SLOT_INIT, 0);
 	if (err)
 		goto out;
+	r->tid[slot] = t->tid;
 	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
 	route_apic(r, s->tgid, s->apic_id);
 	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
@@ -297,6 +308,8 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	void *page;
 	int err;
 
+	if (r->page_fd[slot] < 0)
+		return -ENOTSUP;
 	if (s->page)
 		return -EALREADY;
 	page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, r->page_fd[slot],
@@ -408,7 +421,10 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&s->lock);
 	route_apic(r, s->tgid, s->apic_id);
-	close(s->pidfd);
-	close(s->doorbell_fd);
+	r->tid[slot] = 0;
+	if (s->pidfd >= 0)
+		close(s->pidfd);
+	if (s->doorbell_fd >= 0)
+		close(s->doorbell_fd);
 	drop_page(r, slot);
 }

@@ -15,7 +15,8 @@ struct pvsched_registry {
 	struct pvsched_programs *programs;
 	struct pvsched_agents *agents; /* NULL until started */
 	struct pvsched_actuation act;
-	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot */
+	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot; -1 = it has none */
+	pid_t tid[PVSCHED_SLOTS]; /* of used slots, 0 = free: what is searched, in 4 KiB */
 	bool vm_used[PVSCHED_VMS];
 	uint16_t vm_of[PVSCHED_SLOTS];
 	struct pvsched_budget host, vm_budget[PVSCHED_VMS], budget[PVSCHED_SLOTS];
@@ -23,7 +24,9 @@ struct pvsched_registry {
 
 struct pvsched_thread_id {
 	pid_t tid, tgid;
-	int pidfd, doorbell_fd; /* owned by the registry once added */
+	int pidfd, doorbell_fd; /* owned by the registry once added; -1 = none */
+	bool host_only; /* no page: its guest knows nothing of us */
+	uint64_t task, start_time; /* of the thread, as the kernel has them; 0 = unknown */
 	uint32_t vm, index, apic_id;
 	struct pvsched_programs *programs; /* of its policy */
 	uint32_t policy; /* their id */

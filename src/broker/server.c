@@ -56,9 +56,36 @@ int pvsched_server_open(struct pvsched_server *s, const char *path)
 	return 0;
 }
 
-static void drop_client(struct pvsched_server *s, struct pvsched_client *c)
+static bool is_used(const struct pvsched_client *c)
 {
-	pthread_mutex_lock(s->mutex);
+	return c->fd >= 0 || c->kvm;
+}
+
+int pvsched_server_place(struct pvsched_server *s)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++) {
+		struct pvsched_client *c = &s->client[i];
+
+		if (is_used(c))
+			continue;
+		memset(c, 0, sizeof(*c));
+		memset(c->slot, -1, sizeof(c->slot));
+		c->fd = c->pidfd = -1;
+		return i;
+	}
+	return -ENOSPC;
+}
+
+bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].fd >= 0 && s->client[i].hello && s->client[i].pid == pid)
+			return true;
+	return false;
+}
+
+static void drop_locked(struct pvsched_server *s, struct pvsched_client *c)
+{
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
 		if (c->slot[i] < 0)
 			continue;
@@ -69,21 +96,33 @@ static void drop_client(struct pvsched_server *s, struct pvsched_client *c)
 		s->reg->vm_used[c->vm] = false;
 		pvsched_policies_put(s->policies, c->policy);
 	}
-	pthread_mutex_unlock(s->mutex);
 	if (s->pending.operator== c - s->client)
 		s->pending.operator= - 1;
 	if (s->pending.target == c - s->client)
 		s->pending.target = -1;
-	close(c->fd);
-	c->fd = -1;
+	if (c->fd >= 0)
+		close(c->fd);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	if (c->fd >= 0 && c->hello)
+		s->changed = c->pid;
+	c->fd = c->pidfd = -1;
+	c->kvm = 0;
 	c->hello = false;
+}
+
+void pvsched_server_drop(struct pvsched_server *s, int index)
+{
+	pthread_mutex_lock(s->mutex);
+	if (is_used(&s->client[index]))
+		drop_locked(s, &s->client[index]);
+	pthread_mutex_unlock(s->mutex);
 }
 
 void pvsched_server_close(struct pvsched_server *s, const char *path)
 {
 	for (int i = 0; i < PVSCHED_VMS; i++)
-		if (s->client[i].fd >= 0)
-			drop_client(s, &s->client[i]);
+		pvsched_server_drop(s, i);
 	if (s->listen_fd >= 0) {
 		unlink(path);
 		close(s->listen_fd);
@@ -121,17 +160,13 @@ int pvsched_server_accept(struct pvsched_server *s)
 			refuse(s);
 		return i;
 	}
-	for (i = 0; i < PVSCHED_VMS && s->client[i].fd >= 0; i++)
-		;
-	if (i == PVSCHED_VMS || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
-	    cred.pid <= 0) {
+	i = pvsched_server_place(s);
+	if (i < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || cred.pid <= 0) {
 		s->refused++;
 		close(fd);
 		return -EAGAIN;
 	}
 	c = &s->client[i];
-	memset(c, 0, sizeof(*c));
-	memset(c->slot, -1, sizeof(c->slot));
 	c->fd = fd;
 	c->pid = cred.pid;
 	c->uid = cred.uid;
@@ -181,6 +216,47 @@ static int own_thread(const struct pvsched_client *c, int pidfd, pid_t claimed, 
 	return 0;
 }
 
+uint32_t pvsched_server_policy_id(const struct pvsched_server *s, const struct pvsched_client *c,
+				  unsigned int vcpu)
+{
+	struct pvsched_choice choice = pvsched_conf_choose(&s->conf, c->name, c->uid);
+
+	return pvsched_choice_has(&choice, vcpu) ? s->policies->set[c->policy].id : 0;
+}
+
+int pvsched_server_choose(struct pvsched_server *s, const struct pvsched_client *c)
+{
+	struct pvsched_choice choice = pvsched_conf_choose(&s->conf, c->name, c->uid);
+	int index = c->kvm ? s->policies->found : s->policies->standard, err;
+
+	if (!choice.serve)
+		return -EACCES;
+	if (choice.policy)
+		return pvsched_policies_find(s->policies, choice.policy); /* kept: it is loaded */
+	err = pvsched_policies_use(s->policies, index);
+	return err ? err : index;
+}
+
+int pvsched_server_limit(struct pvsched_server *s, struct pvsched_client *c)
+{
+	struct pvsched_choice choice = pvsched_conf_choose(&s->conf, c->name, c->uid);
+
+	return pvsched_server_give_budget(s, c, &choice.budget);
+}
+
+/* A number of its own, and the budget that it has by the configuration. */
+int pvsched_server_admit(struct pvsched_server *s, struct pvsched_client *c)
+{
+	int err = pvsched_registry_vm(s->reg, c->pid, &c->vm);
+
+	if (err)
+		return err;
+	err = pvsched_server_limit(s, c);
+	if (err)
+		s->reg->vm_used[c->vm] = false;
+	return err;
+}
+
 static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const struct pvsched_msg *m,
 		    int *fds, int nfds, int *ret_fd)
 {
@@ -190,7 +266,7 @@ static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const st
 		.index = m->index,
 		.apic_id = m->add.apic_id,
 		.programs = s->policies->set[c->policy].programs,
-		.policy = s->policies->set[c->policy].id,
+		.policy = pvsched_server_policy_id(s, c, m->index),
 	};
 	int err;
 
@@ -251,12 +327,14 @@ static int list(struct pvsched_server *s, struct pvsched_msg *m)
 	if (index >= PVSCHED_VMS)
 		return -ERANGE;
 	c = &s->client[index];
-	if (c->fd < 0 || !c->hello)
+	if (!c->hello)
 		return -ENOENT;
 	memset(&m->list, 0, sizeof(m->list));
 	snprintf(m->list.name, sizeof(m->list.name), "%.47s", c->name);
 	snprintf(m->list.policy, sizeof(m->list.policy), "%.23s",
 		 pvsched_programs_policy(s->policies->set[c->policy].programs)->name);
+	snprintf(m->list.vmm, sizeof(m->list.vmm), "%.15s", c->vmm);
+	m->list.found = c->kvm != 0;
 	m->list.pid = c->pid;
 	m->list.uid = c->uid;
 	for (int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
@@ -271,30 +349,29 @@ static int list(struct pvsched_server *s, struct pvsched_msg *m)
 	return 0;
 }
 
-static void move_client(struct pvsched_server *s, struct pvsched_client *c, int policy)
+void pvsched_server_move(struct pvsched_server *s, struct pvsched_client *c, int policy)
 {
-	const struct pvsched_policy_set *set = &s->policies->set[policy];
+	int old = c->policy;
 
+	c->policy = policy;
 	for (int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		if (c->slot[i] >= 0)
-			pvsched_registry_set_policy(s->reg, c->slot[i], set->programs, set->id);
-	pvsched_policies_put(s->policies, c->policy);
-	c->policy = policy;
+			pvsched_registry_set_policy(s->reg, c->slot[i],
+						    s->policies->set[policy].programs,
+						    pvsched_server_policy_id(s, c, i));
+	pvsched_policies_put(s->policies, old);
 }
 
 static void move_all(struct pvsched_server *s, int policy)
 {
-	int old = s->policies->standard;
-
 	for (int i = 0; i < PVSCHED_VMS; i++)
-		if (s->client[i].fd >= 0 && s->client[i].hello &&
-		    !pvsched_policies_use(s->policies, policy))
-			move_client(s, &s->client[i], policy);
+		if (s->client[i].hello && !pvsched_policies_use(s->policies, policy))
+			pvsched_server_move(s, &s->client[i], policy);
 	s->policies->standard = policy;
+	if (s->policies->found >= 0)
+		s->policies->found = policy;
 	pvsched_policies_put(s->policies, policy);
-	/* the old standard was kept without VMs; now it need not be */
-	if (old != policy && !pvsched_policies_use(s->policies, old))
-		pvsched_policies_put(s->policies, old);
+	pvsched_policies_tidy(s->policies); /* the old ones were kept without VMs */
 }
 
 /* Moves to a policy that is in use for one VM, or all. */
@@ -310,7 +387,7 @@ static int move(struct pvsched_server *s, struct pvsched_pending *to, int policy
 		pvsched_policies_put(s->policies, policy);
 		return -ENOENT;
 	}
-	move_client(s, &s->client[to->target], policy); /* the use is the client's now */
+	pvsched_server_move(s, &s->client[to->target], policy); /* the use is the client's now */
 	return 0;
 }
 
@@ -324,8 +401,7 @@ static int set_policy(struct pvsched_server *s, int operator, struct pvsched_msg
 
 	m->policy.name[sizeof(m->policy.name) - 1] = 0;
 	if (!to.all) {
-		if (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 ||
-		    !s->client[m->index].hello)
+		if (m->index >= PVSCHED_VMS || !s->client[m->index].hello)
 			return -ENOENT;
 		to.target = m->index;
 	}
@@ -382,7 +458,7 @@ void pvsched_server_foreign(struct pvsched_server *s, pvsched_say_fn say, void *
 	pthread_mutex_lock(s->mutex);
 	for (int vm = 0; vm < PVSCHED_VMS; vm++) {
 		c = &s->client[vm];
-		for (int i = 0; c->fd >= 0 && c->hello && i < PVSCHED_VCPUS_MAX; i++) {
+		for (int i = 0; c->hello && i < PVSCHED_VCPUS_MAX; i++) {
 			foreign = c->slot[i] < 0 ? 0 : pvsched_registry_foreign(s->reg, c->slot[i]);
 			if (!foreign)
 				continue;
@@ -411,11 +487,17 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		memcpy(c->name, m->hello.name, sizeof(c->name));
 		c->name[sizeof(c->name) - 1] = 0;
 		m->hello.host_features = s->features;
-		c->policy = s->policies->standard;
-		slot = pvsched_policies_use(s->policies, c->policy);
-		if (slot)
+		/* found before it spoke: from now on it says itself what its vCPUs are */
+		for (int i = 0; i < PVSCHED_VMS; i++)
+			if (s->client[i].kvm && s->client[i].pid == c->pid) {
+				drop_locked(s, &s->client[i]);
+				s->changed = c->pid;
+			}
+		slot = pvsched_server_choose(s, c);
+		if (slot < 0)
 			return slot;
-		slot = pvsched_registry_vm(s->reg, c->pid, &c->vm);
+		c->policy = slot;
+		slot = pvsched_server_admit(s, c);
 		if (slot)
 			pvsched_policies_put(s->policies, c->policy);
 		c->hello = !slot;
@@ -501,12 +583,6 @@ static int reply(int fd, const struct pvsched_msg *m, int pass)
 	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*m) ? 0 : -EPIPE;
 }
 
-void pvsched_server_drop(struct pvsched_server *s, int index)
-{
-	if (s->client[index].fd >= 0)
-		drop_client(s, &s->client[index]);
-}
-
 void pvsched_server_serve(struct pvsched_server *s, int index)
 {
 	struct pvsched_client *c = &s->client[index];
@@ -528,7 +604,7 @@ void pvsched_server_serve(struct pvsched_server *s, int index)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	if (err)
-		drop_client(s, c);
+		pvsched_server_drop(s, index);
 }
 
 void pvsched_server_loaded(struct pvsched_server *s)
@@ -543,6 +619,6 @@ void pvsched_server_loaded(struct pvsched_server *s)
 	pthread_mutex_unlock(s->mutex);
 	operator= s->pending.operator;
 	if (operator >= 0 && reply(s->client[operator].fd, m, -1))
-		drop_client(s, &s->client[operator]);
+		pvsched_server_drop(s, operator);
 	s->pending.operator= s->pending.target = - 1;
 }

@@ -9,24 +9,30 @@
 
 #include <pthread.h>
 
+#include "conf.h"
 #include "policies.h"
 #include "registry.h"
 #include "wire.h"
 
+/* A client; or a VM that was found (found.h): its VMM knows nothing of us, so there is no socket. */
 struct pvsched_client {
-	int fd; /* -1 = free */
+	int fd; /* -1 = free, or found */
+	uint64_t kvm; /* found: which of the process's VMs; 0 = not found */
+	int pidfd; /* found: readable when the process has ended */
 	pid_t pid;
 	uid_t uid;
-	bool hello;
+	bool hello; /* it is a VM */
 	uint32_t vm, vcpus;
 	int policy; /* index of its set */
 	char name[64];
+	char vmm[16]; /* found: its process's name */
 	int16_t slot[PVSCHED_VCPUS_MAX]; /* -1 = none */
 };
 
 struct pvsched_server {
 	struct pvsched_registry *reg;
 	struct pvsched_policies *policies;
+	struct pvsched_conf conf; /* for whom what applies */
 	pthread_mutex_t *mutex;
 	int listen_fd;
 	int spare_fd; /* given up to accept, and refuse, when there is no other */
@@ -39,6 +45,7 @@ struct pvsched_server {
 		bool all;
 		struct pvsched_msg msg;
 	} pending;
+	pid_t changed; /* a process that ceased to be a client, or became one; 0 = none */
 	char said[256]; /* the last line that loading a policy said */
 	unsigned int ceiling; /* highest SCHED_FIFO priority that any vCPU may have */
 	/* agents and guardian go above it; -errno: they stay where they are */
@@ -52,7 +59,25 @@ int pvsched_server_open(struct pvsched_server *s, const char *path);
 void pvsched_server_close(struct pvsched_server *s, const char *path);
 /* Accepts one; returns the client's index, or -errno. */
 int pvsched_server_accept(struct pvsched_server *s);
-void pvsched_server_drop(struct pvsched_server *s, int index); /* as if it had hung up */
+/* A free place, or -ENOSPC; it is taken once it has a fd or a kvm. */
+int pvsched_server_place(struct pvsched_server *s);
+/* Gives up whatever is at a place: threads are restored, slots free. */
+void pvsched_server_drop(struct pvsched_server *s, int index);
+/* The id of the policy that serves this vCPU: its VM's, or 0, none, where the configuration leaves it
+ * out. */
+uint32_t pvsched_server_policy_id(const struct pvsched_server *s, const struct pvsched_client *c,
+				  unsigned int vcpu);
+/* One more use of what the configuration gives this VM: an index, -EACCES not to be served, or as
+ * pvsched_policies_use. */
+int pvsched_server_choose(struct pvsched_server *s, const struct pvsched_client *c);
+/* What the configuration says of this VM's budget holds, and nothing else: 0 or as give_budget. */
+int pvsched_server_limit(struct pvsched_server *s, struct pvsched_client *c);
+/* A new VM gets its number and budget. As pvsched_registry_vm and above. */
+int pvsched_server_admit(struct pvsched_server *s, struct pvsched_client *c);
+/* The VM gets this policy, a use of which becomes its own. */
+void pvsched_server_move(struct pvsched_server *s, struct pvsched_client *c, int policy);
+/* Is this process a client that has said hello? */
+bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid);
 /* Handles what can be read. The client may be gone afterwards (fd -1). */
 void pvsched_server_serve(struct pvsched_server *s, int index);
 /* When policies->loading.done_fd is readable: moves the VMs, and answers the operator. */
@@ -62,5 +87,9 @@ void pvsched_server_loaded(struct pvsched_server *s);
 void pvsched_server_foreign(struct pvsched_server *s, pvsched_say_fn say, void *ctx);
 /* server_budget.c: PVSCHED_MSG_BUDGET of an operator. Returns 0 or -errno. */
 int pvsched_server_budget(struct pvsched_server *s, struct pvsched_msg *m);
+/* The budget's own values hold from now on, of a VM or with c NULL the host; for the others, what
+ * would hold without. Values are in their ranges. -EPERM: a ceiling that agents cannot go above. */
+int pvsched_server_give_budget(struct pvsched_server *s, struct pvsched_client *c,
+			       const struct pvsched_budget *b);
 
 #endif

@@ -26,7 +26,7 @@ static int find(struct pvsched_server *s, struct pvsched_msg *m, struct target *
 	*ret = (struct target){ &r->host, &r->host, NULL, -1 };
 	if (m->index == PVSCHED_ALL_VMS)
 		return 0;
-	if (m->index >= PVSCHED_VMS || s->client[m->index].fd < 0 || !s->client[m->index].hello) {
+	if (m->index >= PVSCHED_VMS || !s->client[m->index].hello) {
 		snprintf(m->budget.error, sizeof(m->budget.error), "no such VM");
 		return m->index >= PVSCHED_VMS ? -ERANGE : -ENOENT;
 	}
@@ -128,6 +128,18 @@ static int set(struct pvsched_server *s, struct pvsched_msg *m, const struct tar
 	if (ceiling < s->ceiling && !s->set_ceiling(s->ctx, ceiling))
 		s->ceiling = ceiling;
 	return 0;
+}
+
+int pvsched_server_give_budget(struct pvsched_server *s, struct pvsched_client *c,
+			       const struct pvsched_budget *b)
+{
+	struct pvsched_budget *host = &s->reg->host;
+	struct target t = { c ? &s->reg->vm_budget[c->vm] : host, host, c, -1 };
+	struct pvsched_msg m = { .budget = { .set = b->own } };
+
+	m.budget.inherit = ((1u << PVSCHED_BUDGET_N) - 1) & ~b->own;
+	memcpy(m.budget.value, b->value, sizeof(m.budget.value));
+	return set(s, &m, &t);
 }
 
 static void add_counts(struct pvsched_registry *r, int slot, struct pvsched_msg *m)

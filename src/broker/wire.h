@@ -73,6 +73,8 @@ struct pvsched_msg {
 			uint32_t vcpus; /* registered */
 			uint32_t enabled; /* of them with an enabled page */
 			uint64_t boosts, boosted_ns;
+			char vmm[16]; /* its process's name, if it was found */
+			uint32_t found; /* the VMM is no client */
 		} list;
 		struct {
 			char name[64]; /* a built-in's, or the file's */

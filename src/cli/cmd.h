@@ -21,7 +21,8 @@ struct cmd {
 		   struct cli_error *e);
 };
 
-extern const struct cmd cmd_bench, cmd_budget, cmd_check, cmd_list, cmd_policy, cmd_run, cmd_serve;
+extern const struct cmd cmd_bench, cmd_budget, cmd_check, cmd_list, cmd_policy, cmd_run, cmd_serve,
+	cmd_stat;
 
 /* Says which command line this is, for a report to repeat it: "pvsched bench --rounds 3". */
 extern char cli_command_line[256];

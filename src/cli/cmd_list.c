@@ -1,97 +1,98 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* pvsched list: the VMs of this host's broker. Asks, prints, keeps nothing. */
-#include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "cmd.h"
-#include "json/json.h"
-#include "operator.h"
+#include "control.h"
 
 struct values {
 	const char *socket;
-	bool json;
+	bool vcpus, json;
 };
 
 static const struct option options[] = {
+	{ "vcpus", OPTION_FLAG, offsetof(struct values, vcpus), NULL, NULL,
+	  "a line for each vCPU, too: its thread, CPU and state", 0, 0, NULL },
 	{ "socket", OPTION_STRING, offsetof(struct values, socket), "PATH", NULL,
 	  "the broker's; default $PVSCHED_SOCKET, else /run/pvsched/broker.sock", 0, 0, NULL },
-	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL, "print JSON", 0, 0,
-	  NULL },
+	{ "json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL,
+	  "print JSON, vCPUs included", 0, 0, NULL },
 	OPTIONS_END
 };
 
 /* A name is the VMM's to choose: what a terminal would obey is not printed. */
-static void plain(char *text)
+static const char *plain(const struct json_value *v, char *buf, size_t size)
 {
-	for (; *text; text++)
-		if ((unsigned char)*text < ' ' || *text == 127)
-			*text = '?';
+	const char *text = json_text(v);
+
+	snprintf(buf, size, "%s", text && *text ? text : "-");
+	for (char *c = buf; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
+	return buf;
 }
 
-static void print_vm(struct json *j, struct pvsched_msg *m, unsigned int vm)
+static void print_vcpu(const struct json_value *c)
 {
-	m->list.name[sizeof(m->list.name) - 1] = 0;
-	m->list.policy[sizeof(m->list.policy) - 1] = 0;
-	if (j) {
-		json_object(j, NULL);
-		json_u64(j, "vm", vm);
-		json_str(j, "name", m->list.name);
-		json_i64(j, "pid", m->list.pid);
-		json_u64(j, "uid", m->list.uid);
-		json_u64(j, "vcpus", m->list.vcpus);
-		json_u64(j, "enabled", m->list.enabled);
-		json_str(j, "policy", m->list.policy);
-		json_u64(j, "boosts", m->list.boosts);
-		json_num(j, "boosted_s", m->list.boosted_ns / 1e9, 6);
-		json_end(j, '}');
-		return;
-	}
-	plain(m->list.name);
-	printf("%3u  %-20.20s %8d %6u %5u %7u  %-12.12s %9" PRIu64 " %9.3f\n", vm, m->list.name,
-	       m->list.pid, m->list.uid, m->list.vcpus, m->list.enabled, m->list.policy,
-	       m->list.boosts, m->list.boosted_ns / 1e9);
+	char cpu[16] = "-", state[16];
+
+	if (json_number(json_get(c, "cpu")) >= 0)
+		snprintf(cpu, sizeof(cpu), "%lld", (long long)json_number(json_get(c, "cpu")));
+	printf("     vCPU %-5lld thread %-8lld CPU %-4s %-8s%-11s %7lld boosts %9.3f s boosted "
+	       "%9.3f s delayed\n",
+	       (long long)json_number(json_get(c, "vcpu")),
+	       (long long)json_number(json_get(c, "tid")), cpu,
+	       plain(json_get(c, "state"), state, sizeof(state)),
+	       json_true(json_get(c, "boosted")) ? ", boosted" : "",
+	       (long long)json_number(json_get(c, "boosts")), json_real(json_get(c, "boosted_s")),
+	       json_real(json_get(c, "delay_s")));
+}
+
+static void print_vm(const struct json_value *vm, bool vcpus)
+{
+	char name[24], vmm[16], protocol[16], policy[16];
+
+	printf("%3lld  %-20.20s %-8.8s %7lld %5lld %5lld  %-9.9s %-8.8s %7lld %9.3f %9.3f\n",
+	       (long long)json_number(json_get(vm, "vm")),
+	       plain(json_get(vm, "name"), name, sizeof(name)),
+	       plain(json_get(vm, "vmm"), vmm, sizeof(vmm)),
+	       (long long)json_number(json_get(vm, "pid")),
+	       (long long)json_number(json_get(vm, "uid")),
+	       (long long)json_number(json_get(vm, "vcpus")),
+	       plain(json_get(vm, "protocol"), protocol, sizeof(protocol)),
+	       plain(json_get(vm, "policy"), policy, sizeof(policy)),
+	       (long long)json_number(json_get(vm, "boosts")), json_real(json_get(vm, "boosted_s")),
+	       json_real(json_get(vm, "delay_s")));
+	for (size_t i = 0; vcpus && i < json_len(json_get(vm, "vcpu")); i++)
+		print_vcpu(json_at(json_get(vm, "vcpu"), i));
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
 {
 	const struct values *v = values;
-	int fd = operator_connect(v->socket, "list", e), err = 0;
-	struct json json;
+	int fd = control_connect(v->socket, "list", e);
+	const struct json_value *vms;
+	struct json_value *answer;
 
 	(void)operands;
 	(void)count;
 	if (fd < 0)
 		return e->exit;
-	if (v->json) {
-		json_init(&json, stdout);
-		json_object(&json, NULL);
-		json_array(&json, "vms");
-	} else {
-		printf(" VM  %-20s %8s %6s %5s %7s  %-12s %9s %9s\n", "name", "pid", "uid", "vCPUs",
-		       "enabled", "policy", "boosts", "boosted s");
-	}
-	for (unsigned int vm = 0; err != -ERANGE; vm++) {
-		struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
-
-		err = operator_call(fd, &m, -1);
-		if (!err)
-			print_vm(v->json ? &json : NULL, &m, vm);
-		else if (err != -ENOENT && err != -ERANGE)
-			break;
-	}
+	answer = control_ask(fd, "list", "list", e);
 	close(fd);
+	if (!answer)
+		return e->exit;
 	if (v->json) {
-		json_end(&json, ']');
-		json_end(&json, '}');
+		json_print(answer, stdout);
+	} else {
+		printf(" VM  %-20s %-8s %7s %5s %5s  %-9s %-8s %7s %9s %9s\n", "name", "VMM", "pid",
+		       "uid", "vCPUs", "protocol", "policy", "boosts", "boosted s", "delay s");
+		vms = json_get(answer, "vms");
+		for (size_t i = 0; i < json_len(vms); i++)
+			print_vm(json_at(vms, i), v->vcpus);
 	}
-	if (err != -ERANGE)
-		return cli_fail(e, CLI_FAILED, "list", "broker",
-				"run it as root, or as the "
-				"broker's user",
-				"%s", strerror(-err));
+	json_free(answer);
 	return 0;
 }
 

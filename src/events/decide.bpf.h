@@ -321,7 +321,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	counted = pvsched_is_boost(out.level, out.value, v->base_policy, v->base_nice);
 	if (counted) {
-		__u64 cs = left;
+		__u64 cs = left, wanted;
 
 		if (out.reason == PVSCHED_REASON_CRITICAL || out.reason == PVSCHED_REASON_INTR)
 			cs = pvsched_bucket_left(d->cs_paid_at, now, &l->cs);
@@ -333,21 +333,25 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 		if (wait || (left < config.min_ns && (!in.boosted || cut))) {
 			/* ask again when the gap is over, or some budget is back: a vCPU that
 			 * waits for its CPU has no event of its own */
+			wanted = out.reason & (PVSCHED_REASONS - 1);
 			if (wait) {
 				out.again_ns = now + wait;
 				out.reason = PVSCHED_REASON_THROTTLED;
 				v->denied_rate++;
+				v->denied[wanted][PVSCHED_DENIED_RATE]++;
 				count(c, denied_rate);
 			} else if (stretch < config.min_ns) {
 				out.again_ns = d->stretch.hold_ns > now ? d->stretch.hold_ns
 									: now + config.min_ns;
 				out.reason = PVSCHED_REASON_GAP;
 				v->denied_gap++;
+				v->denied[wanted][PVSCHED_DENIED_GAP]++;
 				count(c, denied_gap);
 			} else {
 				out.again_ns = now + l->cap_ns;
 				out.reason = PVSCHED_REASON_THROTTLED;
 				v->denied_throttle++;
+				v->denied[wanted][PVSCHED_DENIED_THROTTLE]++;
 				count(c, denied_throttle);
 			}
 			if (page)

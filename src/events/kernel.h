@@ -14,6 +14,16 @@
 
 struct task_struct;
 struct rq;
+struct mm_struct;
+struct kvm;
+
+struct hlist_node {
+	struct hlist_node *next;
+};
+
+struct hlist_head {
+	struct hlist_node *first;
+};
 
 struct sched_avg {
 	unsigned long util_avg;
@@ -66,6 +76,8 @@ struct task_struct {
 	__u64 start_time;
 	struct sched_entity se;
 	struct task_group *sched_task_group;
+	struct mm_struct *mm;
+	struct hlist_node pid_links[1]; /* by enum pid_type: [0] is the thread's */
 };
 
 struct hrtimer {
@@ -77,6 +89,7 @@ struct upid {
 };
 
 struct pid {
+	struct hlist_head tasks[1];
 	struct upid numbers[1];
 };
 
@@ -99,7 +112,10 @@ struct kvm_vcpu_arch {
 };
 
 struct kvm_vcpu {
-	struct pid *pid;
+	struct kvm *kvm;
+	int vcpu_id; /* its APIC id at creation */
+	int vcpu_idx; /* 0.. inside its VM */
+	struct pid *pid; /* of the thread that ran it last; NULL until it first runs */
 	struct kvm_vcpu_arch arch;
 };
 

@@ -87,6 +87,14 @@ struct {
 	__type(value, __u32);
 } apics SEC(".maps");
 
+/* From wake-up to running, ns; written under the thread's run queue lock. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_SLOTS);
+	__type(key, __u32);
+	__type(value, struct pvsched_hist);
+} delays SEC(".maps");
+
 /* The broker maps .bss and writes these. */
 __u16 slot_of_tid[PVSCHED_TIDS]; /* low 16 bits of tid -> slot + 1: 2 ns for a foreign task */
 struct pvsched_config config;

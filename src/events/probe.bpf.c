@@ -21,6 +21,8 @@ PROBE(kvm_eoi, "tp_btf/kvm_eoi")
 PROBE(kvm_exit, "tp_btf/kvm_exit")
 PROBE(kvm_entry, "tp_btf/kvm_entry")
 PROBE(kvm_inj_virq, "tp_btf/kvm_inj_virq")
+PROBE(kvm_write_tsc_offset, "tp_btf/kvm_write_tsc_offset")
+PROBE(kvm_fpu, "tp_btf/kvm_fpu")
 PROBE(accept_irq_fentry, "fentry/__apic_accept_irq")
 
 char LICENSE[] SEC("license") = "GPL";

@@ -300,8 +300,8 @@ static int find_bss(struct pvsched_programs *p)
 
 static int find_maps(struct pvsched_programs *p)
 {
-	static const char *const names[] = { "vcpus", "shared", "pages",  "rings",
-					     "cpus",  "debts",	"limits", "apics" };
+	static const char *const names[] = { "vcpus", "shared", "pages", "rings", "cpus",
+					     "debts", "limits", "apics", "delays" };
 
 	for (int i = 0; i < PVSCHED_MAP_N; i++) {
 		p->map_fd[i] = bpf_object__find_map_fd_by_name(p->obj, names[i]);

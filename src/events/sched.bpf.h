@@ -34,10 +34,35 @@ static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shar
 	d->owed_ns = pvsched_owed_pay(d->owed_ns, pvsched_owed_paid(now - at));
 }
 
-/* Under the run queue lock of the CPU where it ran: only the VM's bucket has other writers. */
-static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared *s,
-				   struct pvsched_debt *d, const struct pvsched_limits *l, int prio,
-				   __u64 now)
+#define OTHERS_UNKNOWN (~0u) /* the boost began while it ran */
+
+/* Who wants the CPU of this task besides it, whether it is on the run queue or has just left it. */
+static __always_inline __u32 others_of(struct task_struct *t, bool queued)
+{
+	__u32 nr = t->se.cfs_rq->rq->nr_running;
+
+	return nr && queued ? nr - 1 : nr;
+}
+
+/*
+ * What the boosted time that just ended cost others: each that wanted the CPU waited for all of it.
+ * How many they were is the mean of both ends; who came and went in between is not seen. ~5 ns, of
+ * boosted runs only.
+ */
+static __always_inline void harm(struct pvsched_vcpu *v, struct task_struct *prev,
+				 struct task_struct *next, bool preempted, __u64 ns)
+{
+	__u32 others = others_of(prev, preempted);
+
+	if (others && is_agent(next->tgid, next->prio))
+		others--;
+	v->harm_ns += ns * (others + (v->others == OTHERS_UNKNOWN ? others : v->others)) / 2;
+}
+
+/* Returns the boosted ns that were charged. Under the run queue lock of the CPU where it ran: only the VM's bucket has other writers. */
+static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				    struct pvsched_debt *d, const struct pvsched_limits *l,
+				    int prio, __u64 now)
 {
 	__u64 ns = boosted_part(v, d, prio, now), old;
 	__u8 reason = PVSCHED_WORD_REASON(MEMBER(s, applied));
@@ -45,7 +70,7 @@ static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared
 
 	/* a priority of somebody else's is no boost */
 	if (!ns || ns > 1ull << 40 || MEMBER(s, foreign) & PVSCHED_FOREIGN_POLICY)
-		return;
+		return 0;
 	v->boosted_ns += ns;
 	pvsched_debt_charge(d, now, ns,
 			    reason == PVSCHED_REASON_CRITICAL || reason == PVSCHED_REASON_INTR, l);
@@ -56,14 +81,30 @@ static __always_inline void charge(struct pvsched_vcpu *v, struct pvsched_shared
 	 * the cost is added without the "not before start" part, which can only overcharge. */
 	vm = debt_at(PVSCHED_DEBT_VM(v->vm));
 	if (!vm)
-		return;
+		return ns;
 	for (int n = 0; n < 4; n++) {
 		old = MEMBER(vm, paid_at);
 		if (__sync_val_compare_and_swap(&vm->paid_at, old,
 						pvsched_bucket_charge(old, now, ns, &l->vm)) == old)
-			return;
+			return ns;
 	}
 	__sync_fetch_and_add(&vm->paid_at, ns * l->vm.cost_q10 >> 10);
+	return ns;
+}
+
+/* From wake-up to running: ~15 ns. */
+static __always_inline void delayed(__u32 slot, __u64 ns)
+{
+	struct pvsched_hist *h = bpf_map_lookup_elem(&delays, &slot);
+	__u32 bucket = pvsched_hist_bucket(ns);
+
+	asm volatile("" : "+r"(bucket)); /* the verifier forgets what was known of it */
+	if (!h || bucket >= PVSCHED_HIST_N)
+		return;
+	h->n[bucket]++;
+	h->count++;
+	if (ns > h->max)
+		h->max = ns;
 }
 
 static __always_inline void sched_out(int slot, struct task_struct *prev, struct task_struct *next,
@@ -76,6 +117,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	__u32 key = slot, rivals;
+	__u64 boosted;
 	bool preempted;
 
 	s = bpf_map_lookup_elem(&shared, &key);
@@ -88,7 +130,9 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		preempted = false;
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
-		charge(v, s, d, l, prev->prio, now);
+		boosted = charge(v, s, d, l, prev->prio, now);
+		if (boosted)
+			harm(v, prev, next, preempted, boosted);
 		pay_back(v, s, d, prev->prio, now);
 	}
 	v->in_ns = 0;
@@ -149,8 +193,13 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	s = bpf_map_lookup_elem(&shared, &key);
 	if (!v || !s || !l || !d)
 		return;
-	if (v->wait_ns && now > v->wait_ns)
+	if (v->wait_ns && now > v->wait_ns) {
 		v->steal_ns += now - v->wait_ns;
+		if (v->woken)
+			delayed(slot, now - v->wait_ns);
+	}
+	v->woken = 0;
+	v->others = next->prio < (int)v->base_prio ? others_of(next, true) : OTHERS_UNKNOWN;
 	if (d->owed_ns > 0 && v->off_ns) /* until it woke it slept */
 		d->owed_ns =
 			pvsched_owed_pay(d->owed_ns, (v->wait_ns ? v->wait_ns : now) - v->off_ns);
@@ -268,6 +317,7 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	now = bpf_ktime_get_ns();
 	v->state = PVSCHED_STATE_PREEMPTED;
 	v->wait_ns = now;
+	v->woken = 1;
 	c = this_cpu();
 	count(c, events[3]);
 	if (policy_events & PVSCHED_EV_WOKEN)

@@ -8,6 +8,7 @@
 #define PVSCHED_EVENTS_STATE_H
 
 #include "../core/account.h"
+#include "../core/hist.h"
 #include "../core/page.h"
 
 #define PVSCHED_SLOTS 1024 /* vCPU threads per host */
@@ -93,6 +94,15 @@ enum pvsched_vcpu_flags {
 	PVSCHED_V_USED = 1,
 	PVSCHED_V_ENABLED = 2, /* the page may be read */
 	PVSCHED_V_GONE = 4, /* the thread exited */
+};
+
+#define PVSCHED_REASONS 16 /* of enum pvsched_reason, with room */
+
+enum pvsched_denial {
+	PVSCHED_DENIED_THROTTLE, /* a budget is used up */
+	PVSCHED_DENIED_GAP, /* the unboosted gap after a full stretch */
+	PVSCHED_DENIED_RATE, /* too many boosts */
+	PVSCHED_DENIALS
 };
 
 /* A hint that a slot's desired word changed; nothing more. */
@@ -187,7 +197,11 @@ struct pvsched_vcpu {
 	__u32 lead_avg; /* ns from asked_ns to SCHED_IN: smoothed mean, mean deviation */
 	__u32 lead_dev;
 	__u32 placed; /* CPU + 1 whose ids stand in `placement`; 0 = none since ENABLE */
-	__u32 reserved;
+	__u32 woken; /* it waits since a wake-up, not since a preemption */
+	/* what boosts cost others: their run delay, summed, while this one ran boosted */
+	__u64 harm_ns;
+	__u32 others; /* that wanted the CPU when it got it boosted */
+	__u32 denied[PVSCHED_REASONS][PVSCHED_DENIALS]; /* by what the policy wanted a boost for */
 };
 
 struct pvsched_cpu {

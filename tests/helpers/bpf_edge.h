@@ -130,6 +130,13 @@ const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_p
 	return &p->info;
 }
 
+const char *const *pvsched_policies(void)
+{
+	static const char *const names[] = { "latency", "off", NULL };
+
+	return names;
+}
+
 const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p)
 {
 	EDGE_CHECK(p);
@@ -234,6 +241,9 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	case PVSCHED_MAP_PAGES:
 		EDGE_CHECK(index < PVSCHED_SLOTS && fcntl(*(const int *)value, F_GETFD) >= 0);
 		edge.has_page[index] = true;
+		return 0;
+	case PVSCHED_MAP_DELAYS:
+		EDGE_CHECK(index < PVSCHED_SLOTS);
 		return 0;
 	case PVSCHED_MAP_APICS:
 		at = edge_apic_at(key);

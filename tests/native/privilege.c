@@ -112,6 +112,10 @@ static unsigned int expect_threads(pid_t pid, uint64_t effective, uint64_t dorma
 	assert_int_equal(glob(pattern, 0, NULL, &files), 0);
 	for (size_t i = 0; i < files.gl_pathc; i++) {
 		read_rights(files.gl_pathv[i], &r);
+		if (!strcmp(r.name, "pvsched-control")) {
+			expect_rights(files.gl_pathv[i], PVSCHED_CAP(CAP_BPF), 0);
+			continue;
+		}
 		if (strcmp(r.name, "pvsched-agent")) {
 			expect_rights(files.gl_pathv[i], effective, dormant);
 			continue;

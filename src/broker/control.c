@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Operators' questions, see control.h. */
+#include "control.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../privilege/caps.h"
+#include "json/parse.h"
+#include "report.h"
+
+#define PEERS_MAX  16
+#define DEPTH_MAX  4 /* of a request */
+#define PATIENCE_S 1 /* who does not read his answer for so long is dropped */
+
+struct peer {
+	int fd; /* -1 = free */
+	uid_t uid;
+	size_t used;
+	char line[PVSCHED_CONTROL_LINE];
+};
+
+struct pvsched_control {
+	struct pvsched_server *server;
+	pthread_t thread;
+	bool running;
+	int listen_fd, stop_fd;
+	char path[PATH_MAX];
+	struct peer peer[PEERS_MAX];
+};
+
+int pvsched_control_path(const char *broker_socket, char *ret_path, size_t size)
+{
+	char copy[PATH_MAX];
+	int n;
+
+	snprintf(copy, sizeof(copy), "%s", broker_socket);
+	n = snprintf(ret_path, size, "%s/control.sock", dirname(copy));
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+static void put_error(struct json *j, const char *code, const char *why)
+{
+	json_object(j, "error");
+	json_str(j, "code", code);
+	json_str(j, "why", why);
+	json_end(j, '}');
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+static void command(struct pvsched_server *s, uid_t uid, const char *name, struct json *j)
+{
+	bool is_list = !strcmp(name, "list");
+
+	if (!is_list && strcmp(name, "stat")) {
+		put_error(j, "ENOENT", "no such command: use list or stat");
+		return;
+	}
+	json_u64(j, "now_ns", now_ns());
+	pthread_mutex_lock(s->mutex);
+	(is_list ? pvsched_report_list : pvsched_report_stat)(s, uid == geteuid() ? 0 : uid, j);
+	pthread_mutex_unlock(s->mutex);
+}
+
+void pvsched_control_answer(struct pvsched_server *s, uid_t uid, const char *request, size_t len,
+			    FILE *out)
+{
+	struct json_value *v = json_parse(request, len, DEPTH_MAX);
+	const char *name = json_text(json_get(v, "command"));
+	struct json j;
+
+	json_init(&j, out);
+	json_object_inline(&j, NULL);
+	json_u64(&j, "pvsched", PVSCHED_CONTROL_VERSION);
+	if (!json_is_object(v))
+		put_error(&j, "EINVAL", "the request is no JSON object of one line");
+	else if (json_number(json_get(v, "pvsched")) != PVSCHED_CONTROL_VERSION)
+		put_error(&j, "EPROTO",
+			  "the request's \"pvsched\" is not 1, this broker's version");
+	else if (!name)
+		put_error(&j, "EINVAL", "the request has no \"command\"");
+	else
+		command(s, uid, name, &j);
+	json_end(&j, '}');
+	json_free(v);
+}
+
+static void drop(struct peer *p)
+{
+	close(p->fd);
+	p->fd = -1;
+}
+
+static bool send_all(int fd, const char *text, size_t len)
+{
+	ssize_t n;
+
+	while (len && (n = send(fd, text, len, MSG_NOSIGNAL)) > 0) {
+		text += n;
+		len -= n;
+	}
+	return !len;
+}
+
+static bool answer(struct pvsched_control *c, struct peer *p, size_t len)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	bool ok = false;
+
+	if (f) {
+		pvsched_control_answer(c->server, p->uid, p->line, len, f);
+		ok = !fclose(f) && send_all(p->fd, text, size);
+	}
+	free(text);
+	return ok;
+}
+
+/* Whole lines of what came; a line that is too long costs the connection. */
+static void serve(struct pvsched_control *c, struct peer *p)
+{
+	ssize_t n = recv(p->fd, p->line + p->used, sizeof(p->line) - p->used, MSG_DONTWAIT);
+	char *end;
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		drop(p);
+		return;
+	}
+	p->used += n;
+	while ((end = memchr(p->line, '\n', p->used))) {
+		size_t len = end - p->line;
+
+		if (!answer(c, p, len)) {
+			drop(p);
+			return;
+		}
+		p->used -= len + 1;
+		memmove(p->line, end + 1, p->used);
+	}
+	if (p->used == sizeof(p->line))
+		drop(p);
+}
+
+static void take(struct pvsched_control *c)
+{
+	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC), i;
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
+
+	for (i = 0; i < PEERS_MAX && c->peer[i].fd >= 0; i++)
+		;
+	if (fd < 0)
+		return;
+	if (i == PEERS_MAX || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience))) {
+		close(fd);
+		return;
+	}
+	c->peer[i].fd = fd;
+	c->peer[i].uid = cred.uid;
+	c->peer[i].used = 0;
+}
+
+static void *run(void *arg)
+{
+	struct pvsched_control *c = arg;
+	struct pollfd fd[PEERS_MAX + 2];
+
+	pthread_setname_np(pthread_self(), "pvsched-control");
+	pvsched_caps_keep(PVSCHED_CAP(CAP_BPF), 0); /* looks at maps, and changes nothing */
+	for (;;) {
+		fd[0] = (struct pollfd){ .fd = c->stop_fd, .events = POLLIN };
+		fd[1] = (struct pollfd){ .fd = c->listen_fd, .events = POLLIN };
+		for (int i = 0; i < PEERS_MAX; i++) /* free ones are negative: ignored */
+			fd[i + 2] = (struct pollfd){ .fd = c->peer[i].fd, .events = POLLIN };
+		if (poll(fd, PEERS_MAX + 2, -1) < 0)
+			continue;
+		if (fd[0].revents)
+			return NULL;
+		for (int i = 0; i < PEERS_MAX; i++)
+			if (fd[i + 2].revents)
+				serve(c, &c->peer[i]);
+		if (fd[1].revents)
+			take(c);
+	}
+}
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	unlink(path); /* a leftover: the broker holds the host's lock */
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
+	    listen(fd, 16)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvsched_control **ret)
+{
+	struct pvsched_control *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	c->server = s;
+	for (int i = 0; i < PEERS_MAX; i++)
+		c->peer[i].fd = -1;
+	c->stop_fd = eventfd(0, EFD_CLOEXEC);
+	c->listen_fd = listen_at(path);
+	err = c->listen_fd < 0 ? c->listen_fd : c->stop_fd < 0 ? -errno : 0;
+	if (!err) {
+		snprintf(c->path, sizeof(c->path), "%s", path);
+		err = -pthread_create(&c->thread, NULL, run, c);
+		c->running = !err;
+	}
+	if (err)
+		pvsched_control_stop(c);
+	else
+		*ret = c;
+	return err;
+}
+
+void pvsched_control_stop(struct pvsched_control *c)
+{
+	if (!c)
+		return;
+	if (c->running) {
+		eventfd_write(c->stop_fd, 1);
+		pthread_join(c->thread, NULL);
+	}
+	for (int i = 0; i < PEERS_MAX; i++)
+		if (c->peer[i].fd >= 0)
+			close(c->peer[i].fd);
+	if (c->path[0])
+		unlink(c->path);
+	if (c->listen_fd >= 0)
+		close(c->listen_fd);
+	if (c->stop_fd >= 0)
+		close(c->stop_fd);
+	free(c);
+}

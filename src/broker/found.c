@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Keeps the registry as the finder sees the host, see found.h. */
+#include "found.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmname.h"
+
+#define SETTLE_NS  20000000ull /* after news: a VMM makes its vCPUs in one go */
+#define LINGER_NS  1000000000ull /* after a thread's end: the VMM then closes its files */
+#define PERIOD_NS  1000000000ull /* between looks where no news can be had */
+#define CMDLINE_SZ 16384
+
+_Static_assert(SETTLE_NS > PVSCHED_NEWS_QUIET_NS, "what is held back was seen");
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
+/* An earlier time that is set already stays. */
+static void look_at(struct pvsched_found_vms *f, pid_t pid, uint64_t at_ns, bool fresh)
+{
+	unsigned int i;
+
+	for (i = 0; i < f->n && f->look[i].pid != pid; i++)
+		;
+	if (i == PVSCHED_LOOKS_MAX) {
+		f->all_ns = f->all_ns && f->all_ns < at_ns ? f->all_ns : at_ns;
+		return;
+	}
+	if (i == f->n)
+		f->look[f->n++] = (struct pvsched_look){ .pid = pid, .at_ns = at_ns };
+	if (at_ns < f->look[i].at_ns)
+		f->look[i].at_ns = at_ns;
+	f->look[i].fresh |= fresh;
+}
+
+static bool had(const struct pvsched_found_vms *f, int place, unsigned int vcpu)
+{
+	return f->had[place][vcpu / 8] >> (vcpu % 8) & 1;
+}
+
+static size_t read_file(pid_t pid, const char *name, char *buf, size_t size)
+{
+	char path[64];
+	ssize_t n = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, buf, size);
+		close(fd);
+	}
+	return n > 0 ? n : 0;
+}
+
+/* The number behind "\nkey:\t" of /proc/PID/status, or -1. */
+static long status_number(pid_t pid, const char *key)
+{
+	char buf[2048];
+	const char *at;
+
+	buf[read_file(pid, "status", buf, sizeof(buf) - 1)] = 0;
+	at = strstr(buf, key);
+	return at ? strtol(at + strlen(key), NULL, 10) : -1;
+}
+
+static void describe(struct pvsched_client *c)
+{
+	static char line[CMDLINE_SZ]; /* main thread only */
+	char vmm[sizeof(c->vmm)];
+	size_t len = read_file(c->pid, "cmdline", line, sizeof(line));
+
+	c->uid = status_number(c->pid, "\nUid:\t");
+	vmm[read_file(c->pid, "comm", vmm, sizeof(vmm) - 1)] = 0;
+	vmm[strcspn(vmm, "\n")] = 0;
+	memcpy(c->vmm, vmm, sizeof(vmm));
+	if (!pvsched_vm_name(line, len, c->name, sizeof(c->name)))
+		snprintf(c->name, sizeof(c->name), "%s-%d", vmm, c->pid);
+}
+
+static void forget_thread(struct pvsched_found_vms *f, struct pvsched_client *c, unsigned int vcpu)
+{
+	if (c->slot[vcpu] < 0)
+		return;
+	pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[vcpu]], false);
+	pvsched_registry_remove(f->server->reg, c->slot[vcpu]);
+	c->slot[vcpu] = -1;
+}
+
+static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, int place,
+		       const struct pvsched_found *row)
+{
+	const struct pvsched_policy_set *set = &f->server->policies->set[c->policy];
+	struct pvsched_thread_id t = {
+		.tid = row->tid,
+		.tgid = row->tgid,
+		.pidfd = -1,
+		.doorbell_fd = -1,
+		.vm = c->vm,
+		.index = row->vcpu_idx,
+		.apic_id = row->vcpu_id,
+		.host_only = true,
+		.task = row->task,
+		.start_time = row->start_time,
+		.programs = set->programs,
+		.policy = pvsched_server_policy_id(f->server, c, row->vcpu_idx),
+	};
+	int slot;
+
+	/* before it is looked at whether it lives: its end is then either seen or told */
+	pvsched_finder_know(f->finder, row->tid, true);
+	slot = pvsched_registry_add(f->server->reg, &t);
+	if (slot >= 0) {
+		c->slot[row->vcpu_idx] = slot;
+		if (c->vcpus <= row->vcpu_idx)
+			c->vcpus = row->vcpu_idx + 1;
+		f->had[place][row->vcpu_idx / 8] |= 1u << (row->vcpu_idx % 8);
+		if (status_number(row->tid, "\nTgid:\t") != row->tgid)
+			forget_thread(f, c, row->vcpu_idx);
+		return;
+	}
+	pvsched_finder_know(f->finder, row->tid, false);
+	if (slot == -ENOSPC && !f->full) {
+		f->full = true;
+		f->say(f->ctx, "found: no room for a vCPU more: it is left as it is");
+	}
+}
+
+static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row)
+{
+	struct pvsched_server *s = f->server;
+	struct pvsched_client *c;
+	struct epoll_event ev = { .events = EPOLLIN };
+	int place;
+
+	for (place = 0; place < PVSCHED_VMS; place++)
+		if (s->client[place].kvm == row->kvm && s->client[place].pid == row->tgid)
+			return place;
+	if (s->policies->found < 0)
+		return -ENOTSUP;
+	place = pvsched_server_place(s);
+	if (place < 0)
+		return place;
+	c = &s->client[place];
+	memset(f->had[place], 0, sizeof(f->had[place]));
+	c->pid = row->tgid;
+	c->pidfd = syscall(SYS_pidfd_open, row->tgid, 0);
+	if (c->pidfd < 0)
+		return -errno;
+	describe(c);
+	c->kvm = row->kvm;
+	c->policy = pvsched_server_choose(s, c);
+	if (c->policy >= 0 && pvsched_server_admit(s, c)) {
+		pvsched_policies_put(s->policies, c->policy);
+		c->policy = -ENOSPC;
+	}
+	if (c->policy < 0) {
+		c->kvm = 0;
+		close(c->pidfd);
+		return c->policy;
+	}
+	c->hello = true;
+	ev.data.u32 = f->tag + place;
+	epoll_ctl(f->ep, EPOLL_CTL_ADD, c->pidfd, &ev);
+	return place;
+}
+
+static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *row, bool *seen)
+{
+	int place = pvsched_server_knows(f->server, row->tgid) ? -EEXIST : place_of(f, row);
+	struct pvsched_client *c;
+	int slot;
+
+	if (place < 0)
+		return;
+	seen[place] = true;
+	if (!row->vcpu || row->vcpu_idx >= PVSCHED_VCPUS_MAX)
+		return;
+	c = &f->server->client[place];
+	slot = c->slot[row->vcpu_idx];
+	if (slot >= 0 && f->server->reg->tid[slot] == row->tid)
+		return;
+	forget_thread(f, c, row->vcpu_idx);
+	if (row->tid)
+		add_thread(f, c, place, row);
+}
+
+void pvsched_found_drop(struct pvsched_found_vms *f, int place)
+{
+	struct pvsched_client *c = &f->server->client[place];
+
+	if (!f->finder || !c->kvm)
+		return;
+	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
+		if (c->slot[i] >= 0)
+			pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[i]], false);
+	pvsched_finder_await(f->finder, c->pid, false);
+	pvsched_server_drop(f->server, place);
+}
+
+/* Does a vCPU of the process have no thread, and is one to come? */
+static bool is_awaited(const struct pvsched_found_vms *f, const struct pvsched_found *rows, int n,
+		       pid_t pid)
+{
+	for (int i = 0; i < n; i++) {
+		if (rows[i].tgid != pid || !rows[i].vcpu || rows[i].tid ||
+		    rows[i].vcpu_idx >= PVSCHED_VCPUS_MAX)
+			continue;
+		for (int place = 0; place < PVSCHED_VMS; place++)
+			if (f->server->client[place].kvm == rows[i].kvm &&
+			    f->server->client[place].pid == pid && !had(f, place, rows[i].vcpu_idx))
+				return true;
+	}
+	return false;
+}
+
+/* pid 0 = all processes. */
+static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh)
+{
+	struct pvsched_server *s = f->server;
+	struct pvsched_found *rows = NULL;
+	bool seen[PVSCHED_VMS] = { false };
+	int n;
+
+	if (pid && pvsched_server_knows(s, pid)) { /* it says itself what its vCPUs are */
+		pvsched_finder_await(f->finder, pid, false);
+		return;
+	}
+	n = pvsched_finder_scan(f->finder, pid, &rows);
+	if (n < 0)
+		return;
+	pthread_mutex_lock(s->mutex);
+	for (int i = 0; i < n; i++)
+		take_row(f, &rows[i], seen);
+	pthread_mutex_unlock(s->mutex);
+	for (int place = 0; place < PVSCHED_VMS; place++) {
+		struct pvsched_client *c = &s->client[place];
+
+		if (!c->kvm || (pid && c->pid != pid))
+			continue;
+		if (!seen[place]) {
+			pvsched_found_drop(f, place);
+			continue;
+		}
+		for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX && fresh; i++)
+			if (c->slot[i] < 0)
+				f->had[place][i / 8] &= ~(1u << (i % 8));
+	}
+	for (int place = 0; place < PVSCHED_VMS; place++) {
+		struct pvsched_client *c = &s->client[place];
+
+		if (c->kvm && (!pid || c->pid == pid) &&
+		    pvsched_finder_await(f->finder, c->pid, is_awaited(f, rows, n, c->pid)) > 0)
+			look_at(f, c->pid, now_ns(), false);
+	}
+	free(rows);
+}
+
+int pvsched_found_open(struct pvsched_found_vms *f, const char *policy)
+{
+	struct pvsched_policies *p = f->server->policies;
+	int err = pvsched_finder_open(f->say, f->ctx, &f->finder), index;
+
+	if (err)
+		return err;
+	index = pvsched_policies_get(p, policy);
+	if (index < 0) {
+		pvsched_finder_free(f->finder);
+		f->finder = NULL;
+		return index;
+	}
+	p->found = index;
+	pvsched_policies_put(p, index);
+	if (!pvsched_finder_has_news(f->finder))
+		f->say(f->ctx,
+		       "found: this kernel lacks kvm_write_tsc_offset: new VMs are looked for "
+		       "each second");
+	f->all_ns = now_ns();
+	pvsched_found_run(f);
+	return 0;
+}
+
+void pvsched_found_close(struct pvsched_found_vms *f)
+{
+	if (!f->finder)
+		return;
+	for (int place = 0; place < PVSCHED_VMS; place++)
+		if (f->server->client[place].kvm)
+			pvsched_found_drop(f, place);
+	pvsched_finder_free(f->finder);
+	f->finder = NULL;
+	f->server->policies->found = -1;
+}
+
+static void on_news(void *ctx, const struct pvsched_news *news)
+{
+	struct pvsched_found_vms *f = ctx;
+	uint64_t now = now_ns();
+	int slot;
+
+	if (news->type != PVSCHED_NEWS_EXIT) {
+		look_at(f, news->tgid, now + SETTLE_NS, news->type == PVSCHED_NEWS_VCPU);
+		return;
+	}
+	pthread_mutex_lock(f->server->mutex);
+	pvsched_finder_know(f->finder, news->tid, false);
+	slot = pvsched_registry_find(f->server->reg, news->tid);
+	for (int place = 0; place < PVSCHED_VMS && slot >= 0; place++) {
+		struct pvsched_client *c = &f->server->client[place];
+
+		for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX && c->kvm; i++)
+			if (c->slot[i] == slot)
+				forget_thread(f, c, i);
+	}
+	pthread_mutex_unlock(f->server->mutex);
+	look_at(f, news->tgid, now + LINGER_NS, false);
+}
+
+void pvsched_found_news(struct pvsched_found_vms *f)
+{
+	pvsched_finder_news(f->finder, on_news, f);
+}
+
+void pvsched_found_ended(struct pvsched_found_vms *f, int place)
+{
+	struct pollfd fd = { .fd = f->server->client[place].pidfd, .events = POLLIN };
+
+	/* asked again: the place may have changed hands since the event was taken */
+	if (f->finder && f->server->client[place].kvm && poll(&fd, 1, 0) == 1)
+		pvsched_found_drop(f, place);
+}
+
+void pvsched_found_again(struct pvsched_found_vms *f)
+{
+	f->all_ns = now_ns();
+}
+
+void pvsched_found_changed(struct pvsched_found_vms *f, pid_t pid)
+{
+	if (f->finder)
+		look_at(f, pid, now_ns() + SETTLE_NS, false);
+}
+
+int pvsched_found_timeout(const struct pvsched_found_vms *f)
+{
+	uint64_t now = now_ns(), at = f->all_ns;
+
+	for (unsigned int i = 0; i < f->n; i++)
+		if (!at || f->look[i].at_ns < at)
+			at = f->look[i].at_ns;
+	if (!f->finder || !at)
+		return -1;
+	return at <= now ? 0 : (at - now) / 1000000 + 1;
+}
+
+void pvsched_found_run(struct pvsched_found_vms *f)
+{
+	uint64_t now = now_ns();
+	struct pvsched_look due;
+
+	if (!f->finder)
+		return;
+	if (f->all_ns && f->all_ns <= now) {
+		f->all_ns = pvsched_finder_has_news(f->finder) ? 0 : now + PERIOD_NS;
+		look(f, 0, true);
+	}
+	for (unsigned int i = 0; i < f->n;) { /* what is added meanwhile is due at once, or later */
+		due = f->look[i];
+		if (due.at_ns > now) {
+			i++;
+			continue;
+		}
+		f->look[i] = f->look[--f->n];
+		look(f, due.pid, due.fresh);
+	}
+}
