@@ -22,6 +22,17 @@ while read -r what; do
 done </dev/console
 END
 
+# confined PROCESS THREAD: it has a seccomp filter, and gains nothing by what it executes
+confined() {
+	for status in /proc/"$1"/task/*/status; do
+		grep -q "^Name:	$2\$" "$status" || continue
+		grep -q '^Seccomp:	2' "$status" && grep -q '^NoNewPrivs:	1' "$status"
+		return
+	done
+	echo "no thread $2"
+	return 1
+}
+
 for cpus in 1 2 8; do
 	log=$LAB_OUT/console$cpus.log
 	began=$(cut -d. -f1 /proc/uptime)
@@ -31,6 +42,9 @@ for cpus in 1 2 8; do
 	vmm_shows "linux_boots_with_${cpus}_cpus" 120 1 '^task waits'
 	figure "boot_${cpus}_cpus_seconds" $(($(cut -d. -f1 /proc/uptime) - began))
 	if [ $cpus = 2 ]; then
+		for thread in vcpu0 vcpu1 service console; do
+			expect "vmm_thread_${thread}_is_confined" confined "$vmm" $thread
+		done
 		echo "words to it" >&3
 		vmm_shows linux_console_takes_input 20 1 '^heard words to it'
 		echo again >&3

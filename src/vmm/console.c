@@ -129,6 +129,8 @@ static void *console_thread(void *arg)
 	ssize_t got;
 
 	prctl(PR_SET_NAME, "console");
+	if (vmm_thread_confine(vm, VMM_ROLE_CONSOLE))
+		return NULL;
 	for (;;) {
 		fds[1].fd = done < have ? vm->room_fd : vm->opts.kernel.in;
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)

@@ -114,6 +114,8 @@ static void *injector_thread(void *arg)
 
 	prctl(PR_SET_NAME, "injector");
 	place_injector(vm);
+	if (vmm_thread_confine(vm, VMM_ROLE_INJECTOR))
+		return NULL;
 	for (i = 0; i < vm->opts.vcpus; i++)
 		state[i] = (vm->opts.seed + i + 1) * 0x9e3779b97f4a7c15ull | 1;
 	while (!atomic_load(&vm->stopping)) {

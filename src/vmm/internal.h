@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "confine.h"
 #include "uart.h"
 #include "vmm.h"
 
@@ -136,6 +137,8 @@ int vmm_vcpu_set_tsc(struct vmm_vcpu *v);
 /* Says what failed, from errno, and returns it negative. */
 int vmm_vcpu_fail(struct vmm_vcpu *v, const char *what);
 
+/* vmm.c: a thread is ready to serve the guest. Says what failed; the VM is dead then. */
+int vmm_thread_confine(struct vmm *vm, enum vmm_role role);
 /* vmm.c: a vCPU thread reports */
 void vmm_guest_said(struct vmm_vcpu *v, uint32_t what);
 /* The guest cannot go on; the first one is said. */

@@ -337,6 +337,8 @@ void *vmm_vcpu_thread(void *vcpu)
 	snprintf(name, sizeof(name), "vcpu%u", v->index);
 	prctl(PR_SET_NAME, name);
 	ret = set_scheduling(v);
+	if (!ret)
+		ret = vmm_thread_confine(vm, VMM_ROLE_VCPU);
 	pthread_mutex_lock(&vm->lock);
 	v->tid = gettid();
 	v->setup_error = ret;

@@ -278,6 +278,22 @@ void vmm_destroy(struct vmm *vm)
 	free(vm);
 }
 
+int vmm_thread_confine(struct vmm *vm, enum vmm_role role)
+{
+	int ret = vmm_confine(role);
+
+	if (!ret)
+		return 0;
+	vmm_say(vm, PVSCHED_LOG_ERROR,
+		"seccomp filter of a thread: %s: the kernel needs CONFIG_SECCOMP_FILTER",
+		strerror(-ret));
+	pthread_mutex_lock(&vm->lock);
+	vm->dead = true;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	return ret;
+}
+
 #define REJOIN_MS 100 /* between two looks for a new broker, where the old one is gone */
 
 /* What the broker has to say, until the VM stops; a lost broker's successor is joined. libpvsched
@@ -291,7 +307,9 @@ static void *service_thread(void *arg)
 	};
 	bool gone = false;
 
-	prctl(PR_SET_NAME, "pvsched");
+	prctl(PR_SET_NAME, "service");
+	if (vmm_thread_confine(vm, VMM_ROLE_SERVICE))
+		return NULL;
 	for (;;) {
 		/* a descriptor that was hung up is readable for ever: not looked at */
 		if (poll(fds, gone ? 1 : 2, gone ? REJOIN_MS : -1) < 0 && errno != EINTR)
