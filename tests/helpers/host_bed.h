@@ -75,6 +75,41 @@ static inline void host_come_back(void)
 	sched_setaffinity(0, sizeof(host_cpus), &host_cpus);
 }
 
+/* A VM whose vCPU 0 computes beside a hog, on a CPU that the case itself leaves to the two. */
+static inline int host_bed_open(struct threads_bed *b)
+{
+	int err = bed_open(b, NULL);
+
+	if (err)
+		return err;
+	b->hog = bed_start_hog(b->cpu);
+	bed_mode(&b->vcpu[0], BED_SPIN);
+	host_stand_aside(b->cpu);
+	return 0;
+}
+
+static inline void host_bed_close(struct threads_bed *b)
+{
+	bed_close(b);
+	host_come_back();
+}
+
+/* The same under a broker of its own, in this process. */
+static inline int host_open(const struct pvsched_broker_opts *o, struct pvsched_broker **broker,
+			    struct threads_bed *b)
+{
+	int err = bed_broker(o, broker);
+
+	return err ? err : host_bed_open(b);
+}
+
+static inline void host_close(struct pvsched_broker *broker, struct threads_bed *b)
+{
+	bed_close(b);
+	pvsched_broker__stop(broker);
+	host_come_back();
+}
+
 /* A reset by the guest, then negotiation of just these features. Returns STATUS. */
 static inline uint32_t host_renegotiate(struct threads_bed *b, uint64_t features)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What is boosted, what is not, and how it ends: broker in this process, threads for vCPUs. */
 /* timeout: 120 */
-#include <helpers/threads.h>
-#include <helpers/unit.h>
+#include <helpers/host_bed.h>
+
 #include <sys/syscall.h>
 
 #include <actuator/attr.h>
@@ -30,12 +30,12 @@ static int bed_setup(void **state)
 	static struct threads_bed bed;
 
 	*state = &bed;
-	return bed_open(&bed, NULL);
+	return host_bed_open(&bed);
 }
 
 static int bed_teardown(void **state)
 {
-	bed_close(*state);
+	host_bed_close(*state);
 	return 0;
 }
 
@@ -46,7 +46,6 @@ static void vcpu_preempted_in_critical_section_is_boosted_and_told(void **state)
 	uint64_t end = bed_now() + 5000000000ull, word = 0;
 	bool told = false;
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_CRITICAL);
 	while (!told && bed_now() < end) {
 		word = __atomic_load_n(&v->page->grant, __ATOMIC_ACQUIRE);
@@ -68,7 +67,6 @@ static void vcpu_preempted_outside_a_section_is_not_boosted(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_SPIN);
 	bed_sleep_ms(500);
 	assert_true(bed_stats(v).steal_ns > 0); /* it was preempted, and waited */
@@ -80,7 +78,6 @@ static void vcpu_that_sleeps_is_not_boosted_whatever_its_page_says(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[1];
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_publish(v, PVSCHED_CTX_CRITICAL);
 	bed_sleep_ms(50);
 	bed_publish(v, 0);
@@ -94,7 +91,6 @@ static void section_that_ends_rings_and_is_restored_before_expiry(void **state)
 	struct bed_vcpu *v = &b->vcpu[0];
 	struct pvsched_vcpu_report r;
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_SECTIONS);
 	for (int i = 0; i < 100 && bed_stats(v).doorbells < 3; i++)
 		bed_sleep_ms(100);
@@ -113,7 +109,6 @@ static void boosted_time_is_paid_back_and_then_the_thread_is_as_it_was(void **st
 	struct pvsched_attr attr;
 	bool pays = false;
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_SECTIONS);
 	while (!pays && bed_now() < end) {
 		word = __atomic_load_n(&v->page->grant, __ATOMIC_ACQUIRE);
@@ -139,7 +134,6 @@ static void guest_that_asks_for_everything_stays_within_its_budget(void **state)
 	struct pvsched_vcpu_report r;
 	uint64_t start, took;
 
-	b->hog = bed_start_hog(b->cpu);
 	start = bed_now();
 	bed_mode(v, BED_CRITICAL);
 	bed_sleep_ms(3000);
@@ -159,7 +153,6 @@ static void reset_in_mid_boost_restores_thread_and_page(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_CRITICAL);
 	assert_true(bed_await_boosted(v, true, 5000));
 	pvsched_vm__reset(b->vm);
@@ -174,7 +167,6 @@ static void bus_master_cleared_in_mid_boost_restores_the_thread(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_CRITICAL);
 	assert_true(bed_await_boosted(v, true, 5000));
 	pvsched_vm__set_bus_master(b->vm, false);
@@ -202,8 +194,6 @@ static void boosts_restore_exactly_what_the_thread_had(void **state)
 	guest_prepare(b->vm, v->page, 0);
 	assert_int_equal(guest_register(b->vm, 0, 16), PVSCHED_R_OK);
 	assert_int_equal(guest_enable(b->vm, 0, v->page), PVSCHED_R_OK);
-
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_CRITICAL);
 	assert_true(bed_await_boosted(v, true, 5000));
 	bed_mode(v, BED_SPIN);
@@ -227,7 +217,6 @@ static void thread_changed_by_somebody_else_is_left_alone(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
-	b->hog = bed_start_hog(b->cpu);
 	bed_mode(v, BED_SPIN);
 	assert_int_equal(pvsched_attr_set(v->tid, &other), 0);
 	bed_mode(v, BED_CRITICAL);
@@ -243,7 +232,6 @@ static void garbage_in_the_page_is_counted_and_harmless(void **state)
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = &b->vcpu[0];
 
-	b->hog = bed_start_hog(b->cpu);
 	v->page->current_task = ~0ull;
 	v->page->pending = ~0ull;
 	v->page->next_event = ~0ull;

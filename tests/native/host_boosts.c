@@ -26,24 +26,13 @@ static struct scene scene;
 
 static int setup(void **state)
 {
-	int err = bed_broker(*state, &scene.broker);
-
-	if (!err)
-		err = bed_open(&scene.bed, NULL);
-	if (err)
-		return err;
-	scene.bed.hog = bed_start_hog(scene.bed.cpu);
-	bed_mode(&scene.bed.vcpu[0], BED_SPIN);
-	host_stand_aside(scene.bed.cpu);
-	return 0;
+	return host_open(*state, &scene.broker, &scene.bed);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	bed_close(&scene.bed);
-	pvsched_broker__stop(scene.broker);
-	host_come_back();
+	host_close(scene.broker, &scene.bed);
 	return 0;
 }
 

@@ -22,16 +22,8 @@ static struct threads_bed bed;
 static int setup(void **state)
 {
 	const struct pvsched_broker_opts o = { .print = bed_say, .policy = *state };
-	int err = bed_broker(&o, &broker);
 
-	if (!err)
-		err = bed_open(&bed, NULL);
-	if (err)
-		return err;
-	bed.hog = bed_start_hog(bed.cpu);
-	bed_mode(&bed.vcpu[0], BED_SPIN);
-	host_stand_aside(bed.cpu);
-	return 0;
+	return host_open(&o, &broker, &bed);
 }
 
 /* Where the vCPU's, and its VM's, debts stand: in the pinned map, as the next broker finds it. */
@@ -46,9 +38,8 @@ static int teardown(void **state)
 	if (debts)
 		munmap(debts, PVSCHED_DEBTS * sizeof(*debts));
 	debts = NULL;
-	bed_close(&bed);
-	pvsched_broker__stop(broker);
-	host_come_back();
+	host_close(broker, &bed);
+	broker = NULL;
 	return 0;
 }
 
@@ -378,18 +369,18 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 	}
 }
 
-static void debts_survive_a_broker_that_is_killed(void **state)
+/* A VM that owes all there is, and nobody who serves it. */
+static void indebted_by_a_broker_that_is_killed(bool rejoin, struct pvsched_debt *ret_vcpu,
+						struct pvsched_debt *ret_vm)
 {
 	const struct pvsched_broker_opts o = { .print = bed_say };
 	struct bed_vcpu *v = &bed.vcpu[0];
-	struct pvsched_debt before, after, vm;
 	pid_t pid;
 
-	(void)state;
 	host_come_back();
 	pid = bed_start_broker(&o);
 	assert_true(pid > 0);
-	assert_int_equal(bed_open(&bed, NULL), 0);
+	assert_int_equal(bed_open_as(&bed, "bed", NULL, rejoin), 0);
 	bed.hog = bed_start_hog(bed.cpu);
 	bed_mode(v, BED_CRITICAL);
 	debts_map();
@@ -400,8 +391,50 @@ static void debts_survive_a_broker_that_is_killed(void **state)
 	bed_mode(v, BED_SPIN);
 	/* the guardian ended it, and said so */
 	HOST_AWAIT(!debt_of(v->tid, 0, PVSCHED_SLOTS).stretch.on_ns);
+	*ret_vcpu = debt_of(v->tid, 0, PVSCHED_SLOTS);
+	*ret_vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
+}
+
+/* Its pages are enabled again as they are: the guest does nothing, and owes what it owed. */
+static void debts_go_on_with_a_vm_that_rejoins(void **state)
+{
+	const struct pvsched_broker_opts o = { .print = bed_say };
+	struct bed_vcpu *v = &bed.vcpu[0];
+	struct pvsched_debt before, after, vm;
+	uint64_t from, boosted;
+
+	(void)state;
+	indebted_by_a_broker_that_is_killed(true, &before, &vm);
+	assert_int_equal(pvsched_vm__dispatch(bed.vm), -EPIPE);
+	/* as if it owed ten seconds more, so that it shows however long a broker takes to start */
+	for (unsigned int i = 0; i < PVSCHED_SLOTS + PVSCHED_VMS; i++)
+		if (debts[i].id == (i < PVSCHED_SLOTS ? (uint32_t)v->tid : (uint32_t)getpid()))
+			debts[i].paid_at = bed_now() + 10000 * MS;
 	before = debt_of(v->tid, 0, PVSCHED_SLOTS);
 	vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
+	assert_int_equal(bed_broker(&o, &broker), 0);
+	from = bed_now();
+	HOST_AWAIT(!pvsched_vm__rejoin(bed.vm));
+	assert_int_equal(v->page->status, PVSCHED_PAGE_ENABLED);
+	printf("# taken over in %.1f ms\n", (bed_now() - from) / 1e6);
+	after = debt_of(v->tid, 0, PVSCHED_SLOTS);
+	expect_kept(&before, &after);
+	assert_true(debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS).paid_at >= vm.paid_at);
+	boosted = bed_stats(v).boosted_ns;
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(bed_stats(v).denied_throttle > 10);
+	if (bed_now() < before.paid_at - 1000 * MS)
+		assert_int_equal(bed_stats(v).boosted_ns, boosted);
+}
+
+static void debts_survive_a_broker_that_is_killed(void **state)
+{
+	const struct pvsched_broker_opts o = { .print = bed_say };
+	struct bed_vcpu *v = &bed.vcpu[0];
+	struct pvsched_debt before, after, vm;
+
+	(void)state;
+	indebted_by_a_broker_that_is_killed(false, &before, &vm);
 	assert_int_equal(bed_broker(&o, &broker), 0);
 	vm_again();
 	after = debt_of(v->tid, 0, PVSCHED_SLOTS);
@@ -472,6 +505,8 @@ int main(void)
 		CASE(debts_survive_a_vmm_that_comes_back, "latency"),
 		CASE(boost_that_moves_meets_the_budget_of_its_new_cpu, "latency"),
 		cmocka_unit_test_setup_teardown(debts_survive_a_broker_that_is_killed, no_setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(debts_go_on_with_a_vm_that_rejoins, no_setup,
 						teardown),
 	};
 

@@ -28,26 +28,16 @@ static int setup(void **state)
 	const struct pvsched_broker_opts o = { .print = on_print,
 					       .cap_ns = 5000000,
 					       .budget_percent = 90 };
-	int err = bed_broker(&o, &broker);
 
 	(void)state;
 	lines = 0;
-	if (!err)
-		err = bed_open(&bed, NULL);
-	if (err)
-		return err;
-	bed.hog = bed_start_hog(bed.cpu);
-	bed_mode(&bed.vcpu[0], BED_SPIN);
-	host_stand_aside(bed.cpu);
-	return 0;
+	return host_open(&o, &broker, &bed);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	bed_close(&bed);
-	pvsched_broker__stop(broker);
-	host_come_back();
+	host_close(broker, &bed);
 	return 0;
 }
 

@@ -45,21 +45,14 @@ static int group_stop(void **state)
 static int setup(void **state)
 {
 	static struct threads_bed bed;
-	int err = bed_open(&bed, NULL);
 
 	*state = &bed;
-	if (err)
-		return err;
-	bed.hog = bed_start_hog(bed.cpu);
-	bed_mode(&bed.vcpu[0], BED_SPIN);
-	host_stand_aside(bed.cpu);
-	return 0;
+	return host_bed_open(&bed);
 }
 
 static int teardown(void **state)
 {
-	bed_close(*state);
-	host_come_back();
+	host_bed_close(*state);
 	return 0;
 }
 

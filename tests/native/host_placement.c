@@ -32,16 +32,14 @@ static int setup(void **state)
 	int err = bed_open(&bed, NULL);
 
 	*state = &bed;
-	if (err)
-		return err;
-	host_stand_aside(bed.cpu);
-	return 0;
+	if (!err)
+		host_stand_aside(bed.cpu);
+	return err;
 }
 
 static int teardown(void **state)
 {
-	bed_close(*state);
-	host_come_back();
+	host_bed_close(*state);
 	return 0;
 }
 

@@ -49,15 +49,10 @@ static int setup(void **state)
 	const struct pvsched_broker_opts o = { .print = bed_say,
 					       .cap_ns = CAP_NS,
 					       .budget_percent = 90 };
-	int err = bed_broker(&o, &broker);
+	int err = host_open(&o, &broker, &bed);
 
-	if (!err)
-		err = bed_open(&bed, NULL);
 	if (err)
 		return err;
-	bed.hog = bed_start_hog(bed.cpu);
-	bed_mode(&bed.vcpu[0], BED_SPIN);
-	host_stand_aside(bed.cpu);
 	memset(&rt, 0, sizeof(rt));
 	rt.priority = *(const int *)*state;
 	sem_init(&rt.go, 0, 0);
@@ -71,9 +66,7 @@ static int teardown(void **state)
 	rt.end = true;
 	sem_post(&rt.go);
 	pthread_join(rt.thread, NULL);
-	bed_close(&bed);
-	pvsched_broker__stop(broker);
-	host_come_back();
+	host_close(broker, &bed);
 	return 0;
 }
 
