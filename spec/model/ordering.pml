@@ -315,13 +315,8 @@ inline look(c) {
 	:: watched[c] ->
 		mine = owner == c;
 		if
-#ifdef MUTANT_OWNER_LOOKED_AT_FIRST
-		:: !mine -> atomic { watched[c] = 0; watch_word[c] = 0 }
-		:: mine && !PAST(watch_word[c]) && desired == watch_word[c] -> skip
-#else
 		:: !PAST(watch_word[c]) && desired == watch_word[c] -> /* step: agent.look */
 			atomic { watched[c] = mine; watch_word[c] = (mine -> watch_word[c] : 0) }
-#endif
 		:: PAST(watch_word[c]) || desired != watch_word[c] -> serve(c)
 		fi
 	:: else
