@@ -30,6 +30,7 @@ int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_brok
 {
 	struct pvsched_broker_opts opts = {
 		.cap_ns = x->report->cap_ns,
+		.actuator = x->plan->actuator,
 		.print = said_print,
 		.print_ctx = &x->said,
 		.stats = true,
@@ -226,6 +227,9 @@ static void fill_run(struct bench_run *run, const struct marks *a, const struct 
 	run->host.expired = b->report.expired - a->report.expired;
 	run->host.denied_throttle = b->report.denied_throttle - a->report.denied_throttle;
 	run->host.denied_gap = b->report.denied_gap - a->report.denied_gap;
+	run->host.reached = b->report.reached - a->report.reached;
+	run->host.reach_added = b->report.reach_added - a->report.reach_added;
+	hist_between(&run->host.reach, &a->report.reach, &b->report.reach);
 	hist_between(&run->host.boost, &a->report.boost, &b->report.boost);
 	hist_between(&run->host.apply, &a->report.apply, &b->report.apply);
 }

@@ -93,6 +93,13 @@ static void put_host(struct json *j, const struct bench_cell *c)
 		json_null(j, "apply_p50_us");
 		json_null(j, "apply_p99_us");
 	}
+	/* from the event that boosts a vCPU which waits to its running; switches on the way */
+	if (h->reach.count) {
+		put_us(j, "reach_p50_us", pvsched_hist_percentile(&h->reach, 500));
+		put_us(j, "reach_p99_us", pvsched_hist_percentile(&h->reach, 990));
+	}
+	if (h->reached)
+		json_num(j, "reach_added_switches", (double)h->reach_added / (double)h->reached, 3);
 	put_hist(j, "boost_hist", &h->boost);
 	put_hist(j, "apply_hist", &h->apply);
 }

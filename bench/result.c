@@ -94,6 +94,9 @@ int bench_cell_add(struct bench_cell *c, const struct bench_run *run)
 		p->host.expired += run->host.expired;
 		p->host.denied_throttle += run->host.denied_throttle;
 		p->host.denied_gap += run->host.denied_gap;
+		p->host.reached += run->host.reached;
+		p->host.reach_added += run->host.reach_added;
+		bench_hist_merge(&p->host.reach, &run->host.reach);
 		bench_hist_merge(&p->host.boost, &run->host.boost);
 		bench_hist_merge(&p->host.apply, &run->host.apply);
 	}

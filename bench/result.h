@@ -39,8 +39,10 @@ struct bench_host {
 	uint64_t boosts; /* applied */
 	uint64_t boosted_ns; /* time run at better than the baseline */
 	uint64_t expired, denied_throttle, denied_gap;
+	uint64_t reached, reach_added; /* see broker.h */
 	struct pvsched_hist boost; /* ns a boost lasted */
 	struct pvsched_hist apply; /* ns from the event to the changed scheduling */
+	struct pvsched_hist reach; /* ns from the event to running, of a vCPU that had to wait */
 };
 
 /* One run of one cell: what a round adds. */

@@ -30,6 +30,7 @@ struct bench_plan {
 	unsigned int hogs[BENCH_HOG_COUNTS_MAX];
 	unsigned int hogs_n;
 	uint64_t seed;
+	const char *actuator; /* of the variant pvsched; NULL = auto */
 	bool cost; /* measure what a context switch pays, too */
 	const char *raw_dir; /* one file of samples per run; NULL = none */
 	volatile sig_atomic_t *stop; /* set by a signal handler: end soon with -ECANCELED */

@@ -40,7 +40,7 @@ cells() {
 		/^      "workload"/ { cell = $3; next }
 		/^      "variant"/ { cell = cell "_" $3; next }
 		/^      "hogs"/ { cell = cell "_" $3; next }
-		/^      "(p50_us|p99_us|p999_us|hogs_share|boosts|boosted_share|apply_p50_us|apply_p99_us)"/ &&
+		/^      "(p50_us|p99_us|p999_us|hogs_share|boosts|boosted_share|apply_p50_us|apply_p99_us|reach_p50_us|reach_p99_us|reach_added_switches)"/ &&
 			$3 != "null" { print "figure", cell "_" $2, $3 }' "$1"
 }
 

@@ -232,30 +232,37 @@ static bool may_set(const struct pvsched_shared *sh, uint64_t desired)
 		 PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_NICE);
 }
 
+struct pvsched_attr pvsched_attr_of_word(uint64_t word)
+{
+	struct pvsched_attr a = { .flags = SCHED_FLAG_RESET_ON_FORK };
+
+	switch (PVSCHED_WORD_LEVEL(word)) {
+	case PVSCHED_LEVEL_RT:
+		a.policy = SCHED_FIFO;
+		a.priority = PVSCHED_WORD_VALUE(word);
+		break;
+	case PVSCHED_LEVEL_NICE:
+		a.policy = SCHED_OTHER;
+		a.nice = PVSCHED_WORD_VALUE(word);
+		break;
+	default:
+		a.policy = SCHED_IDLE;
+		break;
+	}
+	return a;
+}
+
 /* model: apply.boost */
 static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		 struct pvsched_shared *sh, uint64_t desired, uint64_t until, uint64_t event_ns,
 		 bool locked)
 {
-	struct pvsched_attr want = { .flags = SCHED_FLAG_RESET_ON_FORK };
+	struct pvsched_attr want = pvsched_attr_of_word(desired);
 	bool counted = is_boost(s, desired);
 	uint64_t before = sh->applied, now;
 	uint32_t slot = s - act->slots;
 	int err;
 
-	switch (PVSCHED_WORD_LEVEL(desired)) {
-	case PVSCHED_LEVEL_RT:
-		want.policy = SCHED_FIFO;
-		want.priority = PVSCHED_WORD_VALUE(desired);
-		break;
-	case PVSCHED_LEVEL_NICE:
-		want.policy = SCHED_OTHER;
-		want.nice = PVSCHED_WORD_VALUE(desired);
-		break;
-	default:
-		want.policy = SCHED_IDLE;
-		break;
-	}
 	/* Baseline better than the boost: a VMM that runs its vCPUs FIFO 50 needs none. */
 	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
 	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
@@ -331,8 +338,15 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied out = { 0 };
 	uint64_t desired, applied, now, most, until, seen;
-	bool locked = lock(s), want, is; /* model: apply.lock */
+	bool locked, want, is;
 	int err = 0;
+
+	/* threads keep their scheduling: there is nothing to apply, or to restore */
+	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT) {
+		*ret = out;
+		return 0;
+	}
+	locked = lock(s); /* model: apply.lock */
 
 	/* Until what was applied is what is desired; the desired word may change meanwhile, but
 	 * each turn of the loop costs its writer an event, so four are plenty; a later change

@@ -15,6 +15,9 @@
 #include "attr.h"
 
 #define PVSCHED_LOCK_NS 2000000ull
+#define PVSCHED_SLACK_NS                                                                           \
+	4000000ull /* from an expiry to the second line; an unneeded timer costs some 10 us where
+				     * timers are dear */
 
 /* One per vCPU slot, in memory shared by broker and guardian. */
 struct pvsched_slot {
@@ -81,6 +84,9 @@ struct pvsched_applied {
  */
 int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
 		  struct pvsched_applied *ret);
+
+/* What a thread runs as by a word whose level is not BASE. */
+struct pvsched_attr pvsched_attr_of_word(uint64_t word);
 
 /* Guest generation that stands in the page now; for the check after a grant. */
 uint32_t pvsched_page_gen(const struct pvsched_page *page);

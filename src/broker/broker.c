@@ -58,7 +58,8 @@ struct pvsched_broker {
 	struct pvsched_programs *programs; /* the first policy's: owner of the maps */
 	struct pvsched_registry reg;
 	struct pvsched_guardian guardian;
-	struct pvsched_agents *agents;
+	struct pvsched_actuator_opts act_opts;
+	cpu_set_t cpus; /* where agents may run */
 	struct pvsched_server server;
 	struct pvsched_found_vms found;
 	struct pvsched_control *control;
@@ -155,7 +156,7 @@ static void configure(struct pvsched_broker *b)
 
 	c->grace_ns = 8000000; /* two ticks: by then the fair class ends rare rivals itself */
 	c->payback = 1;
-	c->slack_ns = 4000000; /* an unneeded timer costs some 10 us where timers are dear */
+	c->slack_ns = PVSCHED_SLACK_NS;
 	c->min_ns = 50000; /* about one actuation there and back */
 	c->agent_tgid = getpid();
 	c->agent_prio = 99 - (b->ceiling + 1); /* how the kernel counts that SCHED_FIFO priority */
@@ -196,20 +197,28 @@ static void set_budgets(struct pvsched_broker *b, const struct pvsched_broker_op
 	b->ceiling = b->reg.host.value[PVSCHED_BUDGET_CEILING];
 }
 
+static int set_priority(struct pvsched_broker *b, unsigned int priority)
+{
+	const struct pvsched_actuator *a = b->reg.actuator;
+
+	return a->set_priority ? a->set_priority(b->reg.actuator_state, priority) : 0;
+}
+
 /* Agents and guardian stay above every boost: raised before one may be higher, lowered after. */
 static int set_ceiling(void *ctx, unsigned int ceiling)
 {
 	struct sched_param param = { .sched_priority = ceiling + 2 };
 	struct pvsched_broker *b = ctx;
 	struct pvsched_config *c = pvsched_programs_bss(b->programs)->config;
-	int err = pvsched_agents_set_priority(b->agents, ceiling + 1);
+	int err = set_priority(b, ceiling + 1);
 
 	if (!err && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
 		err = -errno;
 	if (err) {
-		pvsched_agents_set_priority(b->agents, b->ceiling + 1);
+		set_priority(b, b->ceiling + 1);
 		return err;
 	}
+	b->act_opts.priority = ceiling + 1; /* of one that takes this one's place */
 	b->ceiling = ceiling;
 	c->agent_prio = 99 - (ceiling + 1);
 	c->boost_prio = 99 - ceiling;
@@ -246,28 +255,43 @@ static int start_guardian(struct pvsched_broker *b)
 				      b->ceiling + 2, &b->guardian);
 }
 
-static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
+static int start_actuator(struct pvsched_broker *b, const struct pvsched_actuator *a)
+{
+	struct pvsched_registry *r = &b->reg;
+	int err;
+
+	b->act_opts.programs = b->policies.set[b->policies.standard].programs;
+	err = a->start(&b->act_opts, &r->actuator_state);
+	r->actuator = err ? NULL : a;
+	return err;
+}
+
+static int begin_actuation(struct pvsched_broker *b, const struct pvsched_actuator *a)
 {
 	const struct pvsched_bss *bss = pvsched_programs_bss(b->programs);
-	struct pvsched_agents_opts o = {
+
+	b->act_opts = (struct pvsched_actuator_opts){
 		.act = &b->reg.act,
-		.cpus = cpus,
+		.cpus = &b->cpus,
 		.ring_fds = b->ring_fd,
 		.priority = b->ceiling + 1,
 		.clocks = bss->clocks,
 		.clock_idx = bss->clock_idx,
+		.say = say_line,
+		.ctx = b,
 	};
-	int err;
-
 	pvsched_clock_start(bss->clocks, bss->clock_idx);
-	err = pvsched_agents_start(&o, &b->agents);
-	if (err)
-		say(b,
-		    "agents: SCHED_FIFO: %s: needs CAP_SYS_NICE, and a real-time quota where "
-		    "RT group scheduling is on",
-		    strerror(-err));
-	b->reg.agents = b->agents;
-	return err;
+	return start_actuator(b, a);
+}
+
+static void stop_actuator(struct pvsched_broker *b)
+{
+	struct pvsched_registry *r = &b->reg;
+
+	if (r->actuator)
+		r->actuator->stop(r->actuator_state);
+	r->actuator = NULL;
+	r->actuator_state = NULL;
 }
 
 #define TAG_STOP     1000000u
@@ -277,6 +301,7 @@ static int start_agents(struct pvsched_broker *b, const cpu_set_t *cpus)
 #define TAG_FOREIGN  1000004u
 #define TAG_NEWS     1000005u
 #define TAG_CONF     1000006u
+#define TAG_ACTUATOR 1000007u
 #define TAG_FOUND    2000000u /* + place */
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
@@ -307,6 +332,48 @@ static int respawn_guardian(struct pvsched_broker *b)
 static int keep_caps(struct pvsched_broker *b)
 {
 	return pvsched_caps_keep(b->caps, b->dormant);
+}
+
+static int watch_actuator(struct pvsched_broker *b)
+{
+	const struct pvsched_actuator *a = b->reg.actuator;
+
+	int err = a->poll_fd ? watch(b, a->poll_fd(b->reg.actuator_state), TAG_ACTUATOR) : 0;
+
+	return err == -EEXIST ? 0 : err; /* it did not begin anew */
+}
+
+/* The actuator has ended and said why: agents, who can act under any scheduler, take its place. */
+static int replace_actuator(struct pvsched_broker *b)
+{
+	stop_actuator(b);
+	return start_actuator(b, &pvsched_actuator_agent);
+}
+
+static int poll_actuator(struct pvsched_broker *b)
+{
+	int err;
+
+	pthread_mutex_lock(&b->mutex);
+	err = b->reg.actuator->poll(b->reg.actuator_state);
+	if (err < 0)
+		err = replace_actuator(b);
+	else if (err > 0) /* it began anew */
+		err = watch_actuator(b);
+	pthread_mutex_unlock(&b->mutex);
+	return err;
+}
+
+/* Another policy is the standard now. Under the mutex. */
+static int on_standard(void *ctx, struct pvsched_programs *p)
+{
+	struct pvsched_broker *b = ctx;
+	const struct pvsched_actuator *a = b->reg.actuator;
+	int err = a->policy ? a->policy(b->reg.actuator_state, p) : 0;
+
+	if (err)
+		return replace_actuator(b);
+	return a->policy ? watch_actuator(b) : 0;
 }
 
 /* A host on which no VM can be found can still have clients. */
@@ -438,6 +505,10 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	if (b->running && pvsched_server_give_budget(&b->server, NULL, &budget))
 		say(b, "budgets: agents cannot run above that ceiling: it stays as it was");
 	settle_clients(b);
+	if (b->running && on_standard(b, b->policies.set[r->held[0]].programs)) {
+		say(b, "actuator: cannot be replaced: the broker ends");
+		eventfd_write(b->ended_fd, 1);
+	}
 	pthread_mutex_unlock(&b->mutex);
 	if (b->found.finder)
 		pvsched_found_again(&b->found);
@@ -540,6 +611,13 @@ static void *serve(void *arg)
 				pvsched_server_foreign(&b->server, say_note, b);
 				continue;
 			}
+			if (ev[i].data.u32 == TAG_ACTUATOR) {
+				if (!poll_actuator(b))
+					continue;
+				say(b, "actuator: cannot be replaced: the broker ends");
+				eventfd_write(b->ended_fd, 1);
+				return NULL;
+			}
 			if (ev[i].data.u32 == TAG_LISTEN) {
 				client = pvsched_server_accept(&b->server);
 				/* whom nobody would listen to is not kept waiting */
@@ -586,11 +664,27 @@ static const char *socket_path(const struct pvsched_broker_opts *o)
 	return o->socket ? o->socket : env && *env ? env : PVSCHED_SOCKET;
 }
 
+static int choose_actuator(struct pvsched_broker *b, const char *name,
+			   const struct pvsched_actuator **ret)
+{
+	char names[96] = "";
+	size_t used = 0;
+
+	*ret = !name || !strcmp(name, "auto") ? pvsched_actuator_choose()
+					      : pvsched_actuator_find(name);
+	if (*ret)
+		return 0;
+	for (const struct pvsched_actuator *const *a = pvsched_actuators(); *a; a++)
+		used += snprintf(names + used, sizeof(names) - used, ", %s", (*a)->name);
+	say(b, "no actuator '%.40s': use auto%s", name, names);
+	return -ENOENT;
+}
+
 int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret)
 {
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
+	const struct pvsched_actuator *actuator = NULL;
 	char why[160] = "";
-	cpu_set_t cpus;
 	int err;
 
 	if (!b) {
@@ -610,23 +704,26 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		b->server.client[i].fd = -1;
 	memset(b->ring_fd, -1, sizeof(b->ring_fd));
 	snprintf(b->socket, sizeof(b->socket), "%s", socket_path(opts));
-	if (sched_getaffinity(0, sizeof(cpus), &cpus)) {
+	if (sched_getaffinity(0, sizeof(b->cpus), &b->cpus)) {
 		err = -errno;
 		goto out;
 	}
-	pvsched_cpus_shared(&cpus);
-	err = take_lock(b);
+	pvsched_cpus_shared(&b->cpus);
+	err = choose_actuator(b, opts->actuator, &actuator);
+	if (!err)
+		err = take_lock(b);
 	if (err)
 		goto out;
 	b->policies.say = say_line;
 	b->policies.ctx = b;
+	b->policies.object = actuator->programs;
 	b->debts_fd = pvsched_debts_open(why, sizeof(why));
 	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency",
 				    b->debts_fd);
 	if (err)
 		goto out;
 	b->programs = pvsched_policies_base(&b->policies);
-	err = make_rings(b, &cpus);
+	err = make_rings(b, &b->cpus);
 	if (!err)
 		err = pvsched_registry_open(&b->reg, b->programs);
 	if (!err) {
@@ -641,7 +738,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		say(b, "broker: maps or guardian: %s", strerror(-err));
 		goto out;
 	}
-	err = start_agents(b, &cpus);
+	err = begin_actuation(b, actuator);
 	if (err)
 		goto out;
 	if (opts->stats) {
@@ -657,6 +754,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.mutex = &b->mutex;
 	b->server.fixed_policy = opts->fixed_policy;
 	b->server.set_ceiling = set_ceiling;
+	b->server.on_standard = on_standard;
 	b->server.ctx = b;
 	b->server.ceiling = b->ceiling;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
@@ -708,6 +806,8 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err)
 		err = watch(b, b->reg.act.foreign_fd, TAG_FOREIGN);
 	if (!err)
+		err = watch_actuator(b);
+	if (!err)
 		err = -pthread_create(&b->thread, NULL, serve, b);
 	if (err)
 		goto out;
@@ -735,8 +835,7 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 	pvsched_found_close(&b->found);
 	if (b->server.reg)
 		pvsched_server_close(&b->server, b->socket); /* restores every thread */
-	b->reg.agents = NULL;
-	pvsched_agents_stop(b->agents);
+	stop_actuator(b);
 	pvsched_guardian_stop(&b->guardian);
 	pvsched_debts_end(b->debts_fd, b->reg.act.debts);
 	pvsched_registry_close(&b->reg);
@@ -764,6 +863,16 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 	free(b);
 }
 
+const char *pvsched_broker__actuator(struct pvsched_broker *b)
+{
+	const char *name;
+
+	pthread_mutex_lock(&b->mutex);
+	name = b->reg.actuator ? b->reg.actuator->name : "none";
+	pthread_mutex_unlock(&b->mutex);
+	return name;
+}
+
 int pvsched_broker__poll_fd(struct pvsched_broker *b)
 {
 	return b->ended_fd;
@@ -771,15 +880,15 @@ int pvsched_broker__poll_fd(struct pvsched_broker *b)
 
 int pvsched_broker__programs(struct pvsched_broker *b, struct pvsched_program_row *rows, int max)
 {
-	struct pvsched_program p[16];
+	struct pvsched_program p[32];
 	int n, total = 0;
 
 	pthread_mutex_lock(&b->mutex);
 	for (int s = 0; s < PVSCHED_POLICIES_MAX; s++) {
 		if (!b->policies.set[s].programs)
 			continue;
-		n = pvsched_programs_rows(b->policies.set[s].programs, p, 16);
-		for (int i = 0; i < n && i < 16; i++, total++) {
+		n = pvsched_programs_rows(b->policies.set[s].programs, p, 32);
+		for (int i = 0; i < n && i < 32; i++, total++) {
 			struct pvsched_program_row *r = &rows[total];
 
 			if (total >= max)
@@ -803,7 +912,8 @@ int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,
 
 	pthread_mutex_lock(&b->mutex);
 	slot = pvsched_registry_find(&b->reg, tid);
-	if (slot < 0 || pvsched_registry_read(&b->reg, slot, &v)) {
+	if (slot < 0 || pvsched_registry_read(&b->reg, slot, &v) ||
+	    pvsched_registry_reach(&b->reg, slot, &ret_report->reach)) {
 		err = -ENOENT;
 	} else {
 		const struct pvsched_shared *sh = &b->reg.act.shared[slot];
@@ -825,6 +935,9 @@ int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,
 			.doorbells = s->doorbells,
 			.external = sh->external,
 			.apply = s->apply,
+			.reach = ret_report->reach,
+			.reached = v.reached,
+			.reach_added = v.reach_added,
 			.boost = s->boost,
 		};
 	}

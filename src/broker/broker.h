@@ -24,6 +24,8 @@ struct pvsched_broker_opts {
 	const char *policy; /* a built-in's name or a file; NULL = "latency" */
 	const struct pvsched_conf *conf; /* sections of VMs and users; NULL = none. Copied */
 	const char *found_policy; /* of VMs whose VMM is no client; NULL: not looked for */
+	const char *
+		actuator; /* a name of pvsched_actuators(); NULL or "auto" = the best automatic one */
 	pvsched_print_fn print; /* NULL = silent; called from several threads */
 	void *print_ctx;
 	/* budgets to begin with, see budget.h; 0 = the default. Changed live: pvsched budget */
@@ -45,7 +47,7 @@ struct pvsched_broker_opts {
 
 /*
  * Starts. It returns when programs are attached and the socket listens. -EEXIST another broker
- * runs on this host, -EPERM a capability is missing, -ENOENT no such policy, -ENOTSUP the
+ * runs on this host, -EPERM a capability is missing, -ENOENT no such policy or actuator, -ENOTSUP the
  * kernel lacks something (said), -EBUSY.
  */
 int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret);
@@ -64,6 +66,9 @@ int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_bro
 /* Readable once the broker has ended by itself (an agent or the guardian could not be kept). */
 int pvsched_broker__poll_fd(struct pvsched_broker *b);
 
+/* The name of the actuator in force: it changes when one ends and agents take over. */
+const char *pvsched_broker__actuator(struct pvsched_broker *b);
+
 struct pvsched_program_row {
 	char name[32];
 	char attached_to[48]; /* "sched_switch"; "" = run by the broker */
@@ -78,6 +83,10 @@ struct pvsched_vcpu_report {
 	uint64_t denied_throttle, denied_gap, expired, refused, failed, bad_words, doorbells;
 	uint64_t external, denied_rate;
 	struct pvsched_hist apply; /* ns from the event to the changed scheduling, boosts only */
+	struct pvsched_hist
+		reach; /* ns from the event to the boosted vCPU's running, if it had to wait */
+	uint64_t reached,
+		reach_added; /* of those, on one CPU: how many; context switches beyond one each */
 	struct pvsched_hist boost; /* ns a boost lasted, by the wall clock */
 };
 /* Of the registered thread tid; counts since it was registered. -ENOENT. */

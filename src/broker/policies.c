@@ -12,13 +12,15 @@
 #include "../privilege/caps.h"
 
 static int load(struct pvsched_policy_set *s, const char *name, int policy_fd,
-		struct pvsched_programs *base, int debts_fd, pvsched_say_fn say, void *ctx)
+		struct pvsched_programs *base, int debts_fd,
+		const struct pvsched_event_object *object, pvsched_say_fn say, void *ctx)
 {
 	struct pvsched_load_opts o = { .policy = name,
 				       .policy_fd = policy_fd,
 				       .id = s->id,
 				       .base = base,
-				       .debts_fd = debts_fd };
+				       .debts_fd = debts_fd,
+				       .object = object };
 
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->vms = 0;
@@ -34,7 +36,7 @@ int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debt
 	if (p->loading.done_fd < 0)
 		return -errno;
 	p->set[0].id = ++p->next_id;
-	err = load(&p->set[0], name, -1, NULL, debts_fd, p->say, p->ctx);
+	err = load(&p->set[0], name, -1, NULL, debts_fd, p->object, p->say, p->ctx);
 	if (err)
 		return err;
 	err = pvsched_programs_attach(p->set[0].programs);
@@ -139,7 +141,7 @@ int pvsched_policies_get(struct pvsched_policies *p, const char *name)
 		return index;
 	s = &p->set[index];
 	*s = (struct pvsched_policy_set){ .id = ++p->next_id };
-	err = load(s, name, -1, p->set[0].programs, -1, p->say, p->ctx);
+	err = load(s, name, -1, p->set[0].programs, -1, p->object, p->say, p->ctx);
 	if (err) {
 		s->programs = NULL;
 		return err;
@@ -164,7 +166,7 @@ static void *load_thread(void *arg)
 	struct pvsched_policy_loading *l = arg;
 
 	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* until this thread ends */
-	l->err = load(&l->set, l->name, l->policy_fd, l->base, -1, keep_line, l);
+	l->err = load(&l->set, l->name, l->policy_fd, l->base, -1, l->object, keep_line, l);
 	eventfd_write(l->done_fd, 1);
 	return NULL;
 }
@@ -184,6 +186,7 @@ int pvsched_policies_begin(struct pvsched_policies *p, const char *name, int pol
 	l->set = (struct pvsched_policy_set){ .id = ++p->next_id };
 	l->said[0] = 0;
 	l->base = p->set[0].programs;
+	l->object = p->object;
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	err = -pthread_create(&l->thread, NULL, load_thread, l);
 	l->running = !err;

@@ -34,11 +34,13 @@ struct pvsched_policy_loading {
 	/* of the thread: */
 	char name[64];
 	struct pvsched_programs *base;
+	const struct pvsched_event_object *object;
 };
 
 struct pvsched_policies {
 	struct pvsched_policy_set set[PVSCHED_POLICIES_MAX];
 	struct pvsched_policy_loading loading;
+	const struct pvsched_event_object *object; /* the actuator's programs; NULL = plain */
 	int standard; /* of new VMs */
 	int found; /* of those that are found; -1 = they are not looked for */
 	uint32_t next_id;

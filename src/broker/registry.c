@@ -110,6 +110,11 @@ int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsc
 	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, ret) ? -errno : 0;
 }
 
+int pvsched_registry_reach(struct pvsched_registry *r, uint32_t slot, struct pvsched_hist *ret)
+{
+	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_REACH), &slot, ret) ? -errno : 0;
+}
+
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid)
 {
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
@@ -278,7 +283,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	v.base_prio = pvsched_attr_prio(&s->base);
 	v.base_policy = s->base.policy;
 	v.base_nice = s->base.nice;
-	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_DELAYS), &slot, &none, BPF_ANY)) {
+	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_DELAYS), &slot, &none, BPF_ANY) ||
+	    bpf_map_update_elem(map_fd(r, PVSCHED_MAP_REACH), &slot, &none, BPF_ANY)) {
 		err = -errno;
 		goto out;
 	}
@@ -326,10 +332,20 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	return err;
 }
 
+/* The thread is at its baseline when it returns: who carries decisions out sees that it is. */
+static void settle(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_applied done;
+
+	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	if (r->actuator && r->actuator->kind != PVSCHED_ACTUATOR_AGENT)
+		pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_SETTLE, 0);
+	pvsched_apply(&r->act, slot, 0, true, &done);
+}
+
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
-	struct pvsched_applied done;
 	void *page = s->page;
 
 	if (!page)
@@ -340,8 +356,7 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	 * will one take a decision from it; those that begin now find it disabled.
 	 * model: disable.grace, disable.word, disable.page */
 	put(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot]);
-	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
-	pvsched_apply(&r->act, slot, 0, true, &done);
+	settle(r, slot);
 	pthread_mutex_lock(&s->lock);
 	s->page = NULL;
 	pthread_mutex_unlock(&s->lock);
@@ -352,12 +367,10 @@ void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 				 struct pvsched_programs *programs, uint32_t policy)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
-	struct pvsched_applied done;
 
 	order(programs, slot, PVSCHED_SLOT_POLICY, policy);
 	__atomic_store_n(&s->prog_fd, pvsched_programs_agent_fd(programs), __ATOMIC_RELEASE);
-	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
-	pvsched_apply(&r->act, slot, 0, true, &done);
+	settle(r, slot);
 }
 
 uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot)
@@ -408,15 +421,13 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
-	struct pvsched_applied done;
 
 	pvsched_registry_disable(r, slot);
 	unchain(r, slot);
 	order(r->programs, slot, PVSCHED_SLOT_FINI, 0);
-	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
-	pvsched_apply(&r->act, slot, 0, true, &done);
-	if (r->agents)
-		pvsched_agents_forget(r->agents, slot);
+	settle(r, slot);
+	if (r->actuator)
+		r->actuator->forget(r->actuator_state, slot);
 	pthread_mutex_lock(&s->lock);
 	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&s->lock);

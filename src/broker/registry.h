@@ -6,14 +6,15 @@
 #ifndef PVSCHED_BROKER_REGISTRY_H
 #define PVSCHED_BROKER_REGISTRY_H
 
-#include "../actuator/agent/agent.h"
+#include "../actuator/actuator.h"
 #include "../events/programs.h"
 #include "budget.h"
 #include "debts.h"
 
 struct pvsched_registry {
 	struct pvsched_programs *programs;
-	struct pvsched_agents *agents; /* NULL until started */
+	const struct pvsched_actuator *actuator; /* NULL until started */
+	void *actuator_state;
 	struct pvsched_actuation act;
 	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot; -1 = it has none */
 	pid_t tid[PVSCHED_SLOTS]; /* of used slots, 0 = free: what is searched, in 4 KiB */
@@ -53,6 +54,7 @@ void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
  * that were not returned before. */
 uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot);
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid); /* slot or -ENOENT */
+int pvsched_registry_reach(struct pvsched_registry *r, uint32_t slot, struct pvsched_hist *ret);
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret);
 
 #endif

@@ -294,6 +294,7 @@ static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_m
 {
 	const struct pvsched_shared *sh = &s->reg->act.shared[slot];
 	const struct pvsched_slot *sl = &s->reg->act.slots[slot];
+	struct pvsched_attr boosted = pvsched_attr_of_word(sh->applied);
 	struct pvsched_vcpu v = { 0 };
 
 	pvsched_registry_read(s->reg, slot, &v);
@@ -307,14 +308,14 @@ static void fill_stats(struct pvsched_server *s, uint32_t slot, struct pvsched_m
 	m->stats.bad_words = v.bad_words;
 	m->stats.doorbells = sl->doorbells;
 	/* from our own state: a page is never read back */
-	m->stats.grant =
-		PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE
-			? (uint32_t)pvsched_task_word(
-				  sl->boosted.policy, sl->boosted.nice, sl->boosted.priority,
-				  PVSCHED_GRANT_BOOSTED | PVSCHED_WORD_REASON(sh->applied), 0)
-			: (uint32_t)pvsched_task_word(sl->base.policy, sl->base.nice,
-						      sl->base.priority,
-						      PVSCHED_WORD_REASON(sh->applied), 0);
+	m->stats.grant = PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE
+				 ? (uint32_t)pvsched_task_word(
+					   boosted.policy, boosted.nice, boosted.priority,
+					   PVSCHED_GRANT_BOOSTED | PVSCHED_WORD_REASON(sh->applied),
+					   0)
+				 : (uint32_t)pvsched_task_word(sl->base.policy, sl->base.nice,
+							       sl->base.priority,
+							       PVSCHED_WORD_REASON(sh->applied), 0);
 }
 
 /* VMs are numbered by their clients' places; a place is kept while its client lives. */
@@ -362,16 +363,20 @@ void pvsched_server_move(struct pvsched_server *s, struct pvsched_client *c, int
 	pvsched_policies_put(s->policies, old);
 }
 
-static void move_all(struct pvsched_server *s, int policy)
+static int move_all(struct pvsched_server *s, int policy)
 {
+	int err;
+
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (s->client[i].hello && !pvsched_policies_use(s->policies, policy))
 			pvsched_server_move(s, &s->client[i], policy);
 	s->policies->standard = policy;
 	if (s->policies->found >= 0)
 		s->policies->found = policy;
+	err = s->on_standard ? s->on_standard(s->ctx, s->policies->set[policy].programs) : 0;
 	pvsched_policies_put(s->policies, policy);
 	pvsched_policies_tidy(s->policies); /* the old ones were kept without VMs */
+	return err;
 }
 
 /* Moves to a policy that is in use for one VM, or all. */
@@ -379,10 +384,8 @@ static int move(struct pvsched_server *s, struct pvsched_pending *to, int policy
 {
 	if (policy < 0)
 		return policy;
-	if (to->all) {
-		move_all(s, policy);
-		return 0;
-	}
+	if (to->all)
+		return move_all(s, policy);
 	if (to->target < 0) { /* it left while the policy was loaded */
 		pvsched_policies_put(s->policies, policy);
 		return -ENOENT;

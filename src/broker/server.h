@@ -36,6 +36,9 @@ struct pvsched_server {
 	pthread_mutex_t *mutex;
 	int listen_fd;
 	int spare_fd; /* given up to accept, and refuse, when there is no other */
+	/* Another policy is the standard; its predecessor is still loaded. Under the mutex. NULL =
+	 * nobody minds. */
+	int (*on_standard)(void *ctx, struct pvsched_programs *p);
 	uint64_t features; /* on offer */
 	uint64_t refused;
 	bool fixed_policy; /* operators may look, but not swap */

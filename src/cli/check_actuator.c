@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <actuator/actuator.h>
+
 #include "check.h"
 #include "stats.h"
 
@@ -129,6 +131,7 @@ void check_actuators(struct check_list *l)
 	struct bench_samples s = { 0 };
 	struct probe *p = calloc(1, sizeof(*p));
 	cpu_set_t set;
+	char why[160];
 	int err = ENOMEM;
 
 	if (p && !sched_getaffinity(0, sizeof(set), &set)) {
@@ -152,10 +155,17 @@ void check_actuators(struct check_list *l)
 			(double)bench_percentile(s.v, s.n, BENCH_P99) / 1000,
 			(double)s.v[s.n - 1] / 1000, s.n);
 	}
-	check_add(l, section, "sched_ext", CHECK_NOTE,
-		  access("/sys/kernel/sched_ext", F_OK)
-			  ? "this kernel has none (CONFIG_SCHED_CLASS_EXT); not used"
-			  : "this kernel has it; not used: agents act for every scheduler but it");
+	for (const struct pvsched_actuator *const *a = pvsched_actuators(); *a; a++) {
+		if (*a == &pvsched_actuator_agent)
+			continue;
+		if ((*a)->usable(why, sizeof(why)))
+			check_add(l, section, (*a)->name, CHECK_NOTE, "not here: %s", why);
+		else
+			check_add(l, section, (*a)->name, CHECK_OK, "%s: --actuator %s",
+				  (*a)->summary, (*a)->name);
+	}
+	check_add(l, section, "chosen", CHECK_NOTE, "%s, where nobody names one",
+		  pvsched_actuator_choose()->name);
 	bench_samples_free(&s);
 	free(p);
 }

@@ -17,7 +17,7 @@
 struct values {
 	uint64_t rounds, samples, seed, workloads, variants;
 	struct option_numbers hogs;
-	const char *json, *html, *raw;
+	const char *json, *html, *raw, *actuator;
 	bool demo, quick, no_cost;
 };
 
@@ -43,6 +43,8 @@ static const struct option options[] = {
 	  "how the vCPU is scheduled", 0, 0, bench_variant_names },
 	{ "workload", OPTION_SET, offsetof(struct values, workloads), "W[,W]", "all",
 	  "what the guest does", 0, 0, bench_workload_names },
+	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
+	  "of the variant pvsched: agent, scx, or auto: agent", 0, 0, NULL },
 	{ "seed", OPTION_NUMBER, offsetof(struct values, seed), "N", "1",
 	  "of the order of cells and of the random interrupts", 0, UINT64_MAX, NULL },
 	{ "json", OPTION_STRING, offsetof(struct values, json), "FILE", NULL,
@@ -189,6 +191,7 @@ static void fill_plan(const struct values *v, struct bench_plan *plan)
 	unsigned int i;
 
 	plan->rounds = v->rounds ? v->rounds : preset->rounds;
+	plan->actuator = v->actuator;
 	plan->samples = v->samples ? v->samples : preset->samples;
 	plan->workloads = v->workloads;
 	plan->variants = v->variants;

@@ -34,6 +34,8 @@ static const struct option options[] = {
 	{ "policy", OPTION_STRING, offsetof(struct run_values, policy), "NAME|FILE", NULL,
 	  "of the broker that is started: a built-in policy or an object file; default latency", 0,
 	  0, NULL },
+	{ "actuator", OPTION_STRING, offsetof(struct run_values, actuator), "NAME", NULL,
+	  "of that broker: agent, scx, or auto; default auto: agent", 0, 0, NULL },
 	{ "socket", OPTION_STRING, offsetof(struct run_values, socket), "PATH", NULL,
 	  "the broker's; default $PVSCHED_SOCKET, else " PVSCHED_SOCKET, 0, 0, NULL },
 	{ "image", OPTION_STRING, offsetof(struct run_values, image), "FILE", NULL,
@@ -101,19 +103,22 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 		.socket = s->v->socket,
 		.policy = s->v->policy,
 		.placement = s->v->placement,
+		.actuator = s->v->actuator,
 		.print = said_print,
 		.print_ctx = &s->said,
 	};
 	int err = pvsched_broker__start(&opts, &s->broker);
 
 	if (err == -EEXIST) {
-		if (s->v->policy || s->v->placement)
-			return cli_fail(
-				e, CLI_FAILED, "run", s->v->policy ? "--policy" : "--placement",
-				"leave it out, or stop that broker first",
-				s->v->policy
-					? "a broker runs on this host and has a policy already"
-					: "a broker runs on this host: 'pvsched serve' decides that");
+		const char *option = s->v->policy      ? "--policy"
+				     : s->v->actuator  ? "--actuator"
+				     : s->v->placement ? "--placement"
+						       : NULL;
+
+		if (option)
+			return cli_fail(e, CLI_FAILED, "run", option,
+					"leave it out, or stop that broker first",
+					"a broker runs on this host: 'pvsched serve' decides that");
 		said_forget(&s->said);
 		return 0;
 	}

@@ -17,7 +17,7 @@
 #include "said.h"
 
 struct values {
-	const char *socket, *policy, *found_policy, *config;
+	const char *socket, *policy, *actuator, *found_policy, *config;
 	uint64_t cap_us, lead_us, budget;
 	bool stats, fixed_policy, placement, check_config;
 };
@@ -31,6 +31,9 @@ static const struct option options[] = {
 	  "read the configuration, say what is wrong with it, and end", 0, 0, NULL },
 	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
 	  "who is boosted when: a built-in policy or an object file; default latency", 0, 0, NULL },
+	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
+	  "who carries decisions out: agent, scx, or auto: agent; see 'pvsched check'", 0, 0,
+	  NULL },
 	{ "found-policy", OPTION_STRING, offsetof(struct values, found_policy), "NAME|FILE", NULL,
 	  "the same for VMs whose VMM is no client; default irq; 'none' looks for none", 0, 0,
 	  NULL },
@@ -87,6 +90,7 @@ static void choose(const struct values *v, const struct pvsched_conf *conf,
 	o->socket = v->socket;
 	o->conf = conf;
 	o->policy = first(v->policy, conf->policy, "latency");
+	o->actuator = v->actuator;
 	o->found_policy = strcmp(found, "none") ? found : NULL;
 	o->cap_ns = v->cap_us ? v->cap_us * 1000 : given[PVSCHED_BUDGET_CAP];
 	o->cs_ns = given[PVSCHED_BUDGET_CS];

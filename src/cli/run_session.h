@@ -15,7 +15,7 @@
 
 struct run_values {
 	uint64_t cpus, hogs, seconds, memory;
-	const char *workload, *policy, *socket, *image;
+	const char *workload, *policy, *actuator, *socket, *image;
 	const char *kernel, *initrd, *append;
 	bool json, no_device, placement;
 };

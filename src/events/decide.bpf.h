@@ -173,6 +173,21 @@ static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared
 	hint(v->cpu, slot, now, c);
 }
 
+/* A vCPU that waits is about to be boosted: how long until it runs, and over how many context
+ * switches, shows at its SCHED_IN. */
+static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
+{
+	struct task_struct *t = (void *)v->task;
+	struct rq *rq;
+
+	if (!t || v->reach_ns)
+		return;
+	rq = BPF_CORE_READ(t, se.cfs_rq, rq);
+	v->reach_rq = (__u64)rq;
+	v->reach_switches = rq ? BPF_CORE_READ(rq, nr_switches) : 0;
+	v->reach_ns = now;
+}
+
 /* What the guest says, validated. Every word is read once. */
 static __always_inline __u32 read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
 				       struct pvsched_policy_in *in, struct pvsched_cpu *c,
@@ -234,7 +249,13 @@ static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_
  * Global and by number: verified once on its own, not in every state of every caller, which 6.1's
  * verifier gives up on. The look-up is 3 ns.
  */
+#ifdef PVSCHED_SCX
+/* An actuator in the kernel (src/actuator/scx) is told by who called: below this frame there is no
+ * room for it on the stack. Returns 1 if it must hear. */
+__noinline int pvsched_decide_only(__u32 slot, __u32 event, __u64 now, __u32 rivals)
+#else
 __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
+#endif
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 	bool by_agent = event & BY_AGENT;
@@ -305,6 +326,11 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	    (MEMBER(s, fair_until_ns) > now || pvsched_has_quota(v->task))) {
 		out.level = PVSCHED_LEVEL_NICE;
 		out.value = -20;
+#ifdef PVSCHED_SCX
+		/* this scheduler charges no quota at all */
+		if (config.actuator == PVSCHED_ACTUATOR_SCX)
+			out.level = PVSCHED_LEVEL_BASE;
+#endif
 	}
 	/* What somebody else set is theirs. */
 	foreign = MEMBER(s, foreign);
@@ -374,8 +400,11 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	}
 	if (boost || !pay_back_next(v, s, d, word, &in, &out))
 		changed = desire(s, word, now, &out, gen, ack, cut, c);
-	if (changed && counted && !in.boosted)
+	if (changed && counted && !in.boosted) {
 		MEMBER(d, rate_paid_at) = pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
+		if (v->state != PVSCHED_STATE_RUNNING && !by_agent)
+			reach_from(v, now);
+	}
 	if (changed && event == PVSCHED_EV_TIMER && out.reason == PVSCHED_REASON_NEXT_EVENT &&
 	    in.next_event_ns > now)
 		v->asked_ns = in.next_event_ns - in.lead_ns;
@@ -385,14 +414,26 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 		    now); /* the second line; model: decide.arm */
 	if (by_agent)
 		return 0;
+#ifndef PVSCHED_SCX
 	if (changed)
 		hint(v->cpu, slot, now, c);
-	if (boost)
-		return 0;
-	if (out.again_ns && v->off_ns &&
+	changed = 0;
+#endif
+	if (!boost && out.again_ns && v->off_ns &&
 	    (MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out.again_ns))
 		arm(v, out.again_ns, now);
+	return changed;
+}
+
+#ifdef PVSCHED_SCX
+int pvsched_tell(__u32 slot, __u32 event, __u64 now);
+
+static __always_inline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
+{
+	if (pvsched_decide_only(slot, event, now, rivals))
+		pvsched_tell(slot, event, now);
 	return 0;
 }
+#endif
 
 #endif

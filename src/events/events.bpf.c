@@ -30,6 +30,10 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 	count(c, events[6]);
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE &&
 	    !pvsched_word_active(MEMBER(s, desired), now)) {
+#ifdef PVSCHED_SCX
+		if (config.actuator == PVSCHED_ACTUATOR_SCX)
+			return on_expiry(v, slot, now);
+#endif
 		count(c, second_line); /* model: timer.second_line */
 		hint(PVSCHED_CPUS, slot, now, c);
 		hint(bpf_get_smp_processor_id(), slot, now, c);
@@ -90,6 +94,11 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
 		bpf_timer_cancel(&v->timer);
+		return 0;
+	case PVSCHED_SLOT_SETTLE:
+#ifdef PVSCHED_SCX
+		pvsched_settle(slot, bpf_ktime_get_ns());
+#endif
 		return 0;
 	}
 	return -1;

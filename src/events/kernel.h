@@ -40,6 +40,7 @@ struct rt_rq {
 
 struct rq {
 	unsigned int nr_running;
+	__u64 nr_switches;
 	struct cfs_rq cfs;
 	struct rt_rq rt;
 	struct task_struct *curr;
@@ -64,6 +65,17 @@ struct thread_info {
 	__u32 cpu;
 };
 
+struct cpumask {
+	unsigned long bits[1];
+};
+
+struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
+	__u32 flags;
+	__u32 weight; /* 100 at nice 0 */
+	__u64 slice;
+	__u64 dsq_vtime;
+};
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
@@ -74,7 +86,12 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_time;
+	int nr_cpus_allowed;
+	const struct cpumask *cpus_ptr;
+	struct cpumask cpus_mask; /* not read: it makes clang describe the structure, which libbpf
+				   * compares where a function takes one */
 	struct sched_entity se;
+	struct sched_ext_entity scx;
 	struct task_group *sched_task_group;
 	struct mm_struct *mm;
 	struct hlist_node pid_links[1]; /* by enum pid_type: [0] is the thread's */

@@ -95,6 +95,14 @@ struct {
 	__type(value, struct pvsched_hist);
 } delays SEC(".maps");
 
+/* By slot: ns from an event that boosts a vCPU which waits to its SCHED_IN. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_SLOTS);
+	__type(key, __u32);
+	__type(value, struct pvsched_hist);
+} reach SEC(".maps");
+
 /* The broker maps .bss and writes these. */
 __u16 slot_of_tid[PVSCHED_TIDS]; /* low 16 bits of tid -> slot + 1: 2 ns for a foreign task */
 struct pvsched_config config;

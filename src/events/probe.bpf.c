@@ -24,5 +24,6 @@ PROBE(kvm_inj_virq, "tp_btf/kvm_inj_virq")
 PROBE(kvm_write_tsc_offset, "tp_btf/kvm_write_tsc_offset")
 PROBE(kvm_fpu, "tp_btf/kvm_fpu")
 PROBE(accept_irq_fentry, "fentry/__apic_accept_irq")
+PROBE(ioeventfd_fentry, "fentry/ioeventfd_write")
 
 char LICENSE[] SEC("license") = "GPL";

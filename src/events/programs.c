@@ -97,7 +97,13 @@ static void keep_reason(struct pvsched_programs *p, char *log)
 static int on_print(enum libbpf_print_level level, const char *fmt, va_list args)
 {
 	char *text = NULL;
+	va_list again;
 
+	if (level != LIBBPF_DEBUG && getenv("PVSCHED_DEBUG")) { /* the kernel's own words */
+		va_copy(again, args);
+		vfprintf(stderr, fmt, again);
+		va_end(again);
+	}
 	if (level != LIBBPF_WARN || !loading || loading->has_reason ||
 	    vasprintf(&text, fmt, args) < 0)
 		return 0;
@@ -172,14 +178,17 @@ static int open_policy(struct pvsched_programs *p, const char *policy, int polic
 }
 
 /* Event programs and policy become one object: the policy's function is an extern of theirs. */
-static int link_objects(struct pvsched_programs *p, const char *policy, int policy_fd, int *ret_fd)
+static int link_objects(struct pvsched_programs *p, const struct pvsched_load_opts *o, int *ret_fd)
 {
+	const struct pvsched_event_object *events = o->object;
+	const char *policy = o->policy;
 	int out = memfd_create("pvsched", MFD_CLOEXEC), ev, pol, err;
 	char path[3][32];
 	struct bpf_linker *linker = NULL;
 
-	ev = memfd_of("events", pvsched_events_bpf, pvsched_events_bpf_size);
-	pol = open_policy(p, policy, policy_fd);
+	ev = events ? memfd_of("events", events->data, *events->size)
+		    : memfd_of("events", pvsched_events_bpf, pvsched_events_bpf_size);
+	pol = open_policy(p, policy, o->policy_fd);
 	err = pol < 0 ? pol : ev < 0 ? ev : out < 0 ? -errno : 0;
 	if (err)
 		goto out;
@@ -300,8 +309,8 @@ static int find_bss(struct pvsched_programs *p)
 
 static int find_maps(struct pvsched_programs *p)
 {
-	static const char *const names[] = { "vcpus", "shared", "pages", "rings", "cpus",
-					     "debts", "limits", "apics", "delays" };
+	static const char *const names[] = { "vcpus", "shared", "pages", "rings",  "cpus",
+					     "debts", "limits", "apics", "delays", "reach" };
 
 	for (int i = 0; i < PVSCHED_MAP_N; i++) {
 		p->map_fd[i] = bpf_object__find_map_fd_by_name(p->obj, names[i]);
@@ -311,11 +320,10 @@ static int find_maps(struct pvsched_programs *p)
 	return 0;
 }
 
-/* The programs' constants: which vCPUs are theirs, and what their policy asked for. */
-static int set_constants(struct pvsched_programs *p)
+int pvsched_programs_constant(struct pvsched_programs *p, const char *constant, uint32_t value)
 {
 	const struct btf *btf = bpf_object__btf(p->obj);
-	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC), done = 0;
+	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
 	const struct btf_var_secinfo *v;
 	const struct btf_type *t;
 	struct bpf_map *map;
@@ -336,16 +344,21 @@ static int set_constants(struct pvsched_programs *p)
 	for (int i = 0; i < btf_vlen(t); i++, v++) {
 		const char *name =
 			btf__name_by_offset(btf, btf__type_by_id(btf, v->type)->name_off);
-		uint32_t value = !strcmp(name, "policy_id")	  ? p->id
-				 : !strcmp(name, "policy_events") ? p->info.events
-								  : 0;
 
-		if (!value || v->offset + sizeof(value) > size)
+		if (strcmp(name, constant) || v->offset + sizeof(value) > size)
 			continue;
 		memcpy(data + v->offset, &value, sizeof(value));
-		done++;
+		return 0;
 	}
-	return done == 2 || !p->info.events ? 0 : -EINVAL;
+	return -ENOENT;
+}
+
+/* Which vCPUs are the programs', and what their policy asked for. */
+static int set_constants(struct pvsched_programs *p)
+{
+	int err = pvsched_programs_constant(p, "policy_id", p->id);
+
+	return err ? err : pvsched_programs_constant(p, "policy_events", p->info.events);
 }
 
 /* All objects of a broker share one set of maps: registry, debts and desired states survive a
@@ -358,7 +371,7 @@ static int share_maps(struct pvsched_programs *p, const struct pvsched_programs 
 		const char *name = bpf_map__name(map);
 		int err;
 
-		if (strstr(name, ".rodata"))
+		if (strstr(name, ".rodata") || bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
 			continue;
 		old = bpf_object__find_map_by_name(base->obj, name);
 		if (!old)
@@ -387,7 +400,6 @@ static int check_events(struct pvsched_programs *p, const char *policy)
 
 static int load_object(struct pvsched_programs *p, const struct pvsched_load_opts *o, int fd)
 {
-	const struct pvsched_programs *base = o->base;
 	const char *policy = o->policy;
 	struct stat st;
 	void *mem;
@@ -407,10 +419,12 @@ static int load_object(struct pvsched_programs *p, const struct pvsched_load_opt
 		err = check_events(p, policy);
 	if (!err)
 		err = set_constants(p);
-	if (!err && base)
-		err = share_maps(p, base);
+	if (!err && o->base)
+		err = share_maps(p, o->base);
 	else if (!err && o->debts_fd >= 0)
 		err = bpf_map__reuse_fd(bpf_object__find_map_by_name(p->obj, "debts"), o->debts_fd);
+	if (!err && o->object)
+		err = o->object->prepare(p->obj, p);
 	if (err)
 		return err;
 	for (size_t i = 0; i < N_SOURCES; i++) {
@@ -450,7 +464,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 		err = -ENOTSUP;
 		goto out;
 	}
-	err = link_objects(p, policy, o->policy_fd, &fd);
+	err = link_objects(p, o, &fd);
 	if (err)
 		goto out;
 	err = load_object(p, o, fd);
@@ -554,6 +568,11 @@ static int prog_fd(const struct pvsched_programs *p, const char *name)
 int pvsched_programs_agent_fd(const struct pvsched_programs *p)
 {
 	return prog_fd(p, "pvsched_agent");
+}
+
+struct bpf_object *pvsched_programs_object(const struct pvsched_programs *p)
+{
+	return p->obj;
 }
 
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,

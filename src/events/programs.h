@@ -34,6 +34,7 @@ enum pvsched_map {
 	PVSCHED_MAP_LIMITS,
 	PVSCHED_MAP_APICS,
 	PVSCHED_MAP_DELAYS,
+	PVSCHED_MAP_REACH,
 	PVSCHED_MAP_N
 };
 
@@ -45,12 +46,20 @@ struct pvsched_program {
 /* Says in one line what went wrong and what to do; called at most once per failure. */
 typedef void (*pvsched_say_fn)(void *ctx, const char *line);
 
+/* Event programs together with an actuator's own, in place of the plain ones. */
+struct pvsched_event_object {
+	const unsigned char *data;
+	const size_t *size;
+	int (*prepare)(struct bpf_object *obj, struct pvsched_programs *p); /* opened, not loaded */
+};
+
 struct pvsched_load_opts {
 	const char *policy; /* the name of a built-in, or a file that ends in .bpf.o */
 	int policy_fd; /* the file itself, read in place of policy's; -1 = none. Borrowed */
 	uint32_t id; /* of the vCPUs that these programs serve, 1.. */
 	const struct pvsched_programs *base; /* share its maps; NULL = make them */
 	int debts_fd; /* without base: the map of debts to go on with; -1 = make one. Borrowed */
+	const struct pvsched_event_object *object; /* NULL = the plain event programs */
 };
 
 /*
@@ -68,6 +77,9 @@ const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_p
 const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p);
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map);
 int pvsched_programs_agent_fd(const struct pvsched_programs *p);
+struct bpf_object *pvsched_programs_object(const struct pvsched_programs *p);
+/* Sets a 32-bit `const volatile` of the programs; before they are loaded. -ENOENT. */
+int pvsched_programs_constant(struct pvsched_programs *p, const char *name, uint32_t value);
 /* Runs the broker's program on a slot: see enum pvsched_slot_op. */
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
 			  uint64_t value);

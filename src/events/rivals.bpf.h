@@ -21,6 +21,11 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __
 {
 	if (!others)
 		return PVSCHED_RIVALS_NONE;
+#ifdef PVSCHED_SCX
+	/* no utilisation of fair tasks here, and nothing to save: a boost wakes nobody */
+	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		return PVSCHED_RIVALS_MANY;
+#endif
 	if (others <= BRIEF_MOST && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
 		return PVSCHED_RIVALS_BRIEF;
 	return above < BRIEF_UTIL ? PVSCHED_RIVALS_BRIEF : PVSCHED_RIVALS_MANY;

@@ -22,6 +22,17 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 	return off > in && off <= now ? off - in : 0; /* the boost ended on the way */
 }
 
+/* The priority at which it ran, as far as boosts go. A scheduler of ours boosts without changing
+ * the kernel's number. */
+static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio)
+{
+#ifdef PVSCHED_SCX
+	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		return (int)v->base_prio - (MEMBER(d, stretch.on_ns) != 0);
+#endif
+	return prio;
+}
+
 /* What it ran below its baseline pays boosts back. */
 static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				     struct pvsched_debt *d, int prio, __u64 now)
@@ -130,12 +141,13 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 		preempted = false;
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
-		boosted = charge(v, s, d, l, prev->prio, now);
+		boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), now);
 		if (boosted)
 			harm(v, prev, next, preempted, boosted);
 		pay_back(v, s, d, prev->prio, now);
 	}
 	v->in_ns = 0;
+	v->reach_ns = 0;
 	v->off_ns = now; /* model: switch.out */
 	/* before sched_in of the next one, which may be a vCPU, too */
 	if (v->cpu < PVSCHED_CPUS)
@@ -179,6 +191,22 @@ static __always_inline bool host_rt_waits(struct pvsched_vcpu *v, struct pvsched
 	return rq->rt.rt_nr_running > 1;
 }
 
+/* sched_switch counts itself before it calls. */
+static __always_inline void reach_to(struct pvsched_vcpu *v, __u32 slot, struct task_struct *next,
+				     __u64 now)
+{
+	struct pvsched_hist *h = bpf_map_lookup_elem(&reach, &slot);
+	struct rq *rq = next->se.cfs_rq->rq;
+
+	if (h && now > v->reach_ns)
+		pvsched_hist_add(h, now - v->reach_ns);
+	if ((__u64)rq == v->reach_rq) {
+		v->reached++;
+		v->reach_added += rq->nr_switches - v->reach_switches - 1;
+	}
+	v->reach_ns = 0;
+}
+
 static __always_inline void sched_in(int slot, struct task_struct *next, __u64 now)
 {
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
@@ -208,6 +236,8 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 				    now > v->asked_ns ? now - v->asked_ns : 0);
 		v->asked_ns = 0;
 	}
+	if (v->reach_ns)
+		reach_to(v, slot, next, now);
 	v->in_ns = now;
 	v->off_ns = 0; /* model: switch.in */
 	v->wait_ns = 0;
@@ -274,6 +304,11 @@ static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
 
 	if (cpu >= PVSCHED_CPUS)
 		return;
+#ifdef PVSCHED_SCX
+	/* a boosted thread is no real-time one there: every one of the host's preempts it by itself */
+	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		return;
+#endif
 	now = bpf_ktime_get_ns();
 	host_rt_prio[cpu] = prio;
 	host_rt_ns[cpu] = now;

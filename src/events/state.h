@@ -79,7 +79,8 @@ struct pvsched_shared {
 	__u32 pad;
 	__u64 fair_until_ns; /* its cgroup has no real-time time: boosts stay fair so long */
 	__u64 ack; /* the page's ack that desired answers; PVSCHED_NO_ACK = not to be looked at */
-	__u64 reserved[7];
+	__u64 settling; /* scx: one at a time brings desired to applied */
+	__u64 reserved[6];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
@@ -121,6 +122,7 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_POLICY, /* policy = value; the timer is this object's from here on */
 	PVSCHED_SLOT_BASE, /* value = pvsched_base_value() of what somebody else set */
 	PVSCHED_SLOT_FINI,
+	PVSCHED_SLOT_SETTLE, /* an actuator in the kernel: apply the desired word now */
 };
 
 static inline __u64 pvsched_base_value(__s32 prio, __u32 policy, __s32 nice)
@@ -202,6 +204,12 @@ struct pvsched_vcpu {
 	__u64 harm_ns;
 	__u32 others; /* that wanted the CPU when it got it boosted */
 	__u32 denied[PVSCHED_REASONS][PVSCHED_DENIALS]; /* by what the policy wanted a boost for */
+	/* from the decision to boost a vCPU that waits to its SCHED_IN */
+	__u64 reach_ns; /* when; 0 = none is out */
+	__u64 reach_rq; /* its run queue then, and that one's count of context switches */
+	__u64 reach_switches;
+	__u64 reached; /* how often it was the same run queue's SCHED_IN ... */
+	__u64 reach_added; /* ... and how many switches there were in all beyond the one to it */
 };
 
 struct pvsched_cpu {
@@ -214,6 +222,12 @@ struct pvsched_apic_key {
 	__u32 apic_id;
 };
 
+enum pvsched_actuator_kind {
+	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
+	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
+	PVSCHED_ACTUATOR_NONE, /* between two of them: all go back to their baselines */
+};
+
 struct pvsched_config {
 	__u64 lead_ns; /* boost this long before next_event; 0 = each vCPU's own measure */
 	__u64 grace_ns;
@@ -223,6 +237,8 @@ struct pvsched_config {
 	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 payback; /* boosted time is paid back by a worse nice */
 	__u32 boost_prio; /* best kernel priority of a boost; real-time ones at or behind it clash */
+	__u32 actuator; /* enum pvsched_actuator_kind: who carries decisions out now */
+	__u32 reserved;
 };
 
 /*

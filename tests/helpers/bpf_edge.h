@@ -196,6 +196,8 @@ int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsche
 	case PVSCHED_SLOT_FINI:
 		v->flags = 0;
 		break;
+	case PVSCHED_SLOT_SETTLE:
+		break;
 	}
 	return 0;
 }
@@ -243,6 +245,7 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 		edge.has_page[index] = true;
 		return 0;
 	case PVSCHED_MAP_DELAYS:
+	case PVSCHED_MAP_REACH:
 		EDGE_CHECK(index < PVSCHED_SLOTS);
 		return 0;
 	case PVSCHED_MAP_APICS:

@@ -78,6 +78,8 @@ def command_wrong_usage_exits_2_with_a_hint():
     refused(call("run", "--cpus", "9"), 2, "out of range", "1 to 8")
     refused(call("run", "--workload", "nope"), 2, "nope", "busy-random")
     refused(call("run", "--hogs", "-1"), 2, "not a number")
+    wait_for_no_broker()
+    refused(call("serve", "--actuator", "nope"), 1, "no actuator 'nope'", "agent", "scx")
     refused(call("check", "operand"), 2, "operand")
 
 

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An agent's loop. Cost of a wake-up that boosts: one epoll_wait, sched_getattr, a pidfd probe,
+ * The agents: one SCHED_FIFO thread per allowed CPU, asleep on that CPU's ring. An agent applies
+ * what the ring hints at. It watches over the vCPUs it boosted: it hears their doorbells, restores
+ * them at expiry by its own absolute sleep, and sleeps for the time at which the policy wants to be
+ * asked again. At each wake-up it looks at all it watches. With no event it has no wake-up at all.
+ *
+ * Cost of a wake-up that boosts: one epoll_wait, sched_getattr, a pidfd probe,
  * sched_setattr; no allocation, no lock that another agent holds for longer than those.
  */
-#include "agent.h"
-
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,6 +23,7 @@
 #include <unistd.h>
 
 #include "../../privilege/caps.h"
+#include "../actuator.h"
 #include "clock.h"
 
 #define EVENTS_MAX  16
@@ -50,7 +56,7 @@ struct agent {
 };
 
 struct pvsched_agents {
-	struct pvsched_agents_opts o;
+	struct pvsched_actuator_opts o;
 	struct agent *agent;
 	int n;
 };
@@ -363,7 +369,31 @@ static int agent_start(struct agent *a, int ring_fd, unsigned int priority)
 	return 0;
 }
 
-int pvsched_agents_start(const struct pvsched_agents_opts *opts, struct pvsched_agents **ret)
+static void stop(void *arg)
+{
+	struct pvsched_agents *all = arg;
+
+	if (!all)
+		return;
+	for (int i = 0; i < all->n; i++)
+		if (all->agent[i].running && eventfd_write(all->agent[i].stop_fd, 1))
+			pthread_cancel(all->agent[i].thread);
+	for (int i = 0; i < all->n; i++) {
+		struct agent *a = &all->agent[i];
+
+		if (a->running)
+			pthread_join(a->thread, NULL);
+		ring_buffer__free(a->ring);
+		if (a->ep >= 0)
+			close(a->ep);
+		if (a->stop_fd >= 0)
+			close(a->stop_fd);
+	}
+	free(all->agent);
+	free(all);
+}
+
+static int start(const struct pvsched_actuator_opts *opts, void **ret)
 {
 	struct pvsched_agents *all = calloc(1, sizeof(*all));
 	int err = -ENOMEM;
@@ -389,34 +419,18 @@ int pvsched_agents_start(const struct pvsched_agents_opts *opts, struct pvsched_
 	*ret = all;
 	return 0;
 out:
-	pvsched_agents_stop(all);
+	stop(all);
+	if (opts->say)
+		opts->say(opts->ctx,
+			  err == -EPERM ? "agents: SCHED_FIFO: not permitted: needs CAP_SYS_NICE, "
+					  "and a real-time quota where RT group scheduling is on"
+					: strerror(-err));
 	return err;
 }
 
-void pvsched_agents_stop(struct pvsched_agents *all)
+static int set_priority(void *arg, unsigned int priority)
 {
-	if (!all)
-		return;
-	for (int i = 0; i < all->n; i++)
-		if (all->agent[i].running && eventfd_write(all->agent[i].stop_fd, 1))
-			pthread_cancel(all->agent[i].thread);
-	for (int i = 0; i < all->n; i++) {
-		struct agent *a = &all->agent[i];
-
-		if (a->running)
-			pthread_join(a->thread, NULL);
-		ring_buffer__free(a->ring);
-		if (a->ep >= 0)
-			close(a->ep);
-		if (a->stop_fd >= 0)
-			close(a->stop_fd);
-	}
-	free(all->agent);
-	free(all);
-}
-
-int pvsched_agents_set_priority(struct pvsched_agents *all, unsigned int priority)
-{
+	struct pvsched_agents *all = arg;
 	int err = 0;
 
 	for (int i = 0; i < all->n && !err; i++)
@@ -424,8 +438,9 @@ int pvsched_agents_set_priority(struct pvsched_agents *all, unsigned int priorit
 	return err;
 }
 
-void pvsched_agents_forget(struct pvsched_agents *all, uint32_t slot)
+static void forget(void *arg, uint32_t slot)
 {
+	struct pvsched_agents *all = arg;
 	struct pvsched_slot *s = &all->o.act->slots[slot];
 
 	pthread_mutex_lock(&s->lock);
@@ -435,3 +450,31 @@ void pvsched_agents_forget(struct pvsched_agents *all, uint32_t slot)
 	s->listening = false;
 	pthread_mutex_unlock(&s->lock);
 }
+
+static int usable(char *why, size_t size)
+{
+	struct sched_param old = { 0 }, fifo = { .sched_priority = 1 };
+	int policy = sched_getscheduler(0), err;
+
+	sched_getparam(0, &old);
+	err = sched_setscheduler(0, SCHED_FIFO, &fifo) ? -errno : 0;
+	if (!err)
+		sched_setscheduler(0, policy, &old);
+	else
+		snprintf(why, size,
+			 "SCHED_FIFO: %s: needs CAP_SYS_NICE, and real-time time in this cgroup",
+			 strerror(-err));
+	return err;
+}
+
+const struct pvsched_actuator pvsched_actuator_agent = {
+	.name = "agent",
+	.summary = "a SCHED_FIFO thread on each CPU changes the vCPU thread's scheduling",
+	.kind = PVSCHED_ACTUATOR_AGENT,
+	.automatic = true,
+	.usable = usable,
+	.start = start,
+	.stop = stop,
+	.forget = forget,
+	.set_priority = set_priority,
+};

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# soak SECONDS: the scheduler under stress-ng and four VMs, reloaded every five seconds: by another
+# policy, by a CPU that goes, by one that comes. For lab/tests/scx-soak*.sh.
+
+soak() {
+	soak_seconds=$1
+	pvsched serve --actuator scx >/tmp/serve 2>&1 &
+	broker=$!
+	within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+	guests=
+	for n in 1 2 3 4; do
+		pvsched run --cpus 2 --seconds "$soak_seconds" --json >"/tmp/guest$n.json" 2>&1 &
+		guests="$guests $!"
+	done
+	stress-ng --cpu 2 --switch 2 --fork 1 --timer 1 --timeout "$soak_seconds" >/tmp/stress 2>&1 &
+	stress=$!
+	end=$(($(cut -d. -f1 /proc/uptime) + soak_seconds - 5))
+	reloads=0 off=0
+	while [ "$(cut -d. -f1 /proc/uptime)" -lt $end ]; do
+		sleep 5
+		case $((reloads % 4)) in
+		0) pvsched policy --all irq >/tmp/policy 2>&1 || cat /tmp/policy ;;
+		1) echo 0 >/sys/devices/system/cpu/cpu1/online ;;
+		2) echo 1 >/sys/devices/system/cpu/cpu1/online ;;
+		3) pvsched policy --all latency >/tmp/policy 2>&1 || cat /tmp/policy ;;
+		esac
+		reloads=$((reloads + 1))
+		for i in $(seq 100); do
+			grep -q '^enabled' /sys/kernel/sched_ext/state && break
+			usleep 100000
+		done
+		grep -q '^enabled' /sys/kernel/sched_ext/state || off=$((off + 1))
+	done
+	echo 1 >/sys/devices/system/cpu/cpu1/online 2>/dev/null
+	figure reloads $reloads
+	expect scheduler_was_back_after_each_reload [ $off = 0 ]
+	lost=0
+	for p in $guests; do wait $p || lost=$((lost + 1)); done
+	expect guests_end_by_themselves [ $lost = 0 ]
+	expect stress_ends_by_itself wait $stress
+	expect scheduler_is_on_still grep -q '^enabled' /sys/kernel/sched_ext/state
+	expect nothing_was_said_of_an_end sh -c '! grep -q "ended the scheduler" /tmp/serve'
+	kill $broker
+	wait $broker
+	expect broker_ends_well [ $? = 0 ]
+	expect scheduler_ends_with_it grep -q '^disabled' /sys/kernel/sched_ext/state
+	cat /tmp/serve >"$LAB_OUT/serve.txt"
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# Every actuator that this kernel can use, on every workload of the bench beside four hogs: one
+# table, and what an actuator in the kernel must be better at. Time is counted in instructions.
+# kernels: 6.1 6.12 7.3
+# guests: baremetal
+# tier: soak
+# clock: instructions
+# timeout: 200
+
+export PVSCHED_TRY_SCX=1
+pvsched check >/tmp/check.txt
+expect agent_is_usable grep -q '^ *ok .*agent ' /tmp/check.txt
+if [ -e /sys/kernel/sched_ext ]; then
+	expect scx_is_usable grep -q '^ *ok .*scx ' /tmp/check.txt
+else
+	expect check_says_why_scx_is_not grep -q 'scx  *not here: this kernel has no sched_ext' /tmp/check.txt
+	if pvsched serve --actuator scx >/tmp/out 2>&1; then
+		not_ok scx_is_refused_in_one_line "it started"
+	else
+		expect scx_is_refused_in_one_line grep -q 'no sched_ext .*use --actuator agent' /tmp/out
+	fi
+fi
+
+: >/tmp/cells
+used=
+for actuator in agent scx; do
+	grep -q "^ *ok .*$actuator " /tmp/check.txt || continue
+	used="$used $actuator"
+	expect "${actuator}_bench_runs" pvsched bench --rounds 1 --samples 400 --hogs 4 --seed "$LAB_SEED" \
+		--variant pvsched --actuator $actuator --no-cost --json "$LAB_OUT/$actuator.json"
+	cells "$LAB_OUT/$actuator.json" | sed "s/figure /figure ${actuator}_/; s/_pvsched_4_/_/" >>/tmp/cells
+done
+cat /tmp/cells
+
+value() {
+	awk -v name="$1" '$2 == name { print $3 }' /tmp/cells
+}
+
+echo "# actuator workload p50_us p99_us p999_us hogs_share boosts reach_p50_us added_switches"
+for actuator in $used; do
+	for workload in busy busy-random critical sleeping; do
+		echo "# $actuator $workload" $(for key in p50_us p99_us p999_us hogs_share boosts reach_p50_us \
+			reach_added_switches; do echo "$(value ${actuator}_${workload}_$key)" | grep . || echo -; done)
+	done
+done
+
+# at_most NAME FIGURE FACTOR REFERENCE: FIGURE <= FACTOR * REFERENCE, both measured
+at_most() {
+	a=$(value "$2") b=$(value "$4")
+	if awk -v a="$a" -v f="$3" -v b="$b" 'BEGIN { exit !(a != "" && b != "" && a <= f * b) }'; then
+		ok "$1"
+	else
+		not_ok "$1" "$2 is ${a:-not measured}, wanted at most $3 of $4 = ${b:-not measured}"
+	fi
+}
+
+case $used in
+*scx*)
+	at_most scx_runs_a_woken_vcpu_in_half_of_the_agents_time scx_sleeping_reach_p50_us 0.5 \
+		agent_sleeping_reach_p50_us
+	added=$(value scx_sleeping_reach_added_switches)
+	if awk -v a="$added" 'BEGIN { exit !(a != "" && a < 0.05) }'; then
+		ok scx_adds_no_context_switch_to_a_wake_up
+	else
+		not_ok scx_adds_no_context_switch_to_a_wake_up "${added:-not measured} a wake-up"
+	fi
+	for workload in busy busy-random critical sleeping; do
+		at_most "scx_p999_of_${workload}_is_as_good" "scx_${workload}_p999_us" 1.05 \
+			"agent_${workload}_p999_us"
+	done
+	;;
+esac
+expect no_scheduler_is_left sh -c '! [ -e /sys/kernel/sched_ext/state ] || grep -q disabled /sys/kernel/sched_ext/state'

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# 45 seconds of the scheduler under load, with reloads. scx-soak-long.sh is the long form.
+# kernels: 7.3
+# guests: baremetal
+# tier: soak
+# timeout: 180
+# programs: stress-ng
+
+export PVSCHED_TRY_SCX=1
+. /lab/scx-soak.sh
+soak 45

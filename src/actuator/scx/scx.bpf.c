@@ -1,0 +1,625 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A scheduler for a host that runs VMs. Ordinary tasks share CPUs fairly, by weighted virtual time
+ * and one queue per last-level cache; a boosted vCPU comes before all of them, at once, and within
+ * its budget keeps the CPU instead of being preempted and rescued. What it runs boosted counts in
+ * its virtual time like any other: a boost moves its time, it does not add to it.
+ * Good for: hosts whose CPUs are shared by VMs that declare what is urgent and by ordinary work;
+ * the decision is the order of the queues, so nothing has to be woken to carry it out.
+ * Bad for: hosts that rely on cpu.max or cpu.weight of cgroups (flat here), on energy-aware
+ * placement, on core scheduling; LLCs of more than 64 CPUs; many tasks pinned to few CPUs of a large
+ * LLC, whose queue is then walked.
+ *
+ * The object is the event programs and this: one policy serves both. The run queue lock of the
+ * task's CPU is held in all functions but select_cpu, init and exit. No allocation.
+ */
+#define PVSCHED_SCX
+#include <linux/bpf.h>
+
+#include "settle.bpf.h"
+static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
+
+#include "../../events/events.bpf.c"
+
+#define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
+#define CREDIT_NS  2000000ull /* of who slept */
+#define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
+#define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
+#define WALK_MOST  16 /* waiting tasks of a queue that are looked at for one in particular */
+
+#define DSQ_TASKS(llc)	(0x1000ull + (llc)) /* ordinary tasks, by virtual time */
+#define DSQ_VCPUS(llc)	(0x2000ull + (llc)) /* vCPUs, by virtual time: they do not leave their LLC */
+#define DSQ_URGENT(llc) (0x3000ull + (llc)) /* boosted ones that found no CPU, in their order */
+
+/* Set before loading. */
+const volatile __u32 scx_llcs_n = 1;
+
+/* Why the scheduler ended; user space waits on the ring. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} scx_exits SEC(".maps");
+
+struct scx_said {
+	__u64 kind;
+	__s64 code;
+	char reason[64];
+	char msg[192];
+};
+
+/* LLC + 1 of each VM. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_VMS);
+	__type(key, __u32);
+	__type(value, __u64[2]); /* LLC + 1; when it was chosen */
+} scx_homes SEC(".maps");
+
+/* sched_prio_to_weight of the kernel * 100 / 1024, by nice + 20 */
+static const __u32 weights[40] = {
+	8668, 7009, 5516, 4538, 3640, 2844, 2303, 1825, 1489, 1160, 932, 747, 596, 483,
+	384,  305,  244,  194,	155,  125,  100,  80,	64,   51,   41,	 33,  27,  21,
+	17,   13,   11,	  9,	7,    6,    4,	  4,	3,    2,    2,	 1,
+};
+
+/* A slot's desired word has changed. Returns whether the vCPU is boosted. Global: verified once. */
+__noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now)
+{
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+
+	if (!v)
+		return 0;
+	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		return tell_scx(v, slot, event, now);
+	hint(v->cpu, slot, now, this_cpu()); /* the scheduler ended; agents act */
+	return 0;
+}
+
+/* A boost's time is up. If the vCPU waits, no event of its own will ask for it again. */
+static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now)
+{
+	if (pvsched_tell(slot, PVSCHED_EV_TIMER, now)) {
+		arm(v, now + config.min_ns, now);
+		return 0;
+	}
+	return pvsched_decide(slot, PVSCHED_EV_TIMER, now, RIVALS_ASK);
+}
+
+/* The doorbell, in the vCPU's own thread and without waking one: any that a boosted vCPU rings, of
+ * whatever device, is an occasion to look at its page. ~25 ns for others. */
+SEC("fentry/ioeventfd_write")
+int pvsched_bell(void *ctx)
+{
+	int slot = current_slot();
+	__u32 key = slot;
+	struct pvsched_debt *d = slot < 0 ? NULL : debt_at(key);
+	__u64 now;
+
+	if (!d || !MEMBER(d, stretch.on_ns) || config.actuator != PVSCHED_ACTUATOR_SCX)
+		return 0;
+	now = bpf_ktime_get_ns();
+	count(this_cpu(), events[7]);
+	pvsched_decide(slot, PVSCHED_EV_DOORBELL | BY_AGENT, now, RIVALS_ASK);
+	if (!pvsched_settle(slot, now))
+		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), SCX_KICK_PREEMPT);
+	return 0;
+}
+
+static __always_inline __u32 llc_of(__u32 cpu)
+{
+	struct scx_cpu *x = cpu_at(cpu);
+
+	return x ? x->llc : 0;
+}
+
+/* The slot of a registered thread, whichever policy serves it; -1 = an ordinary task. */
+static __always_inline int slot_of(struct task_struct *p)
+{
+	__u32 tid = p->pid, at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	struct pvsched_vcpu *v;
+
+	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
+		v = vcpu_of_slot(at - 1);
+		if (!v)
+			return -1;
+		if (v->tid == tid)
+			return !v->start_time || v->start_time == p->start_time ? (int)at - 1 : -1;
+		at = v->chain;
+	}
+	return -1;
+}
+
+/* Its guest idles, or runs what may wait: it ranks below all. Only ever to its disadvantage, so
+ * any word will do. */
+static __always_inline bool is_low(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot)
+{
+	struct pvsched_page *page;
+
+	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) == PVSCHED_LEVEL_IDLE)
+		return true;
+	page = page_of_slot(v, slot);
+	return page && (MEMBER(page, context) & PVSCHED_CTX_IDLE ||
+			(MEMBER(page, current_task) & 0xff) == PVSCHED_POLICY_IDLE);
+}
+
+static __always_inline __u64 weight_of(struct task_struct *p, struct pvsched_shared *s, bool low)
+{
+	__u64 word = s ? MEMBER(s, applied) : 0;
+	__u32 w = p->scx.weight;
+	__u64 nice;
+
+	asm volatile("" : "+r"(w)); /* not one load for both kinds of pointer: the verifier */
+	if (low)
+		return WEIGHT_LOW;
+	if (PVSCHED_WORD_LEVEL(word) == PVSCHED_LEVEL_NICE) {
+		nice = (__u8)(PVSCHED_WORD_VALUE(word) + 20);
+		asm volatile("" : "+r"(nice)); /* compare what is used, not a copy: the verifier */
+		if (nice < 40)
+			w = weights[nice];
+	}
+	return w ? w : 1;
+}
+
+/* Virtual time now of who runs on a CPU. */
+static __always_inline __u64 vtime_now(const struct scx_cpu *x, __u64 now)
+{
+	__u64 start = x->start_ns, w = x->weight;
+
+	if (!start || now < start || !w)
+		return x->vtime;
+	return x->vtime + (now - start) * 100 / w;
+}
+
+/* Who slept long has no more credit than others. */
+static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l)
+{
+	__u64 vtime = p->scx.dsq_vtime;
+
+	if (l && vtime + CREDIT_NS < l->vnow)
+		vtime = l->vnow - CREDIT_NS;
+	return vtime;
+}
+
+/* A task that goes to another LLC takes its lag along, not its time. */
+static __always_inline void rebase(struct task_struct *p, __u32 from, __u32 to)
+{
+	struct scx_llc *a, *b;
+
+	if (from == to)
+		return;
+	a = llc_at(from);
+	b = llc_at(to);
+	if (a && b)
+		scx_bpf_task_set_dsq_vtime(p, p->scx.dsq_vtime - a->vnow + b->vnow);
+}
+
+/*
+ * A vCPU that runs is about to lose its CPU: what would the policy do about it? Its run so far is
+ * charged first, as at a switch, so that no interval of a run has two boosts. Returns whether it
+ * is boosted, i.e. stays.
+ */
+static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
+			       int prio, __u64 now)
+{
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_debt *d = debt_at(slot);
+
+	if (!l || !d)
+		return 0;
+	if (v->in_ns) {
+		charge(v, s, d, l, run_prio(v, d, prio), now);
+		v->run_ns += now - v->in_ns;
+		v->in_ns = now;
+	}
+	if (v->policy == policy_id) {
+		v->state = PVSCHED_STATE_PREEMPTED;
+		v->wait_ns = now;
+		pvsched_decide(slot, PVSCHED_EV_PREEMPTED | BY_AGENT, now, PVSCHED_RIVALS_MANY);
+		v->wait_ns = 0;
+		v->state = PVSCHED_STATE_RUNNING;
+	}
+	return pvsched_settle(slot, now);
+}
+
+/* An idle CPU of its VM's LLC, or -1. The VM moves to another LLC when its own has none and the
+ * other has, at most every 100 ms, at the wake-up of its first vCPU. */
+#define HOME_NS 100000000ull
+static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_vcpu *v, __s32 prev,
+					  __u64 flags, __u64 now)
+{
+	__u32 vm = v->vm, home;
+	__u64(*h)[2] = bpf_map_lookup_elem(&scx_homes, &vm);
+	bool idle = false;
+	struct scx_llc *l;
+	__s32 cpu;
+
+	if (!h)
+		return -1;
+	if (!(*h)[0])
+		(*h)[0] = llc_of(prev) + 1;
+	home = (*h)[0] - 1;
+	if (llc_of(prev) == home && scx_bpf_test_and_clear_cpu_idle(prev))
+		return prev;
+	l = llc_at(home);
+	if (!l)
+		return -1;
+	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
+		if (i >= l->n)
+			break;
+		cpu = l->cpu[i];
+		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(cpu))
+			return cpu;
+	}
+	if (v->index || scx_llcs_n < 2 || now - (*h)[1] < HOME_NS)
+		return -1;
+	cpu = scx_bpf_select_cpu_dfl(p, prev, flags, &idle);
+	if (!idle)
+		return -1;
+	(*h)[0] = llc_of(cpu) + 1;
+	(*h)[1] = now;
+	return cpu;
+}
+
+/* A CPU of its VM's LLC for a vCPU that found none idle there: where it ran, if that is one. */
+static __always_inline __s32 busy_at_home(struct task_struct *p, struct pvsched_vcpu *v, __s32 prev)
+{
+	__u32 vm = v->vm, home;
+	__u64(*h)[2] = bpf_map_lookup_elem(&scx_homes, &vm);
+	struct scx_llc *l;
+
+	if (!h || !(*h)[0])
+		return prev;
+	home = (*h)[0] - 1;
+	if (llc_of(prev) == home)
+		return prev;
+	l = llc_at(home);
+	if (!l)
+		return prev;
+	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
+		if (i >= l->n)
+			break;
+		if (bpf_cpumask_test_cpu(l->cpu[i], p->cpus_ptr))
+			return l->cpu[i];
+	}
+	return prev;
+}
+
+static __always_inline bool is_boosted(__u32 slot)
+{
+	struct pvsched_debt *d = debt_at(slot);
+
+	return d && MEMBER(d, stretch.on_ns);
+}
+
+SEC("struct_ops/pvsched_select_cpu")
+__s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flags)
+{
+	int slot = slot_of(p);
+	struct pvsched_vcpu *v = slot < 0 ? NULL : vcpu_of_slot(slot);
+	bool idle = false;
+	__s32 cpu;
+
+	if (!v) {
+		cpu = scx_bpf_select_cpu_dfl(p, prev, flags, &idle);
+		if (cpu < 0)
+			return prev;
+	} else {
+		cpu = idle_at_home(p, v, prev, flags, bpf_ktime_get_ns());
+		idle = cpu >= 0;
+		if (!idle) {
+			cpu = busy_at_home(p, v, prev);
+			if (is_boosted(slot))
+				cpu = choose_victim(cpu, p->cpus_ptr);
+		}
+	}
+	rebase(p, llc_of(prev), llc_of(cpu));
+	if (idle)
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
+	return cpu;
+}
+
+/* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. */
+static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struct scx_cpu *x,
+					 __u64 vtime, __u64 flags, bool low, __u64 now)
+{
+	__s32 idle;
+
+	if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
+		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
+		return;
+	}
+	if (!(flags & SCX_ENQ_CPU_SELECTED) && p->nr_cpus_allowed > 1) {
+		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		if (idle >= 0) {
+			scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
+			return;
+		}
+	}
+	if (!x || MEMBER(x, urgent) || !x->start_ns || low)
+		return;
+	if (x->low || (flags & SCX_ENQ_WAKEUP && vtime + PREEMPT_NS < vtime_now(x, now)))
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+}
+
+static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
+					 struct scx_cpu *x, __u64 flags, __u64 now)
+{
+	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct scx_llc *l;
+	bool runs;
+	__u64 vtime;
+	int boosted;
+
+	if (!s || !v || !x)
+		return;
+	/* It ran until now, and no dispatch asked for it: somebody was in the local queue. */
+	runs = v->in_ns && !(flags & (SCX_ENQ_WAKEUP | SCX_ENQ_REENQ));
+	boosted = runs ? ask(v, s, slot, p->prio, now) : pvsched_settle(slot, now);
+	if (boosted && !(flags & SCX_ENQ_REENQ)) {
+		if (runs || !MEMBER(x, urgent) || MEMBER(x, urgent) == slot + 1) {
+			MEMBER(x, urgent) = slot + 1;
+			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS,
+					   flags | SCX_ENQ_HEAD | (runs ? 0 : SCX_ENQ_PREEMPT));
+			return;
+		}
+	}
+	if (boosted) {
+		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
+		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr), SCX_KICK_PREEMPT);
+		return;
+	}
+	l = llc_at(x->llc);
+	vtime = vtime_of(p, l);
+	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
+	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot), now);
+}
+
+SEC("struct_ops/pvsched_enqueue")
+int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
+{
+	__u32 cpu = scx_bpf_task_cpu(p);
+	struct scx_cpu *x = cpu_at(cpu);
+	__u32 llc = x ? x->llc : 0;
+	__u64 now = bpf_ktime_get_ns(), vtime;
+	int slot = slot_of(p);
+
+	if (slot >= 0 && x) {
+		enqueue_vcpu(p, slot, cpu, x, flags, now);
+		return 0;
+	}
+	/* a CPU's own kernel threads: what they do nobody else can, and it is short */
+	if (p->nr_cpus_allowed == 1 && p->flags & 0x00200000 /* PF_KTHREAD */) {
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_HEAD);
+		if (x && x->low)
+			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+		return 0;
+	}
+	vtime = vtime_of(p, llc_at(llc));
+	scx_bpf_dsq_insert_vtime(p, DSQ_TASKS(llc), SLICE_NS, vtime, flags);
+	look_for_cpu(p, cpu, x, vtime, flags, false, now);
+	return 0;
+}
+
+/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. Not inline: dispatch has no room
+ * for the iterator on its stack. */
+static __noinline int promote(__u32 llc)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	int slot;
+
+	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))
+		goto out;
+	for (int i = 0; i < WALK_MOST; i++) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (!p)
+			break;
+		slot = slot_of(p);
+		if (slot >= 0 && is_boosted(slot))
+			scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0);
+	}
+out:
+	bpf_iter_scx_dsq_destroy(&it);
+	return 0;
+}
+
+/* This CPU would idle: take what waits elsewhere, but no vCPU. */
+static __always_inline void steal(__u32 llc)
+{
+	struct task_struct *p;
+	__u32 from;
+
+	for (__u32 i = 1; i < LLCS_MAX; i++) {
+		if (i >= scx_llcs_n)
+			break;
+		from = llc + i < scx_llcs_n ? llc + i : llc + i - scx_llcs_n;
+		p = scx_bpf_dsq_peek(DSQ_TASKS(from));
+		if (!p)
+			continue;
+		if (scx_bpf_dsq_move_to_local(DSQ_TASKS(from)))
+			return;
+	}
+}
+
+SEC("struct_ops/pvsched_dispatch")
+int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
+{
+	struct scx_cpu *x = cpu_at(cpu);
+	struct pvsched_shared *s;
+	struct pvsched_vcpu *v;
+	struct task_struct *p;
+	struct scx_llc *l;
+	__u64 now, vtime, best = ~0ull, dsq = 0;
+	bool stays;
+	__u32 llc;
+	int slot;
+
+	if (!x)
+		return 0;
+	llc = x->llc;
+	l = llc_at(llc);
+	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
+	if (l && MEMBER(l, wanted)) {
+		MEMBER(l, wanted) = 0;
+		promote(llc);
+	}
+	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
+	if (p) {
+		best = p->scx.dsq_vtime;
+		dsq = DSQ_TASKS(llc);
+	}
+	p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
+	if (p && p->scx.dsq_vtime <= best) {
+		best = p->scx.dsq_vtime;
+		dsq = DSQ_VCPUS(llc);
+	}
+	now = bpf_ktime_get_ns();
+	if (stays && (dsq || scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0)) {
+		slot = slot_of(prev);
+		if (slot >= 0) {
+			v = vcpu_of_slot(slot);
+			s = bpf_map_lookup_elem(&shared, &slot);
+			if (v && s && ask(v, s, slot, prev->prio, now)) {
+				MEMBER(x, urgent) = slot + 1;
+				scx_bpf_task_set_slice(prev, SLICE_NS);
+				return 0;
+			}
+		}
+		MEMBER(x, urgent) = 0;
+	}
+	if (scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
+		return 0;
+	if (stays) {
+		vtime = vtime_now(x, now);
+		if (!dsq || (x->start_ns && !x->low && vtime <= best)) {
+			scx_bpf_task_set_slice(prev, SLICE_NS);
+			return 0;
+		}
+	}
+	if (dsq && scx_bpf_dsq_move_to_local(dsq))
+		return 0;
+	if (scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)) || scx_bpf_dsq_move_to_local(DSQ_VCPUS(llc)))
+		return 0;
+	if (stays)
+		scx_bpf_task_set_slice(prev, SLICE_NS);
+	else if (scx_llcs_n > 1)
+		steal(llc);
+	return 0;
+}
+
+SEC("struct_ops/pvsched_running")
+int BPF_PROG(pvsched_running, struct task_struct *p)
+{
+	__u32 cpu = scx_bpf_task_cpu(p);
+	struct scx_cpu *x = cpu_at(cpu);
+	int slot = slot_of(p);
+	__u32 key = slot;
+	struct pvsched_shared *s = slot < 0 ? NULL : bpf_map_lookup_elem(&shared, &key);
+	struct pvsched_vcpu *v = s ? vcpu_of_slot(slot) : NULL;
+	struct scx_llc *l = x ? llc_at(x->llc) : NULL;
+
+	if (!x || !l)
+		return 0;
+	MEMBER(x, urgent) = v && is_boosted(key) ? key + 1 : 0;
+	x->low = v && !x->urgent && is_low(v, s, key);
+	x->weight = weight_of(p, v ? s : NULL, x->low);
+	x->vtime = p->scx.dsq_vtime;
+	x->start_ns = bpf_ktime_get_ns();
+	if (x->vtime > l->vnow)
+		l->vnow = x->vtime;
+	return 0;
+}
+
+SEC("struct_ops/pvsched_stopping")
+int BPF_PROG(pvsched_stopping, struct task_struct *p, bool runnable)
+{
+	__u32 cpu = scx_bpf_task_cpu(p);
+	struct scx_cpu *x = cpu_at(cpu);
+
+	if (!x || !x->start_ns)
+		return 0;
+	scx_bpf_task_set_dsq_vtime(p, vtime_now(x, bpf_ktime_get_ns()));
+	x->start_ns = 0;
+	if (!runnable)
+		MEMBER(x, urgent) = 0;
+	return 0;
+}
+
+/* The second line: a boost whose timer did not come. */
+SEC("struct_ops/pvsched_tick")
+int BPF_PROG(pvsched_tick, struct task_struct *p)
+{
+	int slot = slot_of(p);
+
+	if (slot >= 0 && is_boosted(slot) && !pvsched_settle(slot, bpf_ktime_get_ns()))
+		scx_bpf_task_set_slice(p, 0);
+	return 0;
+}
+
+SEC("struct_ops/pvsched_enable")
+int BPF_PROG(pvsched_enable, struct task_struct *p)
+{
+	struct scx_llc *l = llc_at(llc_of(scx_bpf_task_cpu(p)));
+
+	if (l)
+		scx_bpf_task_set_dsq_vtime(p, l->vnow);
+	return 0;
+}
+
+SEC("struct_ops/pvsched_init")
+int BPF_PROG(pvsched_init)
+{
+	__s32 err;
+
+	for (__u32 i = 0; i < LLCS_MAX; i++) {
+		if (i >= scx_llcs_n)
+			break;
+		err = scx_bpf_create_dsq(DSQ_TASKS(i), -1);
+		if (!err)
+			err = scx_bpf_create_dsq(DSQ_VCPUS(i), -1);
+		if (!err)
+			err = scx_bpf_create_dsq(DSQ_URGENT(i), -1);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+SEC("struct_ops/pvsched_exit")
+int BPF_PROG(pvsched_exit, struct scx_exit_info *why)
+{
+	struct scx_said *said = bpf_ringbuf_reserve(&scx_exits, sizeof(*said), 0);
+
+	if (!said)
+		return 0;
+	said->kind = why->kind;
+	said->code = why->exit_code;
+	bpf_probe_read_kernel_str(said->reason, sizeof(said->reason), why->reason);
+	bpf_probe_read_kernel_str(said->msg, sizeof(said->msg), why->msg);
+	bpf_ringbuf_submit(said, 0);
+	return 0;
+}
+
+struct sched_ext_ops { /* the members used; libbpf places them by name */
+	int (*select_cpu)(void), (*enqueue)(void), (*dispatch)(void), (*tick)(void),
+		(*running)(void);
+	int (*stopping)(void), (*enable)(void), (*init)(void), (*exit)(void);
+	__u32 timeout_ms;
+	char name[128];
+};
+
+SEC(".struct_ops")
+struct sched_ext_ops pvsched_ops = {
+	.select_cpu = (void *)pvsched_select_cpu,
+	.enqueue = (void *)pvsched_enqueue,
+	.dispatch = (void *)pvsched_dispatch,
+	.tick = (void *)pvsched_tick,
+	.running = (void *)pvsched_running,
+	.stopping = (void *)pvsched_stopping,
+	.enable = (void *)pvsched_enable,
+	.init = (void *)pvsched_init,
+	.exit = (void *)pvsched_exit,
+	.timeout_ms = 20000,
+	.name = "pvsched",
+};

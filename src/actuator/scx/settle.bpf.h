@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * From desired to applied without a thread: under this scheduler a thread's place in the queues is
+ * its priority, so a boost is in force as soon as its words say so. What apply.c does for agents:
+ * its own count of ceiling, cap, rate and share, `applied`, `grant`. In any context; one at a time
+ * per slot (`settling`), a second one leaves it to the first, which looks again when it is done.
+ */
+#ifndef PVSCHED_SCX_SETTLE_BPF_H
+#define PVSCHED_SCX_SETTLE_BPF_H
+
+#include "../../events/maps.bpf.h"
+#include "kfuncs.h"
+
+#define LLCS_MAX     64 /* more share the last */
+#define LLC_CPUS_MAX 64 /* of an LLC, that are looked through for a free one */
+
+struct scx_cpu {
+	__u32 llc; /* by user space, before the scheduler starts */
+	__u32 sibling; /* another CPU of its core; itself if there is none */
+	/* by the CPU itself, read by others: a stale one costs a preemption or saves none */
+	__u32 urgent; /* slot + 1 of the boosted vCPU that it runs or is about to */
+	__u32 low; /* who runs gives way to anybody */
+	__u64 start_ns; /* since when; 0 = nobody of ours */
+	__u64 vtime; /* of who runs, at start_ns */
+	__u64 weight;
+};
+
+struct scx_llc {
+	__u64 vnow; /* virtual time of its queue: of who began to run last, never back */
+	__u32 wanted; /* a vCPU that waits in its queue was boosted */
+	__u32 n;
+	__u16 cpu[LLC_CPUS_MAX];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_CPUS);
+	__type(key, __u32);
+	__type(value, struct scx_cpu);
+} scx_cpus SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LLCS_MAX);
+	__type(key, __u32);
+	__type(value, struct scx_llc);
+} scx_llcs SEC(".maps");
+
+static __always_inline struct scx_cpu *cpu_at(__u32 cpu)
+{
+	return bpf_map_lookup_elem(&scx_cpus, &cpu);
+}
+
+static __always_inline struct scx_llc *llc_at(__u32 llc)
+{
+	return bpf_map_lookup_elem(&scx_llcs, &llc);
+}
+
+/* Nobody boosted runs on that CPU, nor (if `core`) on its sibling. */
+static __always_inline bool is_calm(__u32 cpu, bool core)
+{
+	struct scx_cpu *x = cpu_at(cpu);
+
+	if (!x || MEMBER(x, urgent))
+		return false;
+	if (!core || x->sibling == cpu)
+		return true;
+	x = cpu_at(x->sibling);
+	return !x || !MEMBER(x, urgent);
+}
+
+/* The CPU that a boosted vCPU shall take: its own, else one of its LLC whose core runs no boosted
+ * one, else one that runs none, else its own. ~5 ns a CPU that is looked at. */
+static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allowed)
+{
+	struct scx_cpu *x = cpu_at(cpu);
+	struct scx_llc *l;
+	__u32 other, best = cpu;
+
+	if (!x || is_calm(cpu, true))
+		return cpu;
+	l = llc_at(x->llc);
+	if (!l)
+		return cpu;
+	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
+		if (i >= l->n)
+			break;
+		other = l->cpu[i];
+		if (allowed && !bpf_cpumask_test_cpu(other, allowed))
+			continue;
+		if (is_calm(other, true))
+			return other;
+		if (is_calm(other, false) && !is_calm(best, false))
+			best = other;
+	}
+	return best;
+}
+
+static __always_inline void grant(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
+				  __u64 word, int boosted, __u8 reason)
+{
+	struct pvsched_page *page = page_of_slot(v, slot);
+	__u8 level = PVSCHED_WORD_LEVEL(word);
+	__u32 policy = v->base_policy, priority = 0;
+	__s32 nice = v->base_nice;
+
+	if (!page)
+		return;
+	/* its rank, in the words of the scheduler that the guest knows */
+	if (level == PVSCHED_LEVEL_RT) {
+		policy = PVSCHED_POLICY_FIFO;
+		priority = PVSCHED_WORD_VALUE(word);
+	} else if (level == PVSCHED_LEVEL_NICE) {
+		policy = PVSCHED_POLICY_NORMAL;
+		nice = PVSCHED_WORD_VALUE(word);
+	} else if (level == PVSCHED_LEVEL_IDLE) {
+		policy = PVSCHED_POLICY_IDLE;
+	}
+	/* No barrier: the guest's vCPU is off its CPU, or in the kernel, whenever a boost begins, so
+	 * it cannot be between clearing its urgency and reading this. */
+	MEMBER(page, grant) = pvsched_task_word(policy, nice, priority,
+						(reason & PVSCHED_GRANT_REASON) |
+							(boosted ? PVSCHED_GRANT_BOOSTED : 0),
+						MEMBER(s, gen));
+	MEMBER(page, boosts) = s->boosts;
+}
+
+/* Returns whether the vCPU is boosted then. Under `settling`. */
+static __always_inline int settle_once(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				       struct pvsched_debt *d, const struct pvsched_limits *l,
+				       __u32 slot, __u64 desired, __u64 now)
+{
+	__u64 applied = MEMBER(s, applied), was = 0;
+	int on = MEMBER(d, stretch.on_ns) != 0, want, boost;
+	__u8 level = PVSCHED_WORD_LEVEL(desired), reason;
+	__s8 value = PVSCHED_WORD_VALUE(desired);
+
+	want = pvsched_word_active(desired, now) && config.actuator == PVSCHED_ACTUATOR_SCX;
+	boost = want && pvsched_is_boost(level, value, v->base_policy, v->base_nice);
+	if (boost && ((level == PVSCHED_LEVEL_RT && (value < 1 || (__u32)value > l->ceiling)) ||
+		      pvsched_wall_until(d, now, l) <= now + (on ? 0 : config.min_ns / 2))) {
+		s->refused++;
+		boost = want = 0;
+	}
+	if (boost && !on) {
+		pvsched_wall_on(d, now, l);
+		s->boosts++;
+	} else if (!boost && on) {
+		s->boosted_wall_ns += pvsched_wall_off(d, now, l);
+	}
+	if (!want)
+		level = PVSCHED_LEVEL_BASE;
+	if (level == PVSCHED_WORD_LEVEL(applied) &&
+	    (!want || value == PVSCHED_WORD_VALUE(applied)) && boost == on)
+		return boost;
+	reason = PVSCHED_WORD_REASON(desired);
+	if (!want && PVSCHED_WORD_LEVEL(desired) != PVSCHED_LEVEL_BASE) {
+		reason = PVSCHED_REASON_EXPIRED;
+		s->expired++;
+	}
+	if (want)
+		was = desired;
+	/* accounting reads the times when it sees the level change: they come first */
+	MEMBER(s, applied_ns) = now;
+	MEMBER(s, applied) = want ? desired
+				  : pvsched_word(PVSCHED_WORD_SEQ(desired), level, 0, reason, now);
+	grant(v, s, slot, was, boost, reason);
+	return boost;
+}
+
+/* Returns whether the vCPU is boosted now. ~70 ns; ~25 when nothing changed. Global: verified once. */
+__noinline int pvsched_settle(__u32 slot, __u64 now)
+{
+	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
+	/* also one that is being taken out of service */
+	struct pvsched_vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_debt *d = debt_at(slot);
+	__u64 desired;
+	int boost = 0;
+
+	if (!v || !s || !l || !d)
+		return 0;
+	for (int i = 0; i < 3; i++) {
+		if (__sync_val_compare_and_swap(&s->settling, 0, 1))
+			return MEMBER(d, stretch.on_ns) != 0;
+		desired = MEMBER(s, desired);
+		boost = settle_once(v, s, d, l, slot, desired, now);
+		__sync_lock_test_and_set(&s->settling, 0);
+		/* who came meanwhile changed it before he saw `settling` */
+		if (MEMBER(s, desired) == desired)
+			break;
+	}
+	return boost;
+}
+
+/* A slot's desired word has changed. A wake-up is followed by its enqueue, which looks at it; in
+ * all other cases a CPU has to look. */
+static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now)
+{
+	int boosted = pvsched_settle(slot, now);
+	struct scx_cpu *x;
+	struct scx_llc *l;
+	__u32 cpu = v->cpu;
+
+	if (event == PVSCHED_EV_WOKEN)
+		return boosted;
+	if (boosted && v->state == PVSCHED_STATE_PREEMPTED) {
+		x = cpu_at(cpu);
+		l = x ? llc_at(x->llc) : NULL;
+		if (l)
+			MEMBER(l, wanted) = 1;
+		scx_bpf_kick_cpu(choose_victim(cpu, NULL), SCX_KICK_PREEMPT);
+	} else if (!boosted && v->state == PVSCHED_STATE_RUNNING) {
+		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+	}
+	return boosted;
+}
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The actuators: a directory and a row each. See actuator.h. */
+#include "actuator.h"
+
+#include <string.h>
+
+static const struct pvsched_actuator *const table[] = {
+	&pvsched_actuator_scx,
+	&pvsched_actuator_agent,
+	NULL,
+};
+
+const struct pvsched_actuator *const *pvsched_actuators(void)
+{
+	return table;
+}
+
+const struct pvsched_actuator *pvsched_actuator_find(const char *name)
+{
+	for (int i = 0; table[i]; i++)
+		if (!strcmp(table[i]->name, name))
+			return table[i];
+	return NULL;
+}
+
+const struct pvsched_actuator *pvsched_actuator_choose(void)
+{
+	char why[160];
+
+	for (int i = 0; table[i]; i++)
+		if (table[i]->automatic && !table[i]->usable(why, sizeof(why)))
+			return table[i];
+	return &pvsched_actuator_agent; /* its start says what is missing */
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The table of actuators: what the broker relies on, whatever is in it. */
+#include <helpers/unit.h>
+
+#include <sched.h>
+#include <string.h>
+
+#include <actuator/actuator.h>
+
+static void actuator_rows_have_names_of_their_own_and_what_the_broker_calls(void **state)
+{
+	const struct pvsched_actuator *const *a = pvsched_actuators();
+
+	(void)state;
+	assert_non_null(a[0]);
+	for (int i = 0; a[i]; i++) {
+		assert_non_null(a[i]->summary);
+		assert_true(a[i]->usable && a[i]->start && a[i]->stop && a[i]->forget);
+		assert_true(!a[i]->poll_fd == !a[i]->poll);
+		for (int j = 0; j < i; j++)
+			assert_string_not_equal(a[i]->name, a[j]->name);
+		assert_ptr_equal(pvsched_actuator_find(a[i]->name), a[i]);
+	}
+}
+
+static void actuator_unknown_name_is_not_found(void **state)
+{
+	(void)state;
+	assert_null(pvsched_actuator_find("nope"));
+	assert_null(pvsched_actuator_find(""));
+}
+
+static void actuator_chosen_is_an_automatic_one(void **state)
+{
+	(void)state;
+	assert_true(pvsched_actuator_choose()->automatic);
+}
+
+static void actuator_that_cannot_be_used_says_why_in_one_line(void **state)
+{
+	const struct pvsched_actuator *const *a = pvsched_actuators();
+	char why[160];
+
+	(void)state;
+	for (int i = 0; a[i]; i++) {
+		why[0] = 0;
+		if (!a[i]->usable(why, sizeof(why)))
+			continue;
+		assert_true(strlen(why) > 10);
+		assert_null(strchr(why, '\n'));
+	}
+}
+
+static void attr_of_word_is_what_its_level_says(void **state)
+{
+	struct pvsched_attr a;
+
+	(void)state;
+	a = pvsched_attr_of_word(pvsched_word(1, PVSCHED_LEVEL_RT, 1, 2, 1000000));
+	assert_int_equal(a.policy, SCHED_FIFO);
+	assert_int_equal(a.priority, 1);
+	a = pvsched_attr_of_word(pvsched_word(1, PVSCHED_LEVEL_NICE, -20, 2, 1000000));
+	assert_int_equal(a.policy, SCHED_OTHER);
+	assert_int_equal(a.nice, -20);
+	a = pvsched_attr_of_word(pvsched_word(1, PVSCHED_LEVEL_IDLE, 0, 2, 1000000));
+	assert_int_equal(a.policy, SCHED_IDLE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(actuator_rows_have_names_of_their_own_and_what_the_broker_calls),
+		cmocka_unit_test(actuator_unknown_name_is_not_found),
+		cmocka_unit_test(actuator_chosen_is_an_automatic_one),
+		cmocka_unit_test(actuator_that_cannot_be_used_says_why_in_one_line),
+		cmocka_unit_test(attr_of_word_is_what_its_level_says),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
