@@ -727,6 +727,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err)
 		err = pvsched_registry_open(&b->reg, b->programs);
 	if (!err) {
+		b->reg.cpus = CPU_COUNT(&b->cpus);
 		set_budgets(b, opts);
 		configure(b);
 		b->reg.act.foreign_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -122,7 +122,8 @@ uint64_t pvsched_budget_value(unsigned int i, const struct pvsched_budget *level
 }
 
 void pvsched_budget_resolve(const struct pvsched_budget *host, const struct pvsched_budget *vm,
-			    const struct pvsched_budget *vcpu, struct pvsched_limits *ret)
+			    const struct pvsched_budget *vcpu, unsigned int vcpus,
+			    struct pvsched_limits *ret)
 {
 	struct pvsched_budget v;
 	uint64_t vm_percent = pvsched_budget_value(PVSCHED_BUDGET_BOOST, vm, host);
@@ -134,7 +135,7 @@ void pvsched_budget_resolve(const struct pvsched_budget *host, const struct pvsc
 	memset(ret, 0, sizeof(*ret));
 	ret->cs = pvsched_bucket_conf(v.value[PVSCHED_BUDGET_BOOST], v.value[PVSCHED_BUDGET_CS]);
 	ret->all = pvsched_bucket_conf(v.value[PVSCHED_BUDGET_BOOST], PVSCHED_BUDGET_BURST_NS);
-	ret->vm = pvsched_bucket_conf(vm_percent, PVSCHED_BUDGET_BURST_NS);
+	ret->vm = pvsched_bucket_conf(vm_percent * vcpus, PVSCHED_BUDGET_BURST_NS * vcpus);
 	ret->cpu = pvsched_bucket_conf(host->value[PVSCHED_BUDGET_BOOST], PVSCHED_BUDGET_BURST_NS);
 	/* a tenth of a second's at once */
 	ret->rate = pvsched_rate_conf(v.value[PVSCHED_BUDGET_RATE],

@@ -12,7 +12,7 @@
 #include "../core/account.h"
 #include "wire.h"
 
-#define PVSCHED_BUDGET_BURST_NS 10000000ull /* of vCPU, VM and CPU: what may be taken at once */
+#define PVSCHED_BUDGET_BURST_NS 10000000ull /* of a vCPU and a CPU: what may be taken at once */
 
 struct pvsched_budget {
 	uint32_t own; /* bit i: value[i] is set here; else the next level's holds */
@@ -35,7 +35,9 @@ int pvsched_budget_check(unsigned int i, uint64_t value, char *err, size_t size)
 /* What holds where `level` has nothing of its own. */
 uint64_t pvsched_budget_value(unsigned int i, const struct pvsched_budget *level,
 			      const struct pvsched_budget *above);
+/* vcpus: so many vCPUs of the VM may run at once, each of which brings the VM its share. */
 void pvsched_budget_resolve(const struct pvsched_budget *host, const struct pvsched_budget *vm,
-			    const struct pvsched_budget *vcpu, struct pvsched_limits *ret);
+			    const struct pvsched_budget *vcpu, unsigned int vcpus,
+			    struct pvsched_limits *ret);
 
 #endif

@@ -31,6 +31,7 @@ int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *p
 	r->programs = programs;
 	memset(r->page_fd, -1, sizeof(r->page_fd));
 	r->act.foreign_fd = -1;
+	r->cpus = PVSCHED_CPUS;
 	pvsched_budget_init(&r->host);
 	/* Shared with the guardian by fork; touched pages only are backed. */
 	mem = mmap(NULL, PVSCHED_SLOTS * sizeof(*act->slots), PROT_READ | PROT_WRITE,
@@ -94,15 +95,33 @@ int pvsched_registry_vm(struct pvsched_registry *r, pid_t pid, uint32_t *ret_vm)
 	return 0;
 }
 
+unsigned int pvsched_registry_vcpus(const struct pvsched_registry *r, uint32_t vm)
+{
+	unsigned int n = r->vm_vcpus[vm] < r->cpus ? r->vm_vcpus[vm] : r->cpus;
+
+	return n ? n : 1;
+}
+
 void pvsched_registry_limit(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot_limits *l = &r->act.limits[slot];
 	uint32_t next = (l->idx & 1) ^ 1;
 
 	pvsched_budget_resolve(&r->host, &r->vm_budget[r->vm_of[slot]], &r->budget[slot],
-			       &l->copy[next]);
+			       pvsched_registry_vcpus(r, r->vm_of[slot]), &l->copy[next]);
 	/* pairs with the readers' single look at idx, before they use the copy */
 	__atomic_store_n(&l->idx, next, __ATOMIC_RELEASE);
+}
+
+/* A vCPU came or went: what its VM may take is another for all of them. */
+static void count_vcpu(struct pvsched_registry *r, uint32_t slot, int change)
+{
+	uint32_t vm = r->vm_of[slot];
+
+	r->vm_vcpus[vm] += change;
+	for (uint32_t i = 0; i < PVSCHED_SLOTS; i++)
+		if (r->tid[i] && r->vm_of[i] == vm)
+			pvsched_registry_limit(r, i);
 }
 
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
@@ -299,6 +318,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 		goto out;
 	r->tid[slot] = t->tid;
 	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
+	count_vcpu(r, slot, 1);
 	route_apic(r, s->tgid, s->apic_id);
 	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
 			 __ATOMIC_RELEASE);
@@ -431,6 +451,7 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	pthread_mutex_lock(&s->lock);
 	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
 	pthread_mutex_unlock(&s->lock);
+	count_vcpu(r, slot, -1);
 	route_apic(r, s->tgid, s->apic_id);
 	r->tid[slot] = 0;
 	if (s->pidfd >= 0)

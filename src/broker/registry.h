@@ -18,7 +18,9 @@ struct pvsched_registry {
 	struct pvsched_actuation act;
 	int page_fd[PVSCHED_SLOTS]; /* the page map of a slot; -1 = it has none */
 	pid_t tid[PVSCHED_SLOTS]; /* of used slots, 0 = free: what is searched, in 4 KiB */
+	unsigned int cpus; /* on which vCPUs may be boosted */
 	bool vm_used[PVSCHED_VMS];
+	uint16_t vm_vcpus[PVSCHED_VMS]; /* registered */
 	uint16_t vm_of[PVSCHED_SLOTS];
 	struct pvsched_budget host, vm_budget[PVSCHED_VMS], budget[PVSCHED_SLOTS];
 };
@@ -41,6 +43,8 @@ void pvsched_registry_close(struct pvsched_registry *r); /* every slot removed b
 int pvsched_registry_vm(struct pvsched_registry *r, pid_t pid, uint32_t *ret_vm);
 /* Makes the budgets of a slot hold: after a change of its own, its VM's, or the host's. */
 void pvsched_registry_limit(struct pvsched_registry *r, uint32_t slot);
+/* How many vCPUs of a VM may run at once: its bucket has a share for each. At least 1. */
+unsigned int pvsched_registry_vcpus(const struct pvsched_registry *r, uint32_t vm);
 /* Returns the slot, or -EEXIST, -ENOSPC, -ESRCH. On error the fds stay the caller's. */
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t);
 /* After each of these two the thread is restored and nothing touches the page. */

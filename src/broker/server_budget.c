@@ -168,7 +168,8 @@ static void show(struct pvsched_server *s, struct pvsched_msg *m, const struct t
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
 	pvsched_budget_resolve(&r->host, t->c ? &r->vm_budget[t->c->vm] : &none,
-			       t->slot >= 0 ? &r->budget[t->slot] : &none, &l);
+			       t->slot >= 0 ? &r->budget[t->slot] : &none,
+			       t->c ? pvsched_registry_vcpus(r, t->c->vm) : 1, &l);
 	m->budget.own = t->level->own;
 	for (unsigned int i = 0; i < PVSCHED_BUDGET_N; i++)
 		m->budget.value[i] = pvsched_budget_value(i, t->level, t->above);

@@ -32,11 +32,12 @@
 struct pvsched_bucket_conf {
 	__u64 burst_ns; /* boosted time that may be taken at once */
 	__u64 horizon_ns; /* burst_ns / rate: debt, in time to repay, at which nothing is left */
-	__u32 rate_q10; /* rate * 1024, rounded down, 1..1024 */
+	__u32 rate_q10; /* rate * 1024, rounded down; above 1024 for vCPUs that run at once */
 	__u32 cost_q10; /* 1024 / rate, rounded up: ns to repay one boosted ns, * 1024 */
 };
 
-/* Fills conf from a rate in percent (1..100) and a burst in ns. User space only: divides. */
+/* Fills conf from a rate in percent of a CPU (1 to 100 for each vCPU) and a burst in ns. User space
+ * only: divides. */
 static inline struct pvsched_bucket_conf pvsched_bucket_conf(__u32 percent, __u64 burst_ns)
 {
 	struct pvsched_bucket_conf c = { .burst_ns = burst_ns };

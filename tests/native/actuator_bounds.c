@@ -42,7 +42,7 @@ static void limit(unsigned int percent, uint64_t cap_ns, unsigned int rate, unsi
 	host.value[PVSCHED_BUDGET_CAP] = cap_ns;
 	host.value[PVSCHED_BUDGET_RATE] = rate;
 	host.value[PVSCHED_BUDGET_CEILING] = ceiling;
-	pvsched_budget_resolve(&host, &none, &none, &limits[0].copy[0]);
+	pvsched_budget_resolve(&host, &none, &none, 1, &limits[0].copy[0]);
 }
 
 static int setup(void **state)

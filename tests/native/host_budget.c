@@ -90,7 +90,7 @@ static struct pvsched_vcpu_report report(const struct bed_vcpu *v)
 }
 
 /* The share over some time, by the programs' own count, in every window that was looked at. */
-static void expect_share(struct bed_vcpu *v, unsigned int percent, uint64_t ns)
+static void expect_share(struct bed_vcpu *v, unsigned int percent, uint64_t burst, uint64_t ns)
 {
 	static struct host_bound bound;
 	uint64_t end = bed_now() + ns, boosts = report(v).boosts;
@@ -102,7 +102,7 @@ static void expect_share(struct bed_vcpu *v, unsigned int percent, uint64_t ns)
 	}
 	host_bound_shot(&bound, v);
 	assert_true(report(v).boosts > boosts);
-	assert_int_equal(host_bound_excess(&bound, percent, 10 * MS, report(v).boost.max), 0);
+	assert_int_equal(host_bound_excess(&bound, percent, burst, report(v).boost.max), 0);
 }
 
 static void budget_lowered_live_holds_from_then_on(void **state)
@@ -114,16 +114,17 @@ static void budget_lowered_live_holds_from_then_on(void **state)
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(report(v).boosts > 20);
 	assert_int_equal(set(0, PVSCHED_ALL_VCPUS, PVSCHED_BUDGET_BOOST, 2, NULL), 0);
-	expect_share(v, 2, 1500 * MS);
-	/* and raised for this vCPU alone, as far as its VM's and the CPU's let it */
+	expect_share(v, 2, 10 * MS, 1500 * MS);
+	/* and raised for this vCPU alone, as far as its VM's and the CPU's let it: the VM has a share
+	 * for each of its vCPUs */
 	assert_int_equal(set(0, 0, PVSCHED_BUDGET_BOOST, 90, NULL), 0);
-	expect_share(v, 2, 700 * MS);
+	expect_share(v, 2 * BED_VCPUS, 10 * MS * BED_VCPUS, 700 * MS);
 	assert_int_equal(set(0, PVSCHED_ALL_VCPUS, PVSCHED_BUDGET_BOOST, 30, NULL), 0);
 	boosted = report(v).boosted_ns;
 	start = bed_now();
 	HOST_AWAIT(report(v).boosted_ns - boosted > 100 * MS);
 	printf("# 30 %%: 100 ms boosted in %.0f ms\n", (bed_now() - start) / 1e6);
-	expect_share(v, 30, 700 * MS);
+	expect_share(v, 30, 10 * MS, 700 * MS);
 }
 
 static void budget_host_bounds_every_vm_on_each_cpu(void **state)

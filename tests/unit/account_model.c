@@ -124,6 +124,7 @@ static struct vcpu vcpu[VCPUS];
 static struct pvsched_debt vm_debt[VMS], cpu_debt[CPUS];
 static struct log vm_log[VMS], cpu_log[CPUS];
 static uint32_t vm_percent[VMS], cpu_percent;
+static uint32_t vm_shares[VMS]; /* vCPUs that may run at once: percent and burst for each */
 
 static const uint32_t percents[] = { 1, 2, 10, 40, 50, 90, 100 };
 
@@ -136,7 +137,8 @@ static void limit(struct vcpu *v)
 	v->at_once = 1 + rnd(50);
 	v->l.cs = pvsched_bucket_conf(v->percent, v->cs_burst);
 	v->l.all = pvsched_bucket_conf(v->percent, 10 * MS);
-	v->l.vm = pvsched_bucket_conf(vm_percent[v->vm], 10 * MS);
+	v->l.vm = pvsched_bucket_conf(vm_percent[v->vm] * vm_shares[v->vm],
+				      10 * MS * vm_shares[v->vm]);
 	v->l.cpu = pvsched_bucket_conf(cpu_percent, 10 * MS);
 	v->l.rate = pvsched_rate_conf(v->per_s, v->at_once);
 	v->l.cap_ns = 100000 + rnd(3 * MS);
@@ -215,7 +217,8 @@ static uint64_t boost(struct vcpu *v, uint64_t now)
 	log_add(&cpu_log[v->cpu], now, take);
 	log_check_bound(&v->all, now, v->percent, 10 * MS, 0);
 	log_check_bound(&v->cs, now, v->percent, v->cs_burst, 0);
-	log_check_bound(&vm_log[v->vm], now, vm_percent[v->vm], 10 * MS, 0);
+	log_check_bound(&vm_log[v->vm], now, vm_percent[v->vm] * vm_shares[v->vm],
+			10 * MS * vm_shares[v->vm], 0);
 	log_check_bound(&cpu_log[v->cpu], now, cpu_percent, 10 * MS, 0);
 	/* ACC-16: in any window W at most W * rate + the number at once have begun */
 	for (unsigned int i = v->begun.n, n = 0; v->per_s && i-- > v->begun.first;)
@@ -248,7 +251,9 @@ static void debts_of_a_million_random_events_are_the_models(void **state)
 	(void)state;
 	cpu_percent = 50;
 	vm_percent[0] = 40;
-	vm_percent[1] = 90;
+	vm_shares[0] = 1;
+	vm_percent[1] = 20;
+	vm_shares[1] = 2;
 	for (unsigned int i = 0; i < VCPUS; i++) {
 		vcpu[i].vm = i / 2;
 		vcpu[i].owed_at = now;

@@ -19,7 +19,7 @@ static void budget_vcpu_inherits_from_vm_and_host(void **state)
 
 	(void)state;
 	pvsched_budget_init(&host);
-	pvsched_budget_resolve(&host, &vm, &vcpu, &l);
+	pvsched_budget_resolve(&host, &vm, &vcpu, 1, &l);
 	assert_int_equal(l.cap_ns, MS);
 	assert_int_equal(l.ceiling, 1);
 	assert_int_equal(l.all.rate_q10, 409);
@@ -31,12 +31,40 @@ static void budget_vcpu_inherits_from_vm_and_host(void **state)
 	vm.value[PVSCHED_BUDGET_CAP] = 2 * MS;
 	vcpu.own = 1u << PVSCHED_BUDGET_BOOST;
 	vcpu.value[PVSCHED_BUDGET_BOOST] = 10;
-	pvsched_budget_resolve(&host, &vm, &vcpu, &l);
+	pvsched_budget_resolve(&host, &vm, &vcpu, 1, &l);
 	assert_int_equal(l.cap_ns, 2 * MS);
 	assert_int_equal(l.all.rate_q10, 102);
 	assert_int_equal(l.cs.rate_q10, 102);
 	assert_int_equal(l.vm.rate_q10, 204);
 	assert_int_equal(l.cpu.rate_q10, 409);
+}
+
+static void budget_vm_has_a_share_for_each_vcpu(void **state)
+{
+	struct pvsched_budget host, vm = { 0 }, vcpu = { 0 };
+	struct pvsched_limits one, all;
+
+	(void)state;
+	pvsched_budget_init(&host);
+	pvsched_budget_resolve(&host, &vm, &vcpu, 1, &one);
+	for (unsigned int n = 1; n <= 512; n *= 2) {
+		pvsched_budget_resolve(&host, &vm, &vcpu, n, &all);
+		assert_int_equal(all.vm.burst_ns, n * one.vm.burst_ns);
+		assert_in_range(all.vm.rate_q10, n * one.vm.rate_q10, (n + 1) * one.vm.rate_q10);
+		/* rounded to the taker's disadvantage, so never less than each one's share costs */
+		assert_true((uint64_t)all.vm.cost_q10 * all.vm.rate_q10 >= 1 << 20);
+		/* and the others are as they were */
+		assert_memory_equal(&all.all, &one.all, sizeof(one.all));
+		assert_memory_equal(&all.cs, &one.cs, sizeof(one.cs));
+		assert_memory_equal(&all.cpu, &one.cpu, sizeof(one.cpu));
+	}
+	/* by what the VM has of its own, not by what a vCPU has */
+	vm.own = vcpu.own = 1u << PVSCHED_BUDGET_BOOST;
+	vm.value[PVSCHED_BUDGET_BOOST] = 10;
+	vcpu.value[PVSCHED_BUDGET_BOOST] = 90;
+	pvsched_budget_resolve(&host, &vm, &vcpu, 3, &all);
+	assert_int_equal(all.vm.rate_q10, 30 * 1024 / 100);
+	assert_int_equal(all.all.rate_q10, 90 * 1024 / 100);
 }
 
 static void budget_out_of_range_is_refused_and_says_the_range(void **state)
@@ -235,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(budget_vcpu_inherits_from_vm_and_host),
+		cmocka_unit_test(budget_vm_has_a_share_for_each_vcpu),
 		cmocka_unit_test(budget_out_of_range_is_refused_and_says_the_range),
 		cmocka_unit_test(budget_typed_well_is_taken),
 		cmocka_unit_test(budget_typed_badly_is_refused_in_one_line),

@@ -92,6 +92,35 @@ static void registry_apic_id_of_two_is_nobodys_until_one_leaves(void **state)
 	assert_int_equal(routed(7), ~0u);
 }
 
+static const struct pvsched_bucket_conf *vm_bucket(int slot)
+{
+	return &pvsched_limits_now(&bed.reg.act, slot)->vm;
+}
+
+static void registry_vm_has_a_share_for_each_vcpu_that_a_cpu_can_run(void **state)
+{
+	int first = add(gettid(), 0, 1), second;
+	uint64_t burst = vm_bucket(first)->burst_ns;
+	unsigned int cpus = bed.reg.cpus;
+
+	(void)state;
+	second = add(bed.tid, 1, 2);
+	assert_true(first >= 0 && second >= 0);
+	assert_int_equal(vm_bucket(first)->burst_ns, 2 * burst);
+	assert_int_equal(vm_bucket(second)->burst_ns, 2 * burst);
+	pvsched_registry_remove(&bed.reg, first);
+	assert_int_equal(vm_bucket(second)->burst_ns, burst);
+	/* two vCPUs of a host with one CPU */
+	bed.reg.cpus = 1;
+	first = add(gettid(), 0, 1);
+	assert_int_equal(vm_bucket(first)->burst_ns, burst);
+	assert_int_equal(vm_bucket(second)->burst_ns, burst);
+	bed.reg.cpus = cpus;
+	pvsched_registry_remove(&bed.reg, first);
+	pvsched_registry_remove(&bed.reg, second);
+	assert_int_equal(bed.reg.vm_vcpus[0], 0);
+}
+
 static void registry_enable_that_fails_changes_nothing(void **state)
 {
 	int slot = add(gettid(), 0, 0);
@@ -136,6 +165,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(registry_apic_id_of_two_is_nobodys_until_one_leaves),
+		cmocka_unit_test(registry_vm_has_a_share_for_each_vcpu_that_a_cpu_can_run),
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
 	};
