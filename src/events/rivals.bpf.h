@@ -8,27 +8,16 @@
 
 #include "maps.bpf.h"
 
-/* util_avg (1024 = all of a CPU; halves every 32 ms) of who used less than 1/8 of the CPU lately:
- * for one that was idle before, 6 ms at a stretch */
-#define BRIEF_UTIL  128
-#define BRIEF_MOST  3 /* so many at once: the utilisation of who runs speaks for them */
-#define RIVALS_ASK  255 /* the caller does not know: find out if it matters */
-#define PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
+#define RIVALS_ASK 255 /* the caller does not know: find out if it matters */
 
-/* Brief are a few of whom the running one rarely runs, and any number that together did not need
- * much. util: of who runs, above: of all the CPU's fair tasks above the vCPU's own. */
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
 {
-	if (!others)
-		return PVSCHED_RIVALS_NONE;
 #ifdef PVSCHED_SCX
 	/* no utilisation of fair tasks here, and nothing to save: a boost wakes nobody */
-	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (others && config.actuator == PVSCHED_ACTUATOR_SCX)
 		return PVSCHED_RIVALS_MANY;
 #endif
-	if (others <= BRIEF_MOST && (util < BRIEF_UTIL || prio < PRIO_RT_MAX))
-		return PVSCHED_RIVALS_BRIEF;
-	return above < BRIEF_UTIL ? PVSCHED_RIVALS_BRIEF : PVSCHED_RIVALS_MANY;
+	return pvsched_rivals_of(others, util, above, prio);
 }
 
 /* The agent that helps is no rival. */
@@ -53,7 +42,7 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
 	if (preempted && nr)
 		nr--;
 	if (is_agent(next->tgid, next->prio))
-		return rivals_of(nr ? nr - 1 : 0, BRIEF_UTIL, above, PRIO_RT_MAX);
+		return rivals_of(nr ? nr - 1 : 0, PVSCHED_BRIEF_UTIL, above, PVSCHED_PRIO_RT_MAX);
 	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, above, next->prio);
 }
 
@@ -83,7 +72,8 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 	bpf_core_read(&all, sizeof(all), &rq->cfs.avg.util_avg);
 	bpf_core_read(&own, sizeof(own), &t->se.avg.util_avg);
 	if (is_agent(tgid, prio))
-		return rivals_of(nr ? nr - 1 : 0, BRIEF_UTIL, (__s64)(all - own), PRIO_RT_MAX);
+		return rivals_of(nr ? nr - 1 : 0, PVSCHED_BRIEF_UTIL, (__s64)(all - own),
+				 PVSCHED_PRIO_RT_MAX);
 	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
 	return rivals_of(nr, util, (__s64)(all - own), prio);
 }

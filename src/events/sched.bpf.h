@@ -342,7 +342,8 @@ int BPF_PROG(pvsched_sched_waking, struct task_struct *p)
 	else
 		slot = -1;
 	if (slot < 0) {
-		if (prio < PRIO_RT_MAX && prio >= (int)config.boost_prio && !is_registered(tid))
+		if (prio < PVSCHED_PRIO_RT_MAX && prio >= (int)config.boost_prio &&
+		    !is_registered(tid))
 			host_rt_wakes(p, prio);
 		return 0;
 	}

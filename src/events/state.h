@@ -304,6 +304,29 @@ static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 to
 	*dev += err > *dev ? (err - *dev) / 4 : -((*dev - err) / 4);
 }
 
+/* util_avg (1024 = all of a CPU; halves every 32 ms) of who used less than 1/8 of the CPU lately:
+ * for one that was idle before, 6 ms at a stretch */
+#define PVSCHED_BRIEF_UTIL  128
+#define PVSCHED_BRIEF_MOST  3 /* so many at once: the utilisation of who runs speaks for them ... */
+#define PVSCHED_BUSY_UTIL   512 /* ... unless the fair ones need more than half of the CPU */
+#define PVSCHED_PRIO_RT_MAX 100 /* kernel priorities below are real-time or deadline */
+
+/*
+ * Brief are one that rarely runs or is real-time; a few, if such a one runs and no hog waits behind
+ * it; and any number that together did not need much. util, prio: of who runs; above: utilisation of
+ * all the CPU's fair tasks above the vCPU's own.
+ */
+static __always_inline __u32 pvsched_rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
+{
+	int brief = util < PVSCHED_BRIEF_UTIL || prio < PVSCHED_PRIO_RT_MAX;
+
+	if (!others)
+		return PVSCHED_RIVALS_NONE;
+	if (brief && (others == 1 || (others <= PVSCHED_BRIEF_MOST && above < PVSCHED_BUSY_UTIL)))
+		return PVSCHED_RIVALS_BRIEF;
+	return above < PVSCHED_BRIEF_UTIL ? PVSCHED_RIVALS_BRIEF : PVSCHED_RIVALS_MANY;
+}
+
 /* Is the thread better than its baseline, now, by what the word asks for? */
 static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base_policy,
 					       __s32 base_nice)
