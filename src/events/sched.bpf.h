@@ -232,8 +232,9 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 		d->owed_ns =
 			pvsched_owed_pay(d->owed_ns, (v->wait_ns ? v->wait_ns : now) - v->off_ns);
 	if (v->asked_ns) {
-		pvsched_lead_sample(&v->lead_avg, &v->lead_dev,
-				    now > v->asked_ns ? now - v->asked_ns : 0);
+		pvsched_lead_sample(
+			&v->lead_avg, &v->lead_dev,
+			pvsched_lead_took(v->asked_ns, v->wait_ns, MEMBER(s, applied_ns), now));
 		v->asked_ns = 0;
 	}
 	if (v->reach_ns)

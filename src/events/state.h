@@ -269,9 +269,10 @@ struct pvsched_clock {
 
 /*
  * How long before next_event a boost must begin: the time from the moment asked for to the
- * boosted vCPU's SCHED_IN, smoothed as TCP smooths its round-trip time (RFC 6298: gains 1/8 and
- * 1/4), plus what KVM takes to enter the guest. Mean + 1 deviation, not TCP's 4: a boost that
- * comes late costs a little latency, one that comes early takes time from the neighbours.
+ * boosted vCPU's SCHED_IN, or until it was boosted if it slept on, smoothed as TCP smooths its
+ * round-trip time (RFC 6298: gains 1/8 and 1/4), plus what KVM takes to enter the guest. Mean + 1
+ * deviation, not TCP's 4: a boost that comes late costs a little latency, one that comes early
+ * takes time from the neighbours.
  */
 #define PVSCHED_LEAD_FIRST_NS 120000
 #define PVSCHED_LEAD_MIN_NS   20000
@@ -285,6 +286,15 @@ static __always_inline __u64 pvsched_lead(__u32 avg, __u32 dev)
 	if (lead < PVSCHED_LEAD_MIN_NS)
 		return PVSCHED_LEAD_MIN_NS;
 	return lead < PVSCHED_LEAD_MAX_NS ? lead : PVSCHED_LEAD_MAX_NS;
+}
+
+/* woken: when it began to wait; 0 = not known. A vCPU that sleeps past its boost runs when its
+ * timer wakes it, a lead later: that would measure the lead, and make it longer each time. */
+static __always_inline __u64 pvsched_lead_took(__u64 asked, __u64 woken, __u64 applied, __u64 now)
+{
+	__u64 end = applied > asked && applied < woken ? applied : now;
+
+	return end > asked ? end - asked : 0;
 }
 
 static __always_inline void pvsched_lead_sample(__u32 *avg, __u32 *dev, __u64 took)

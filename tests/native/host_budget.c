@@ -119,12 +119,12 @@ static void budget_lowered_live_holds_from_then_on(void **state)
 	 * for each of its vCPUs */
 	assert_int_equal(set(0, 0, PVSCHED_BUDGET_BOOST, 90, NULL), 0);
 	expect_share(v, 2 * BED_VCPUS, 10 * MS * BED_VCPUS, 700 * MS);
-	assert_int_equal(set(0, PVSCHED_ALL_VCPUS, PVSCHED_BUDGET_BOOST, 30, NULL), 0);
+	assert_int_equal(set(0, PVSCHED_ALL_VCPUS, PVSCHED_BUDGET_BOOST, 15, NULL), 0);
 	boosted = report(v).boosted_ns;
 	start = bed_now();
 	HOST_AWAIT(report(v).boosted_ns - boosted > 100 * MS);
-	printf("# 30 %%: 100 ms boosted in %.0f ms\n", (bed_now() - start) / 1e6);
-	expect_share(v, 30, 10 * MS, 700 * MS);
+	printf("# 15 %% a vCPU: 100 ms boosted in %.0f ms\n", (bed_now() - start) / 1e6);
+	expect_share(v, 15 * BED_VCPUS, 10 * MS * BED_VCPUS, 700 * MS);
 }
 
 static void budget_host_bounds_every_vm_on_each_cpu(void **state)

@@ -24,6 +24,37 @@ static void next_event_near_the_clock_is_exact(void **state)
 	assert_in_range(convert(TSC - 2500000), NOW - S - 1000000, NOW - S - 999900);
 }
 
+static void lead_of_one_that_waits_ends_as_it_runs(void **state)
+{
+	(void)state;
+	/* preempted before, boosted on the way */
+	assert_int_equal(pvsched_lead_took(NOW, NOW - 5000, NOW + 20000, NOW + 30000), 30000);
+	/* woken by something else before its boost was there */
+	assert_int_equal(pvsched_lead_took(NOW, NOW + 10000, NOW + 20000, NOW + 30000), 30000);
+	/* the boost of another time, and none */
+	assert_int_equal(pvsched_lead_took(NOW, NOW + 10000, NOW - 20000, NOW + 30000), 30000);
+	assert_int_equal(pvsched_lead_took(NOW, 0, 0, NOW + 30000), 30000);
+	/* asked for later than it ran */
+	assert_int_equal(pvsched_lead_took(NOW, NOW - 5000, NOW - 20000, NOW - 100), 0);
+}
+
+static void lead_of_one_that_sleeps_does_not_feed_on_itself(void **state)
+{
+	__u32 avg = 0, dev = 0;
+	__u64 next = NOW, lead;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++) {
+		next += 1000000;
+		lead = pvsched_lead(avg, dev);
+		/* boosted 25 us after it was asked for, woken by its timer, runs 5 us later */
+		pvsched_lead_sample(
+			&avg, &dev,
+			pvsched_lead_took(next - lead, next, next - lead + 25000, next + 5000));
+	}
+	assert_in_range(pvsched_lead(avg, dev), 25000, 50000);
+}
+
 static void mul_shift_is_that_of_128_bits(void **state)
 {
 	static const __u64 v[] = { 0, 1, 0xffffffff, 1ull << 32, 0x123456789abcdef0ull, ~0ull };
@@ -128,6 +159,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(next_event_near_the_clock_is_exact),
+		cmocka_unit_test(lead_of_one_that_waits_ends_as_it_runs),
+		cmocka_unit_test(lead_of_one_that_sleeps_does_not_feed_on_itself),
 		cmocka_unit_test(mul_shift_is_that_of_128_bits),
 		cmocka_unit_test(next_event_with_offset_is_the_hosts),
 		cmocka_unit_test(next_event_of_a_scaled_guest_is_the_hosts),
