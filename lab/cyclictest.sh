@@ -7,10 +7,6 @@
 #	rt	without it, its vCPU threads SCHED_FIFO 1
 # Hogs run only while something is measured.
 
-# With the default of 40 % for both vCPUs of the VM together requests are throttled here, where exits
-# are emulated and a wake-up is long.
-BUDGET=80
-
 ROUNDS=7
 LOOPS=60
 LONGEST=20000 # us, of the histograms; what took longer counts as that, but for max
@@ -77,11 +73,11 @@ done </dev/console
 END
 }
 
-# Of all hogs, in ticks of 10 ms; and now, in the same
-cyclictest_ticks() {
-	for hog in $hogs; do awk '{ print $14 + $15 }' "/proc/$hog/stat"; done |
-		awk '{ s += $1 } END { printf "%d ", s }'
-	awk '{ print int($1 * 100) }' /proc/uptime
+# What all hogs have run, and now; in us
+cyclictest_times() {
+	for hog in $hogs; do cat "/proc/$hog/schedstat"; done |
+		awk '{ s += $1 / 1000 } END { printf "%d ", s }'
+	awk '/^now at/ { printf "%d\n", $3 / 1000; exit }' /proc/timer_list
 }
 
 # cyclictest_wait N PATTERN: until the console has shown it N times; costs the machine little
@@ -101,15 +97,15 @@ cyclictest_measure() {
 	runs=$((runs + 1))
 	kill -CONT $hogs
 	usleep 40000 # until the host takes them for what they are: who rarely runs is waited out
-	before=$(cyclictest_ticks)
+	before=$(cyclictest_times)
 	cyclictest -m -p 80 -q -a -t 2 -i "$2" -l "$LOOPS" -h $LONGEST >/tmp/host.h 2>/dev/null &
 	echo "measure $2 $LOOPS" >&3
 	cyclictest_wait 1 "^ran $runs"
-	after=$(cyclictest_ticks)
+	after=$(cyclictest_times)
 	wait $!
 	kill -STOP $hogs
 	cyclictest_wait 1 "^measured $runs .* max"
-	# two CPUs: all of the time is 200 ticks a second
+	# of two CPUs
 	share=$(echo $before $after | awk '{ d = $4 - $2; printf "%.1f", (d > 0) ? 50 * ($3 - $1) / d : 0 }')
 	echo "guest $1 $2 $(grep "^measured $runs " "$log") hogs $share" | tr -d '\r'
 	echo "host $1 $2 measured $runs $(cyclictest_judge /tmp/host.h)"
@@ -139,7 +135,7 @@ cyclictest_rounds() {
 	# eighth of the TSC's, in 32 bits: a TSC beyond 34 GHz makes it fire too early, six or eight times
 	# until its time is up. L1 has none: QEMU emulates no such timer.
 	VMM_APPEND="no_timer_check lapic=notscdeadline"
-	pvsched serve --budget $BUDGET >/tmp/served 2>&1 &
+	pvsched serve >/tmp/served 2>&1 &
 	broker=$!
 	within broker_is_ready 60 grep -q ready /tmp/served
 	vmm_start /tmp/task.cyclictest "$log" --cpus 2
