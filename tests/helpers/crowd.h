@@ -194,7 +194,7 @@ static inline int crowd_start_kvm(struct crowd_guest *g, enum crowd_harm harm, e
 	if (!err)
 		err = vmm_start(g->vmm.vm);
 	if (!err)
-		err = vmm_wait_ready(g->vmm.vm, BED_TIMEOUT_MS);
+		err = vmm_wait_ready(g->vmm.vm, 3 * BED_TIMEOUT_MS); /* by turns with others */
 	return err ? err : vmm_go(g->vmm.vm);
 }
 

@@ -129,6 +129,9 @@ static inline void *watcher_thread(void *arg)
 		ts = (struct timespec){ next / 1000000000, next % 1000000000 };
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 	}
+	for (int i = 0; i < WATCH_THREADS; i++)
+		if (since[i]) /* as far as it was seen */
+			watcher_end_stretch(w, last[i] - since[i]);
 	return NULL;
 }
 
