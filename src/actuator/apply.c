@@ -118,9 +118,9 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 
 	if (pvsched_attr_get(s->tid, &cur))
 		return;
-	/* whoever was about to change it was killed or stopped on the way */
-	if (boosted && s->changing &&
-	    (pvsched_attr_same(&cur, ours) || pvsched_attr_same(&cur, &s->base) ||
+	/* whoever was about to change it was killed or stopped on the way, or two of us did at once */
+	if (((boosted && s->changing) || s->doubt || LOAD(s->raced)) &&
+	    (pvsched_attr_same(&cur, &s->boosted) || pvsched_attr_same(&cur, &s->base) ||
 	     pvsched_attr_same(&cur, &s->was)))
 		return;
 	nice = cur.nice;
@@ -338,7 +338,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied out = { 0 };
 	uint64_t desired, applied, now, most, until, seen;
-	bool locked, want, is;
+	bool locked, want, is, sure;
 	int err = 0;
 
 	/* threads keep their scheduling: there is nothing to apply, or to restore */
@@ -347,6 +347,12 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		return 0;
 	}
 	locked = lock(s); /* model: apply.lock */
+	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
+	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
+	if (!locked)
+		STORE(s->raced, 1);
+	else if (__atomic_exchange_n(&s->raced, 0, __ATOMIC_ACQ_REL))
+		s->doubt = 1;
 
 	/* Until what was applied is what is desired; the desired word may change meanwhile, but
 	 * each turn of the loop costs its writer an event, so four are plenty; a later change
@@ -359,6 +365,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		now = now_ns();
 		want = !base_only && may_set(sh, desired) && pvsched_word_active(desired, now);
 		is = PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_BASE;
+		sure = !locked || !s->doubt;
 		until = 0;
 		out.desired = desired;
 		if (want) {
@@ -371,13 +378,14 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 				want = false;
 			}
 		}
-		if (want && is && PVSCHED_WORD_LEVEL(desired) == PVSCHED_WORD_LEVEL(applied) &&
+		if (sure && want && is &&
+		    PVSCHED_WORD_LEVEL(desired) == PVSCHED_WORD_LEVEL(applied) &&
 		    PVSCHED_WORD_VALUE(desired) == PVSCHED_WORD_VALUE(applied)) {
 			out.boosted = is_boost(s, desired);
 			out.until_ns = until;
 			break;
 		}
-		if (!want && !is)
+		if (sure && !want && !is)
 			break;
 		err = want ? boost(a, s, sh, desired, until, event_ns, locked)
 			   : restore(a, s, sh, desired, locked);
@@ -386,12 +394,16 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 				  : want && is_boost(s, desired);
 		out.until_ns = !err ? until : is && err != -ESRCH ? now + RETRY_NS : 0;
 		out.changed = !err;
+		if (!sure && !err)
+			s->doubt = 0;
 		seen = LOAD(sh->desired); /* model: apply.again */
 		if (err || seen == desired)
 			break;
 	}
 	if (locked)
 		pthread_mutex_unlock(&s->lock);
+	else
+		STORE(s->raced, 1); /* again: what its holder saw may be older than the change */
 	*ret = out;
 	return err;
 }

@@ -172,6 +172,55 @@ static void actuator_bounds_the_share_by_wall_time(void **state)
 	assert_true(took <= (bed_now() - start) * 5 / 100 + 20 * MS + slots[0].boost.max);
 }
 
+static pthread_barrier_t held;
+
+/* The holder of the lock that was late, and is no more when `late` is open. */
+static void *holder(void *arg)
+{
+	(void)arg;
+	pthread_mutex_lock(&slots[0].lock);
+	pthread_barrier_wait(&held);
+	pthread_barrier_wait(&held);
+	pthread_mutex_unlock(&slots[0].lock);
+	return NULL;
+}
+
+/* Whatever two of ours left behind that changed the thread at once is nobody else's. */
+static void actuator_that_raced_with_a_late_one_takes_it_for_its_own(void **state)
+{
+	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 1, .flags = 1 };
+	struct pvsched_attr before = slots[0].base, after;
+	struct pvsched_applied r;
+	pthread_t thread;
+	uint64_t until, word;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	for (int order = 0; order < 2; order++) {
+		assert_true(ask(1, 50 * MS, &until));
+		word = shared[0].applied;
+		pthread_barrier_init(&held, NULL, 2);
+		assert_int_equal(pthread_create(&thread, NULL, holder, NULL), 0);
+		pthread_barrier_wait(&held);
+		pvsched_apply(&act, 0, 0, true, &r); /* without the lock: restores */
+		assert_false(bed_tid_is_boosted(victim.tid));
+		/* the late one has set the thread, or noted it, after that */
+		if (order)
+			assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
+		else
+			shared[0].applied = word;
+		pthread_barrier_wait(&held);
+		pthread_join(thread, NULL);
+		pthread_barrier_destroy(&held);
+		end();
+		assert_int_equal(shared[0].external, 0);
+		assert_int_equal(shared[0].foreign, 0);
+		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+		assert_memory_equal(&before, &after, sizeof(before));
+		memset(debts, 0, sizeof(debts));
+	}
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -180,6 +229,7 @@ int main(void)
 		CASE(actuator_cuts_a_boost_to_the_contiguous_cap),
 		CASE(actuator_bounds_the_number_of_boosts),
 		CASE(actuator_bounds_the_share_by_wall_time),
+		CASE(actuator_that_raced_with_a_late_one_takes_it_for_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
