@@ -4,7 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# timeout: 200
+# timeout: 340
 # soak: 1200
 
 LAB_LIMIT=7200 native_programs hostile_guest
@@ -18,7 +18,7 @@ seconds=2
 [ "$PVSCHED_SOAK" = 1 ] && seconds=60
 pvsched serve >/tmp/serve 2>&1 &
 serve=$!
-within broker_listens 60 pvsched list
+within broker_listens 200 pvsched list
 taskset 2 sh -c 'while :; do :; done' &
 hog=$!
 # whatever is allocated once is, after the first

@@ -4,7 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# timeout: 400
+# timeout: 600
 # soak: 7200
 
 LAB_LIMIT=7200 native_programs kill_storm
@@ -22,7 +22,7 @@ enabled() {
 
 pvsched serve >/tmp/serve 2>&1 &
 serve=$!
-within broker_listens 60 pvsched list
+within broker_listens 200 pvsched list
 taskset 2 sh -c 'while :; do :; done' &
 hog=$!
 taskset 2 pvsched run --workload greedy >/tmp/run 2>&1 &
@@ -32,7 +32,7 @@ kill -9 $serve
 wait $serve
 pvsched serve >/tmp/serve 2>&1 &
 serve=$!
-within next_broker_listens 60 pvsched list
+within next_broker_listens 200 pvsched list
 within next_broker_takes_the_guest_over 30 enabled
 within guest_is_boosted_again 30 boosted
 kill $vmm $hog

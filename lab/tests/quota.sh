@@ -3,7 +3,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# timeout: 120
+# timeout: 260
 # soak: 200
 
 percent=20
@@ -16,7 +16,7 @@ echo "$((percent * 1000)) 100000" >$group/cpu.max
 
 pvsched serve >/tmp/serve 2>&1 &
 serve=$!
-within broker_listens 60 pvsched list
+within broker_listens 200 pvsched list
 taskset 2 sh -c 'while :; do :; done' &
 hog=$!
 # the group is given to the VMM only, the hog stays outside
