@@ -6,7 +6,7 @@ soak() {
 	soak_seconds=$1
 	pvsched serve --actuator scx >/tmp/serve 2>&1 &
 	broker=$!
-	within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+	within scx_starts 180 grep -q '^ready' /tmp/serve || cat /tmp/serve
 	guests=
 	for n in 1 2 3 4; do
 		pvsched run --cpus 2 --seconds "$soak_seconds" --json >"/tmp/guest$n.json" 2>&1 &

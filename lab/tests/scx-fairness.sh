@@ -6,7 +6,7 @@
 # tier: soak
 # clock: instructions
 # timeout: 200
-# programs: hackbench
+# programs: hackbench nice
 
 export PVSCHED_TRY_SCX=1
 # mix: the CPU seconds of six hogs in ten, four at nice 0 and two at nice 5: total, nice 0, nice 5
@@ -45,7 +45,7 @@ measure() {
 kind=own measure
 pvsched serve --actuator scx >/tmp/serve 2>&1 &
 broker=$!
-within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+within scx_starts 180 grep -q '^ready' /tmp/serve || cat /tmp/serve
 expect scheduler_is_on grep -q '^enabled' /sys/kernel/sched_ext/state
 kind=scx measure
 expect scheduler_is_on_still grep -q '^enabled' /sys/kernel/sched_ext/state

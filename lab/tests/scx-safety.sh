@@ -4,7 +4,7 @@
 # kernels: 7.3
 # guests: baremetal
 # tier: soak
-# timeout: 200
+# timeout: 600
 # programs: stress-ng bpftool
 
 export PVSCHED_TRY_SCX=1
@@ -16,7 +16,7 @@ state() {
 serve() {
 	pvsched serve --actuator scx "$@" >/tmp/serve 2>&1 &
 	broker=$!
-	within "$name" 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+	within "$name" 180 grep -q '^ready' /tmp/serve || cat /tmp/serve
 }
 
 name=scx_starts serve
