@@ -7,6 +7,7 @@
 # tier: short
 # clock: instructions
 # record: 7.3
+# ci: 7.3
 # timeout: 120
 
 # bench VARIANT SAMPLES: a percentile above 99 of few samples is that of the first milliseconds
