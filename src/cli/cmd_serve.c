@@ -56,9 +56,11 @@ static const struct option options[] = {
 static const char details[] =
 	"One broker runs on a host; VMMs that embed libpvsched join it and need no\n"
 	"privilege. It says 'ready' on standard output once they can, and ends on SIGINT or\n"
-	"SIGTERM with every thread's scheduling restored. VMs whose VMM is no client are found.\n"
+	"SIGTERM with every thread's scheduling restored. VMs whose VMM is no client are\n"
+	"found.\n"
 	"\n"
-	"SIGHUP makes it read its configuration again: pvsched.conf(5). Options win over the file.\n";
+	"SIGHUP makes it read its configuration again: pvsched.conf(5). Options win\n"
+	"over the file.\n";
 
 struct service {
 	struct said said; /* why it does not start: the command's one line */

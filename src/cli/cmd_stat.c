@@ -28,13 +28,14 @@ static const struct option options[] = {
 };
 
 static const char details[] =
-	"Without INTERVAL: since each vCPU was registered. With it: what happened in each interval\n"
-	"of so many seconds (0.1 to 3600), COUNT times or until interrupted.\n"
+	"Without INTERVAL: since each vCPU was registered. With it: what happened in each\n"
+	"interval of so many seconds (0.1 to 3600), COUNT times or until interrupted.\n"
 	"\n"
-	"wake: from the vCPU thread's wake-up to its running. delay: runnable and waiting, wake-ups\n"
-	"included. boosted: ran at better than its own priority. harm: what others on these CPUs\n"
-	"waited, summed, while it ran boosted. thrott.: boosts denied since a budget or rate was\n"
-	"used up; gaps: denied in the unboosted time after a boost that used its cap.\n";
+	"wake: from the vCPU thread's wake-up to its running. delay: runnable and waiting,\n"
+	"wake-ups included. boosted: ran at better than its own priority. harm: what others\n"
+	"on these CPUs waited, summed, while it ran boosted. thrott.: boosts denied since a\n"
+	"budget or rate was used up; gaps: denied in the unboosted time after a boost that\n"
+	"used its cap.\n";
 
 /* A number with a fraction from an operand. */
 static bool read_seconds(const char *text, double *ret)

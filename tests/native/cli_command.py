@@ -59,7 +59,8 @@ def refused(result, status, *words):
 def command_version_and_help_succeed():
     check(call("--version").stdout.startswith("pvsched "), "no version")
     text = call("--help").stdout
-    for name in ("check", "run", "bench", "serve", "list", "policy", "budget"):
+    for name in ("check", "run", "bench", "serve", "list", "stat", "policy",
+                 "budget"):
         check(name in text, name)
         result = call(name, "--help")
         check(result.returncode == 0 and "usage:" in result.stdout, name)
