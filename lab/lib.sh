@@ -72,6 +72,11 @@ within() {
 	ok "$within_name"
 }
 
+# vm_field KEY: a number of the first VM that the broker lists
+vm_field() {
+	pvsched list --json | grep -o "\"$1\": [0-9]*" | head -n 1 | cut -d' ' -f2
+}
+
 # l2_linux TASK CONSOLE [QEMU ARGUMENTS]: boots the same kernel as a KVM guest with two vCPUs that
 # runs the shell script TASK; returns when it has ended. For tests with `guests: linux`.
 l2_linux() {

@@ -7,14 +7,9 @@
 # guests: baremetal
 # tier: short
 # programs: bpftool
-# timeout: 300
+# timeout: 400
 
 bad=$PVSCHED_BUILD/tests/native/policies
-
-# field N: of the VM's line
-field() {
-	pvsched list | awk -v n="$1" 'NR == 2 { print $n }'
-}
 
 # serves POLICY: within a short time the VM has it
 serves() {
@@ -23,7 +18,7 @@ serves() {
 
 # more_boosts_than N
 more_boosts_than() {
-	now=$(field 8)
+	now=$(vm_field boosts)
 	[ "${now:-0}" -gt "$1" ]
 }
 
@@ -37,7 +32,7 @@ pvsched run --cpus 2 --hogs 2 --workload busy --policy "$PVSCHED_BUILD/examples/
 run=$!
 within policy_of_a_file_is_run_and_listed 120 serves audio
 cp /tmp/run "$LAB_OUT/run.txt"
-vm=$(field 1) # a list that asked while the broker began may have had place 0
+vm=$(vm_field vm) # a list that asked while the broker began may have had place 0
 pvsched list >"$LAB_OUT/list.txt"
 expect policy_that_asks_for_no_exits_has_no_program_there sh -c \
 	'! bpftool prog show | grep -E "name pvsched_(kvm_e|eoi|inj)"'
@@ -45,7 +40,7 @@ expect policy_that_asks_for_no_exits_has_no_program_there sh -c \
 for policy in latency irq mirror vmexit; do
 	expect "policy_is_swapped_to_$policy" pvsched policy "$vm" $policy
 	expect "policy_${policy}_is_listed" serves $policy
-	before=$(field 8)
+	before=$(vm_field boosts)
 	[ $policy = mirror ] || # the busy guest's task is an ordinary one
 		within "policy_${policy}_boosts" 20 more_boosts_than $((${before:-0} + 5))
 	[ $policy != vmexit ] || expect policy_vmexit_has_its_program_on_exits program pvsched_kvm_ex
@@ -70,7 +65,7 @@ refused policy_that_nobody_knows_is_told_of 'nonsense' nonsense
 
 expect policy_all_off_is_accepted pvsched policy --all off
 expect policy_all_off_is_listed serves off
-boosts=$(field 8)
+boosts=$(vm_field boosts)
 tids=$(ls /proc/$run/task)
 for tid in $tids; do
 	chrt=$(awk '{ print $41 }' /proc/$run/task/$tid/stat) # policy: 1 is SCHED_FIFO
@@ -81,7 +76,7 @@ for tid in $tids; do
 done
 expect policy_off_has_no_program_on_exits sh -c '! bpftool prog show | grep pvsched_kvm_ex'
 usleep 1000000 # the guest takes a thousand interrupts beside two hogs
-expect policy_off_boosts_nothing test "$(field 8)" = "$boosts"
+expect policy_off_boosts_nothing test "$(vm_field boosts)" = "$boosts"
 expect policy_is_swapped_back_on pvsched policy "$vm" latency
 within policy_latency_boosts_again 20 more_boosts_than "$boosts"
 kill $run

@@ -47,12 +47,9 @@ share() {
 free=$(share "$seconds")
 echo "$vmm" >$group/cgroup.procs
 sleep 0.2 # the period in which it moved is over
-boosts() {
-	pvsched list --json | sed -n 's/.*"boosts": \([0-9]*\).*/\1/p'
-}
-before=$(boosts)
+before=$(vm_field boosts)
 bound=$(share "$seconds")
-after=$(boosts)
+after=$(vm_field boosts)
 figure quota_percent $percent
 figure quota_share_without_percent "$free"
 figure quota_share_percent "$bound"
