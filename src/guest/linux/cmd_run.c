@@ -49,6 +49,7 @@ struct daemon {
 	int vcpu[PVSCHED_VCPUS_MAX]; /* of a CPU: its number in the device; -1 = has no page */
 	const struct values *v;
 	bool lost; /* the host took the pages, and does not give them back yet */
+	uint64_t lease; /* as last told */
 	double handshake_ms; /* from the device's reset to DRIVER_OK */
 };
 
@@ -182,7 +183,7 @@ static int start(struct daemon *d, struct cli_error *e)
 /* The pins go only when no page is attached any more. */
 static void end(struct daemon *d)
 {
-	if (d->device.bar) {
+	if (device_is_open(&d->device)) {
 		for (unsigned int cpu = 0; cpu < PVSCHED_VCPUS_MAX; cpu++)
 			unshare(d, cpu);
 		device_reset(&d->device);
@@ -207,7 +208,7 @@ static void revive(struct daemon *d)
 {
 	struct cli_error e = { 0 };
 
-	if (!d->lost && pages_live(d))
+	if (!d->lost && device_is_connected(&d->device) && pages_live(d))
 		return;
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
 		*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 0;
@@ -238,6 +239,25 @@ static int open_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/* Only a stream wants one: it tells the host nothing of a daemon that died. */
+static int open_lease(const struct daemon *d)
+{
+	const struct timespec quarter = { 0, PVSCHED_LEASE_MS / 4 * 1000000l };
+	const struct itimerspec each = { quarter, quarter };
+	int fd = d->device.stream < 0 ? -1 : timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+
+	if (fd >= 0)
+		timerfd_settime(fd, 0, &each, NULL);
+	return fd;
+}
+
+static void renew_lease(struct daemon *d)
+{
+	d->lease++;
+	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
+		*(volatile uint64_t *)&d->publisher.pages[cpu].lease = d->lease;
 }
 
 static int open_clock(void)
@@ -285,6 +305,7 @@ static int loop(struct daemon *d, int signals, struct cli_error *e)
 		{ .fd = publisher_fd(&d->publisher), .events = POLLIN },
 		{ .fd = open_clock(), .events = POLLIN },
 		{ .fd = open_uevents(), .events = POLLIN },
+		{ .fd = open_lease(d), .events = POLLIN },
 	};
 	uint64_t ticks;
 	int status = 0;
@@ -303,6 +324,8 @@ static int loop(struct daemon *d, int signals, struct cli_error *e)
 			clock_update(&d->publisher.state->clock);
 			revive(d);
 		}
+		if (fds[4].revents && read(fds[4].fd, &ticks, sizeof(ticks)) == sizeof(ticks))
+			renew_lease(d);
 		if (fds[3].revents && is_about_cpus(fds[3].fd) && !d->lost)
 			follow_cpus(d);
 	}
@@ -324,7 +347,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	if (!d)
 		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "out of memory");
 	d->v = v;
-	d->device.config = -1;
+	d->device.config = d->device.stream = -1;
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		d->vcpu[i] = -1;
 	/* from here on a signal waits until the pages are in order */
