@@ -29,9 +29,9 @@ static const char *state_name(uint32_t state)
 /* Host only: the guest says nothing. Offered: it could, and has not enabled a page. */
 static const char *protocol(const struct pvsched_client *c, unsigned int enabled)
 {
-	if (c->kvm)
-		return "host-only";
-	return enabled ? "BASE 1" : "offered";
+	if (enabled)
+		return "BASE 1";
+	return c->kvm ? "host-only" : "offered";
 }
 
 static void put_vcpu(struct pvsched_server *s, uint32_t slot, struct json *j)

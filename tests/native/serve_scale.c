@@ -332,17 +332,24 @@ static struct pvsched_vm *open_vm(unsigned int vcpus, pid_t tid)
 			bed_sleep_ms(1);
 		err = pvsched_vm__add_vcpu(vm, i, p->tid, i, STDOUT_FILENO);
 	}
-	if (err)
+	if (err) {
+		printf("# a client fails: %s\n", strerror(-err));
 		return NULL;
+	}
 	guest_negotiate(vm);
 	for (unsigned int i = 0; i < vcpus; i++) {
 		struct pvsched_page *page = (void *)(mem + (16 + i) * 4096);
+		uint32_t result;
 
 		guest_prepare(vm, page, i);
 		page->current_task = page->pending = 0;
-		if (guest_register(vm, i, 16 + i) != PVSCHED_R_OK ||
-		    guest_enable(vm, i, page) != PVSCHED_R_OK)
+		result = guest_register(vm, i, 16 + i);
+		if (result == PVSCHED_R_OK)
+			result = guest_enable(vm, i, page);
+		if (result != PVSCHED_R_OK) {
+			printf("# vCPU %u of a client fails: %s\n", i, pvsched_result_str(result));
 			return NULL;
+		}
 	}
 	return vm;
 }
@@ -369,6 +376,7 @@ static void be_client(int ready)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (open_vm(ALL / CLIENTS, 0) && write(ready, "r", 1) == 1)
 		pause();
+	fflush(stdout);
 }
 
 static void scale_64_clients_are_served(void **state)
@@ -382,7 +390,8 @@ static void scale_64_clients_are_served(void **state)
 	for (int full = 0; full < 2; full++) {
 		for (int i = 0; full && i < CLIENTS; i++) {
 			client[i] = start(be_client);
-			assert_true(client[i] > 0);
+			if (client[i] <= 0)
+				fail_msg("client %d of %d is not served", i, CLIENTS);
 		}
 		if (full) {
 			await_listed(ALL);
