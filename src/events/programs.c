@@ -374,6 +374,8 @@ static int share_maps(struct pvsched_programs *p, const struct pvsched_programs 
 		if (strstr(name, ".rodata") || bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
 			continue;
 		old = bpf_object__find_map_by_name(base->obj, name);
+		if (!old && strstr(name, ".bss"))
+			return -EINVAL; /* another's events would not reach it */
 		if (!old)
 			continue; /* a map of the policy's own */
 		err = bpf_map__reuse_fd(map, bpf_map__fd(old));
@@ -400,6 +402,8 @@ static int check_events(struct pvsched_programs *p, const char *policy)
 
 static int load_object(struct pvsched_programs *p, const struct pvsched_load_opts *o, int fd)
 {
+	/* maps that are shared are found by their names, and that of .bss begins with the object's */
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "pvsched");
 	const char *policy = o->policy;
 	struct stat st;
 	void *mem;
@@ -410,7 +414,7 @@ static int load_object(struct pvsched_programs *p, const struct pvsched_load_opt
 	mem = mmap(NULL, st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
-	p->obj = bpf_object__open_mem(mem, st.st_size, NULL);
+	p->obj = bpf_object__open_mem(mem, st.st_size, &opts);
 	err = p->obj ? 0 : -errno;
 	munmap(mem, st.st_size);
 	if (!err)
