@@ -83,8 +83,38 @@ l2_linux() {
 	LD_LIBRARY_PATH=/l2/lib /l2/qemu -accel kvm -cpu host -smp 2 -m 192M -bios /l2/qboot.rom \
 		-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,isa-serial=on \
 		-nodefaults -no-user-config -no-reboot -display none \
+		-serial "${L2_SERIAL:-file:$l2_console}" -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
+		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@"
+}
+
+# l2_q35 TASK CONSOLE [QEMU ARGUMENTS]: the same on a machine with PCI and ACPI, which has one vCPU and
+# room for another, and can be migrated. For `machine: q35`.
+l2_q35() {
+	l2_task=$1 l2_console=$2
+	shift 2
+	mkdir -p /tmp/l2
+	cp "$l2_task" /tmp/l2/task
+	(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+	LD_LIBRARY_PATH=/l2/lib /l2/qemu-q35 -L /l2/share -accel kvm -cpu host,-svm \
+		-smp 1,sockets=2,cores=1,threads=1,maxcpus=2 \
+		-m 192M -M q35 -nodefaults -no-user-config -display none \
 		-serial "file:$l2_console" -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
 		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1" "$@"
+}
+
+# qemu_start TASK CONSOLE [QEMU ARGUMENTS]: l2_linux in the background; what is written to descriptor 3
+# is typed on its console; $vmm is its process. The task's end is the VM's.
+qemu_start() {
+	qemu_console=$2
+	qemu_task=$1
+	shift 2
+	rm -f /tmp/keys /tmp/pid-qemu
+	mkfifo /tmp/keys
+	L2_SERIAL=stdio l2_linux "$qemu_task" - -pidfile /tmp/pid-qemu "$@" </tmp/keys >"$qemu_console" 2>/tmp/said &
+	exec 3>/tmp/keys
+	trap "" PIPE
+	until [ -s /tmp/pid-qemu ]; do usleep 2000; done
+	vmm=$(cat /tmp/pid-qemu)
 }
 
 # vmm_start TASK CONSOLE [ARGUMENTS]: the same kernel in the reference VMM, in the background: the

@@ -11,6 +11,7 @@ for source in /pvsched/tests/native/*.c; do
 	name=${source##*/} name=${name%.c}
 	case $name in
 	broker_death) continue ;; # death.sh
+	serve_scale) continue ;; # serve-scale.sh
 	theft_bound | host_harm | hostile_guest | kill_storm) continue ;; # tests of their own
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"
