@@ -6,7 +6,7 @@
 # tier: soak
 # clock: instructions
 # timeout: 200
-# programs: hackbench
+# programs: hackbench nice
 
 export PVSCHED_TRY_SCX=1
 # mix: the CPU seconds of six hogs in ten, four at nice 0 and two at nice 5: total, nice 0, nice 5

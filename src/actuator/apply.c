@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* From desired to applied, one slot at a time. See apply.h. */
-#include "apply.h"
+#include "place.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -89,9 +89,8 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 	STORE_PAGE(s->page->boosts, sh->boosts);
 }
 
-/* The tid still names the thread that was registered. */
-static bool thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
-			 const struct pvsched_shared *sh)
+bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
+			  const struct pvsched_shared *sh)
 {
 	uint64_t start;
 
@@ -145,7 +144,7 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	       const struct pvsched_shared *sh, const struct pvsched_attr *attr)
 {
-	if (!thread_lives(act, s, sh))
+	if (!pvsched_thread_lives(act, s, sh))
 		return -ESRCH;
 	return pvsched_attr_set(s->tid, attr);
 }
@@ -189,6 +188,8 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		return err;
 	}
 	keep_slack(s);
+	if (err != -ESRCH)
+		pvsched_place_back(s);
 	now = now_ns();
 	if (reason == PVSCHED_REASON_PAYBACK) {
 		reason = PVSCHED_REASON_NONE;
@@ -296,8 +297,10 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	now = now_ns();
 	if (want.policy == SCHED_OTHER)
 		s->under = want.nice;
-	if (!counted)
+	if (!counted) {
+		pvsched_place_back(s);
 		end_boost(act, s, sh, now);
+	}
 	if (counted && !act->debts[slot].stretch.on_ns) {
 		pvsched_wall_on(&act->debts[slot], now, pvsched_limits_now(act, slot));
 		sh->boosts++;
