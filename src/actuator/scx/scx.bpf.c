@@ -364,12 +364,15 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 			return;
 		}
 	}
+	l = llc_at(x->llc);
+	if (!l)
+		return;
+	MEMBER(l, vcpus_ns) = now;
 	if (boosted) {
 		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
 		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr), SCX_KICK_PREEMPT);
 		return;
 	}
-	l = llc_at(x->llc);
 	vtime = vtime_of(p, l);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot), now);
@@ -424,6 +427,19 @@ out:
 	return 0;
 }
 
+/* Where no vCPU waits, their queues are looked into every LOOK_NS only: each look is a search for the
+ * queue by its number. None is missed for longer, whatever races. */
+#define LOOK_NS 20000000ull
+static __always_inline bool vcpus_may_wait(struct scx_llc *l, __u64 now)
+{
+	if (now - MEMBER(l, vcpus_ns) < LOOK_NS)
+		return true;
+	if (now - MEMBER(l, looked_ns) < LOOK_NS)
+		return false;
+	MEMBER(l, looked_ns) = now;
+	return true;
+}
+
 /* This CPU would idle: take what waits elsewhere, but no vCPU. */
 static __always_inline void steal(__u32 llc)
 {
@@ -451,7 +467,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	struct task_struct *p;
 	struct scx_llc *l;
 	__u64 now, vtime, best = ~0ull, dsq = 0;
-	bool stays;
+	bool stays, vcpus;
 	__u32 llc;
 	int slot;
 
@@ -459,9 +475,14 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	llc = x->llc;
 	l = llc_at(llc);
+	if (!l)
+		return 0;
+	now = bpf_ktime_get_ns();
+	vcpus = vcpus_may_wait(l, now);
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
-	if (l && MEMBER(l, wanted)) {
+	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
+		vcpus = true;
 		promote(llc);
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
@@ -469,13 +490,15 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		best = p->scx.dsq_vtime;
 		dsq = DSQ_TASKS(llc);
 	}
-	p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
-	if (p && p->scx.dsq_vtime <= best) {
-		best = p->scx.dsq_vtime;
-		dsq = DSQ_VCPUS(llc);
+	p = vcpus ? scx_bpf_dsq_peek(DSQ_VCPUS(llc)) : NULL;
+	if (p) {
+		MEMBER(l, vcpus_ns) = now;
+		if (p->scx.dsq_vtime <= best) {
+			best = p->scx.dsq_vtime;
+			dsq = DSQ_VCPUS(llc);
+		}
 	}
-	now = bpf_ktime_get_ns();
-	if (stays && (dsq || scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0)) {
+	if (stays && (dsq || (vcpus && scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0))) {
 		slot = slot_of(prev);
 		if (slot >= 0) {
 			v = vcpu_of_slot(slot);
@@ -488,7 +511,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		}
 		MEMBER(x, urgent) = 0;
 	}
-	if (scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
+	if (vcpus && scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
 		return 0;
 	if (stays) {
 		vtime = vtime_now(x, now);

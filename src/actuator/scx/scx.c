@@ -39,7 +39,7 @@ struct scx_cpu {
 };
 
 struct scx_llc {
-	uint64_t vnow;
+	uint64_t vnow, vcpus_ns, looked_ns;
 	uint32_t wanted, n;
 	uint16_t cpu[LLC_CPUS_MAX];
 };

@@ -27,6 +27,8 @@ struct scx_cpu {
 
 struct scx_llc {
 	__u64 vnow; /* virtual time of its queue: of who began to run last, never back */
+	__u64 vcpus_ns; /* when a vCPU was last put into, or seen in, one of its queues */
+	__u64 looked_ns; /* when these were last looked into though none was */
 	__u32 wanted; /* a vCPU that waits in its queue was boosted */
 	__u32 n;
 	__u16 cpu[LLC_CPUS_MAX];
