@@ -24,7 +24,21 @@ def worse(old, new, figure="busy_pvsched_4_p99_us"):
     """The lines about new, after old was recorded."""
     record.RECORD.unlink(missing_ok=True)
     record.write(runs(old, figure), len(old), "abc")
-    return record.check(runs(new, figure), WANTED)
+    return list(record.check(runs(new, figure), WANTED).values())
+
+
+def judged(old, new, more, figure="busy_pvsched_4_p99_us"):
+    """The case of the record for new, and the seeds that were asked for beside it."""
+    worse(old, new, figure)
+    results, asked = runs(new, figure), []
+
+    def again(kernel, tests, seeds):
+        asked.extend(seeds)
+        return [run for run in runs([*new, *more], figure) if run["seed"] in seeds]
+    for result in results:
+        result["cases"] = []
+    record.judge(results, WANTED, again)
+    return results[0]["cases"][0], results[0]["ok"], asked
 
 
 def report(name, good, why):
@@ -48,6 +62,7 @@ def main():
             ("counts_are_not_judged", same, [900] * 3, 0, "busy_pvsched_4_boosts"),
             ("tail_of_one_seed_is_not_judged", same, [900], 0, "busy_pvsched_4_p999_us"),
             ("tail_of_three_seeds_is", same, [900] * 3, 1, "busy_pvsched_4_p999_us"),
+            ("path_of_one_seed_is_not_judged", same, [900], 0, "busy_pvsched_4_reach_p50_us"),
             ("one_histogram_bucket_passes", [16] * 3, [17] * 3, 0, "busy_pvsched_4_apply_p50_us"),
             ("three_histogram_buckets_fail", [16] * 3, [19] * 3, 1, "busy_pvsched_4_apply_p50_us")):
         found = worse(old, new, *figure)
@@ -56,10 +71,19 @@ def main():
     report("record_is_named_with_its_commit", all(
         word in found[0] for word in ("lab/record.json", "abc", "7.3 t: busy_pvsched_4_p99_us is "
                                       "200, 98.0 % worse than 101")), found)
-    found = record.check([{**run, "figures": {"other": 1}} for run in runs(same)], WANTED)
+    for name, new, more, good, seeds in (
+            ("good_seed_stands_alone", [100], [], True, []),
+            ("bad_seed_is_outvoted_by_two_good", [200], [100, 101], True, [2, 3]),
+            ("bad_seed_is_confirmed_by_another", [200], [100, 201], False, [2, 3]),
+            ("three_bad_seeds_ask_for_no_more", [200] * 3, [], False, [])):
+        case, ok, asked = judged(same, new, more)
+        report(f"record_{name}", (case["ok"], ok, asked) == (good, good, seeds) and
+               ("why" in case) != good, (case, ok, asked))
+    found = list(record.check([{**run, "figures": {"other": 1}} for run in runs(same)],
+                              WANTED).values())
     report("record_of_a_figure_that_is_gone_fails", "was not measured" in "".join(found), found)
     record.RECORD.unlink()
-    found = record.check(runs(same), WANTED)
+    found = list(record.check(runs(same), WANTED).values())
     report("record_that_is_not_there_fails", "no record of it" in "".join(found), found)
     try:
         record.write(runs(same, ok=False), 3, "abc")
