@@ -63,8 +63,15 @@ refused policy_of_another_version_is_told_of 'version 99' "$bad/wrong_abi.bpf.o"
 refused policy_file_without_a_policy_is_told_of 'nothing.bpf.o' "$bad/nothing.bpf.o"
 refused policy_that_nobody_knows_is_told_of 'nonsense' nonsense
 
+# The kill switch while another policy is with the verifier, which holds nobody up and loses.
+pvsched policy "$vm" "$PVSCHED_BUILD/examples/audio.bpf.o" >/tmp/late 2>&1 &
+late=$!
+usleep 300000
 expect policy_all_off_is_accepted pvsched policy --all off
 expect policy_all_off_is_listed serves off
+wait $late || expect policy_that_was_being_loaded_is_told_of grep -q \
+	'another policy was set meanwhile' /tmp/late
+expect policy_all_off_holds_after_a_load serves off
 boosts=$(vm_field boosts)
 tids=$(ls /proc/$run/task)
 for tid in $tids; do

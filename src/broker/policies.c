@@ -41,7 +41,11 @@ int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debt
 		return err;
 	err = pvsched_programs_attach(p->set[0].programs);
 	pvsched_programs_detach(p->set[0].programs);
-	return err;
+	if (err || !strcmp(name, "off"))
+		return err;
+	p->off = 1;
+	p->set[1].id = ++p->next_id;
+	return load(&p->set[1], "off", -1, p->set[0].programs, -1, p->object, p->say, p->ctx);
 }
 
 void pvsched_policies_close(struct pvsched_policies *p)
@@ -85,8 +89,8 @@ static void tidy(struct pvsched_policies *p, int index)
 {
 	struct pvsched_policy_set *s = &p->set[index];
 
-	if (!s->programs || s->vms || s->keep || !index || index == p->standard ||
-	    index == p->found)
+	if (!s->programs || s->vms || s->keep || !index || index == p->off ||
+	    index == p->standard || index == p->found)
 		return;
 	pvsched_programs_free(s->programs);
 	s->programs = NULL;

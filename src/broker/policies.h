@@ -42,6 +42,7 @@ struct pvsched_policies {
 	struct pvsched_policy_loading loading;
 	const struct pvsched_event_object *object; /* the actuator's programs; NULL = plain */
 	int standard; /* of new VMs */
+	int off; /* the kill switch: loaded from the start, so that it never waits for a verifier */
 	int found; /* of those that are found; -1 = they are not looked for */
 	uint32_t next_id;
 	pvsched_say_fn say;
@@ -49,7 +50,7 @@ struct pvsched_policies {
 };
 
 /* Loads the first, whose programs make the maps, but for the debts if debts_fd is not -1; attaches
- * it once to see that it can be. */
+ * it once to see that it can be. And `off`. */
 int pvsched_policies_open(struct pvsched_policies *p, const char *name, int debts_fd);
 void pvsched_policies_close(struct pvsched_policies *p);
 /* The maps' owner; lives until close. */

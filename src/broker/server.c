@@ -384,12 +384,14 @@ static int move(struct pvsched_server *s, struct pvsched_pending *to, int policy
 {
 	if (policy < 0)
 		return policy;
+	if (to->superseded || (!to->all && to->target < 0)) { /* it left meanwhile */
+		pvsched_policies_put(s->policies, policy);
+		if (to->superseded)
+			snprintf(s->said, sizeof(s->said), "another policy was set meanwhile");
+		return to->superseded ? -ECANCELED : -ENOENT;
+	}
 	if (to->all)
 		return move_all(s, policy);
-	if (to->target < 0) { /* it left while the policy was loaded */
-		pvsched_policies_put(s->policies, policy);
-		return -ENOENT;
-	}
 	pvsched_server_move(s, &s->client[to->target], policy); /* the use is the client's now */
 	return 0;
 }
@@ -416,6 +418,9 @@ static int set_policy(struct pvsched_server *s, int operator, struct pvsched_msg
 	s->said[0] = 0;
 	err = fd < 0 ? pvsched_policies_find(s->policies, m->policy.name) : -ENOENT;
 	if (err != -ENOENT) {
+		/* who asks last is served, the kill switch above all */
+		if (err >= 0 && (to.all || to.target == s->pending.target))
+			s->pending.superseded = true;
 		snprintf(m->policy.error, sizeof(m->policy.error), "%.175s", s->said);
 		return move(s, &to, err);
 	}

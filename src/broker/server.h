@@ -46,6 +46,7 @@ struct pvsched_server {
 	struct pvsched_pending {
 		int operator, target;
 		bool all;
+		bool superseded; /* whom it was for has got another one since */
 		struct pvsched_msg msg;
 	} pending;
 	pid_t changed; /* a process that ceased to be a client, or became one; 0 = none */

@@ -53,9 +53,14 @@ static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, s
 	m.policy.error[sizeof(m.policy.error) - 1] = 0;
 	if (err == -ENOENT && !m.policy.error[0])
 		return cli_fail(e, CLI_FAILED, "policy", on, "see 'pvsched list'", "no such VM");
+	if (err == -ETIMEDOUT)
+		return cli_fail(e, CLI_FAILED, "policy", on,
+				"it may still be loaded: see 'pvsched list'", "no answer in %d s",
+				OPERATOR_PATIENCE_S);
 	if (err != -EPIPE && m.policy.error[0])
-		return cli_fail(e, CLI_FAILED, "policy", on, "the old one goes on", "%s",
-				m.policy.error);
+		return cli_fail(e, CLI_FAILED, "policy", on,
+				err == -ECANCELED ? "see 'pvsched list'" : "the old one goes on",
+				"%s", m.policy.error);
 	return cli_fail(e, CLI_FAILED, "policy", on,
 			err == -EPERM ? "run it as root, or as the broker's user" : NULL, "%s",
 			strerror(-err));

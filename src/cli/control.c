@@ -12,14 +12,14 @@
 #include <unistd.h>
 
 #include "broker/control.h"
+#include "operator.h"
 
-#define PATIENCE_S 120 /* an emulated machine takes 10 s to verify a policy */
 #define DEPTH_MAX  16
 #define ANSWER_MAX (64u << 20)
 
 int control_connect(const char *broker_socket, const char *command, struct cli_error *e)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	const struct timeval patience = { .tv_sec = OPERATOR_PATIENCE_S };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const char *env = getenv("PVSCHED_SOCKET");
 	const char *path = broker_socket ? broker_socket : env && *env ? env : PVSCHED_SOCKET;

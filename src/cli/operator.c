@@ -11,11 +11,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PATIENCE_S 120 /* an emulated machine takes 10 s to verify a policy */
-
 int operator_connect(const char *socket_path, const char *command, struct cli_error *e)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
+	const struct timeval patience = { .tv_sec = OPERATOR_PATIENCE_S };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	const char *env = getenv("PVSCHED_SOCKET");
 	const char *path = socket_path ? socket_path : env && *env ? env : PVSCHED_SOCKET;
@@ -60,10 +58,14 @@ int operator_call(int fd, struct pvsched_msg *m, int fd_to_pass)
 		c->cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(c), &fd_to_pass, sizeof(int));
 	}
-	if (sendmsg(fd, &msg, MSG_NOSIGNAL) != sizeof(*m) ||
-	    recv(fd, m, sizeof(*m), 0) != sizeof(*m))
+	ssize_t n;
+
+	if (sendmsg(fd, &msg, MSG_NOSIGNAL) != sizeof(*m))
 		return -EPIPE;
-	return m->error;
+	n = recv(fd, m, sizeof(*m), 0);
+	if (n < 0 && errno == EAGAIN)
+		return -ETIMEDOUT;
+	return n == sizeof(*m) ? m->error : -EPIPE;
 }
 
 int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm)

@@ -9,9 +9,12 @@
 #include "broker/wire.h"
 #include "error.h"
 
+#define OPERATOR_PATIENCE_S 600 /* 6.1, emulated on a busy machine, verifies for minutes */
+
 /* Connects; returns a file descriptor, or -1 with e filled. socket NULL = the default. */
 int operator_connect(const char *socket, const char *command, struct cli_error *e);
-/* fd_to_pass: -1 = none. Returns the broker's answer (0 or -errno); -EPIPE when it is gone. */
+/* fd_to_pass: -1 = none. Returns the broker's answer (0 or -errno); -EPIPE when it is gone,
+ * -ETIMEDOUT when it says nothing for OPERATOR_PATIENCE_S. */
 int operator_call(int fd, struct pvsched_msg *msg, int fd_to_pass);
 /* The number of the VM that an operand names: a number, or a name of 'pvsched list'. -ENOENT. */
 int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm);
