@@ -4,7 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# timeout: 300
+# timeout: 900
 
 names=
 for source in /pvsched/tests/native/*.c; do
@@ -19,4 +19,5 @@ for source in /pvsched/tests/native/*.c; do
 	esac
 	grep -q 'needs: /dev/kvm' "$source" || names="$names $name"
 done
+LAB_LIMIT=240
 native_programs $names

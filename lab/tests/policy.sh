@@ -7,7 +7,7 @@
 # guests: baremetal
 # tier: short
 # programs: bpftool
-# timeout: 400
+# timeout: 600
 
 bad=$PVSCHED_BUILD/tests/native/policies
 

@@ -100,8 +100,8 @@ static void expect_share(struct bed_vcpu *v, unsigned int percent, uint64_t burs
 		host_bound_shot(&bound, v);
 		bed_sleep_ms(10);
 	}
+	HOST_AWAIT(report(v).boosts > boosts); /* debts of before may last longer than ns */
 	host_bound_shot(&bound, v);
-	assert_true(report(v).boosts > boosts);
 	assert_int_equal(host_bound_excess(&bound, percent, burst, report(v).boost.max), 0);
 }
 
@@ -166,21 +166,21 @@ static void rate_bounds_the_number_of_boosts(void **state)
 	uint64_t boosts, start, window;
 
 	(void)state;
-	/* many short ones, whenever it waits for its CPU */
-	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 100000, NULL), 0);
+	/* longer than a slow machine's agent takes to wake up: what expires before is no boost */
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 4 * MS, NULL), 0);
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(report(v).boosts > 50);
-	assert_int_equal(set(0, 0, PVSCHED_BUDGET_RATE, 20, NULL), 0);
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_RATE, 5, NULL), 0);
 	HOST_AWAIT(report(v).denied_rate > 0);
 	boosts = report(v).boosts;
 	start = bed_now();
 	bed_sleep_ms(1500);
+	HOST_AWAIT(report(v).boosts > boosts + 5);
 	boosts = report(v).boosts - boosts;
 	window = bed_now() - start;
-	printf("# %llu boosts in %.0f ms at 20/s\n", (unsigned long long)boosts, window / 1e6);
-	assert_true(boosts > 5);
+	printf("# %llu boosts in %.0f ms at 5/s\n", (unsigned long long)boosts, window / 1e6);
 	/* one more was decided before and applied after */
-	assert_true(boosts <= window * 20 / 1000000000 + 2 + 1);
+	assert_true(boosts <= window * 5 / 1000000000 + 1 + 1);
 }
 
 static void cap_changed_live_bounds_the_next_boost(void **state)
@@ -348,6 +348,12 @@ static void expect_kept(const struct pvsched_debt *before, const struct pvsched_
 	assert_int_equal(after->start, before->start);
 }
 
+/* However few boosts a slow machine gives, they are more than that. */
+static void owe_soon(void)
+{
+	assert_int_equal(set(0, PVSCHED_ALL_VCPUS, PVSCHED_BUDGET_BOOST, 1, NULL), 0);
+}
+
 static void debts_survive_a_vmm_that_comes_back(void **state)
 {
 	struct bed_vcpu *v = &bed.vcpu[0];
@@ -355,6 +361,7 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 
 	(void)state;
 	debts_map();
+	owe_soon();
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(report(v).denied_throttle > 0);
 	bed_mode(v, BED_SPIN);
@@ -383,6 +390,7 @@ static void indebted_by_a_broker_that_is_killed(bool rejoin, struct pvsched_debt
 	assert_true(pid > 0);
 	assert_int_equal(bed_open_as(&bed, "bed", NULL, rejoin), 0);
 	bed.hog = bed_start_hog(bed.cpu);
+	owe_soon();
 	bed_mode(v, BED_CRITICAL);
 	debts_map();
 	/* both of its buckets, its rate, and its VM's */
