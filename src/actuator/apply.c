@@ -81,12 +81,12 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 		return;
 	if (boosted)
 		flags |= PVSCHED_GRANT_BOOSTED;
+	STORE_PAGE(s->page->boosts, sh->boosts); /* first: who sees the grant sees its count */
 	/* SEQ_CST: pairs with the guest's full barrier between clearing its urgency and reading
 	 * grant. Either it sees BOOSTED and rings, or the caller sees its new generation.
 	 * model: apply.tell */
 	STORE_PAGE(s->page->grant,
 		   pvsched_task_word(a->policy, a->nice, a->priority, flags, LOAD(sh->gen)));
-	STORE_PAGE(s->page->boosts, sh->boosts);
 }
 
 /* The tid still names the thread that was registered. */

@@ -67,17 +67,18 @@ static void host_boost_expires_without_the_guest(void **state)
 
 /* What grant and thread say differs only while the host is between changing the thread and
  * writing grant. Then grant is the next to change: if the thread follows it instead, it was
- * written too early. */
+ * written too early. An agent that is overtaken by another one (apply.c: raced) looks the same for
+ * once; what is written too early does so whenever it is seen. */
 static void host_grant_follows_the_change(void **state)
 {
 	struct bed_vcpu *v = &scene.bed.vcpu[0];
-	unsigned int turns = 0, apart = 0;
+	unsigned int turns = 0, apart = 0, early = 0;
 	uint64_t boosts, grant, end = bed_now() + HOST_PATIENCE_NS;
 	bool said, was = false;
 
 	(void)state;
 	host_say_context(v->page, PVSCHED_CTX_CRITICAL, 1);
-	while (turns < 100) {
+	while (turns < 100 || (early * 8 > apart && turns < 1000)) {
 		assert_true(bed_now() < end);
 		boosts = host_word(&v->page->boosts);
 		grant = host_word(&v->page->grant);
@@ -94,10 +95,15 @@ static void host_grant_follows_the_change(void **state)
 			    host_word(&v->page->boosts) != boosts)
 				break;
 			assert_true(bed_now() < end);
-			assert_int_not_equal(is, said);
+			if (is == said) {
+				early++;
+				break;
+			}
 		}
 	}
-	printf("# %u changes of grant, %u seen between thread and grant\n", turns, apart);
+	printf("# %u changes of grant, %u seen between thread and grant, %u of them before it\n",
+	       turns, apart, early);
+	assert_true(early * 8 <= apart);
 	/* it says the rest of what the thread runs as, too */
 	HOST_AWAIT(host_grant_boosted(grant = host_word(&v->page->grant)));
 	assert_int_equal(grant & 0xff, SCHED_FIFO);

@@ -415,10 +415,10 @@ static void debts_go_on_with_a_vm_that_rejoins(void **state)
 	(void)state;
 	indebted_by_a_broker_that_is_killed(true, &before, &vm);
 	assert_int_equal(pvsched_vm__dispatch(bed.vm), -EPIPE);
-	/* as if it owed ten seconds more, so that it shows however long a broker takes to start */
+	/* as if it owed two minutes more, so that it shows however long a broker takes to start */
 	for (unsigned int i = 0; i < PVSCHED_SLOTS + PVSCHED_VMS; i++)
 		if (debts[i].id == (i < PVSCHED_SLOTS ? (uint32_t)v->tid : (uint32_t)getpid()))
-			debts[i].paid_at = bed_now() + 10000 * MS;
+			debts[i].paid_at = bed_now() + 120000 * MS;
 	before = debt_of(v->tid, 0, PVSCHED_SLOTS);
 	vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
 	assert_int_equal(bed_broker(&o, &broker), 0);

@@ -116,13 +116,13 @@ static __always_inline void grant(struct pvsched_vcpu *v, struct pvsched_shared 
 	} else if (level == PVSCHED_LEVEL_IDLE) {
 		policy = PVSCHED_POLICY_IDLE;
 	}
+	MEMBER(page, boosts) = s->boosts;
 	/* No barrier: the guest's vCPU is off its CPU, or in the kernel, whenever a boost begins, so
 	 * it cannot be between clearing its urgency and reading this. */
 	MEMBER(page, grant) = pvsched_task_word(policy, nice, priority,
 						(reason & PVSCHED_GRANT_REASON) |
 							(boosted ? PVSCHED_GRANT_BOOSTED : 0),
 						MEMBER(s, gen));
-	MEMBER(page, boosts) = s->boosts;
 }
 
 /* Returns whether the vCPU is boosted then. Under `settling`. */
