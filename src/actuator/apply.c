@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
-#define SCHED_FLAG_RESET_ON_FORK 1
 
 #define RETRY_NS 1000000ull /* after a change of scheduling that failed */
 #define FAIR_NS	 1000000000ull /* after a cgroup that allowed no real-time scheduling */
@@ -105,9 +104,10 @@ static bool thread_lives(const struct pvsched_actuation *act, const struct pvsch
 /*
  * What somebody else changed since we last did is theirs from now on, attribute by attribute: a
  * policy or a real-time priority, or a nice (that of a boosted thread included: it is real-time and
- * keeps its nice unused). boosted: what the thread has is from us.
+ * keeps its nice unused). boosted: what the thread has is from us. Returns whether that covers the
+ * nice that is to be its own again.
  */
-static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot *s,
+static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot *s,
 			struct pvsched_shared *sh, bool boosted)
 {
 	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
@@ -115,14 +115,15 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 	int expected = hidden ? (boosted ? s->under : s->base.nice) : ours->nice, nice;
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
+	bool covers;
 
 	if (pvsched_attr_get(s->tid, &cur))
-		return;
+		return false;
 	/* whoever was about to change it was killed or stopped on the way, or two of us did at once */
 	if (((boosted && s->changing) || s->doubt || LOAD(s->raced)) &&
 	    (pvsched_attr_same(&cur, &s->boosted) || pvsched_attr_same(&cur, &s->base) ||
 	     pvsched_attr_same(&cur, &s->was)))
-		return;
+		return false;
 	nice = cur.nice;
 	if (hidden && pvsched_nice_get(s->tid, &nice))
 		nice = expected;
@@ -134,12 +135,15 @@ static void see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		s->base = cur; /* with a slice or clamps of theirs */
 	if (foreign & PVSCHED_FOREIGN_NICE)
 		s->base.nice = s->under = nice;
+	covers = boosted && hidden && !(foreign & PVSCHED_FOREIGN_POLICY) &&
+		 pvsched_attr_is_fair(&s->base) && s->under == s->base.nice;
 	if (!foreign)
-		return;
+		return covers;
 	STORE(sh->external, sh->external + 1);
 	STORE(sh->foreign, sh->foreign | foreign);
 	if (!act->guardian)
 		eventfd_write(act->foreign_fd, 1);
+	return covers;
 }
 
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
@@ -175,13 +179,16 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		   struct pvsched_shared *sh, uint64_t desired, bool locked)
 {
 	uint8_t reason = PVSCHED_WORD_REASON(desired);
+	bool covers;
 	uint64_t now;
 	int err = 0;
 
-	if (locked) /* else what another agent does meanwhile would look like somebody's */
-		see_foreign(act, s, sh, true);
+	/* without the lock what another agent does meanwhile would look like somebody's */
+	covers = locked && see_foreign(act, s, sh, true);
 	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
+	else if (covers && thread_lives(act, s, sh)) /* a nice that somebody sets just now stays */
+		err = pvsched_attr_uncover(s->tid, &s->base);
 	else
 		err = set(act, s, sh, &s->base);
 	if (err && err != -ESRCH) {

@@ -35,9 +35,24 @@ int pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr)
 	return syscall(SYS_sched_setattr, tid, &a, 0) ? -errno : 0;
 }
 
+int pvsched_attr_uncover(pid_t tid, const struct pvsched_attr *base)
+{
+	const struct sched_param none = { 0 };
+	int policy = base->policy;
+
+	if (base->flags & SCHED_FLAG_RESET_ON_FORK)
+		policy |= SCHED_RESET_ON_FORK;
+	return sched_setscheduler(tid, policy, &none) ? -errno : 0;
+}
+
 static bool is_rt(const struct pvsched_attr *a)
 {
 	return a->policy == SCHED_FIFO || a->policy == SCHED_RR;
+}
+
+bool pvsched_attr_is_fair(const struct pvsched_attr *a)
+{
+	return a->policy == SCHED_OTHER || a->policy == SCHED_BATCH || a->policy == SCHED_IDLE;
 }
 
 bool pvsched_attr_same(const struct pvsched_attr *a, const struct pvsched_attr *b)

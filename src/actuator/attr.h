@@ -24,10 +24,16 @@ struct pvsched_attr {
 	uint32_t util_max;
 };
 
+#define SCHED_FLAG_RESET_ON_FORK 1
+
 #define PVSCHED_SLACK_DEFAULT_NS 50000 /* init's timer slack, inherited by everybody */
 
 int pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
 int pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr);
+/* Back to base's fair policy from a real-time one, with the nice and the slice that the thread kept
+ * under it: sched_setattr would lose what somebody set since they were read. */
+int pvsched_attr_uncover(pid_t tid, const struct pvsched_attr *base);
+bool pvsched_attr_is_fair(const struct pvsched_attr *attr);
 /* Same policy, nice and priority: what boosts change. */
 bool pvsched_attr_same(const struct pvsched_attr *a, const struct pvsched_attr *b);
 /* Of a real-time thread too, whose nice sched_getattr does not tell. */
