@@ -194,6 +194,8 @@ static inline pid_t bed_start_hog(int cpu)
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* a BPF link lives as long as anybody has it open: the broker's, which may be in this process */
+	close_range(3, ~0u, 0);
 	bed_pin(cpu);
 	for (;;)
 		bed_work(1000000);
