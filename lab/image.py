@@ -179,11 +179,26 @@ def find_program(name):
     return found
 
 
-def add_linux_guest(cpio, kernel, tools, qemu, build, programs):
-    """/l2 in L1: a small QEMU, the same kernel, and an initramfs that runs a task (lib.sh)."""
-    program = qemu.tree / "usr/bin/qemu-system-x86_64-microvm"
-    cpio.copy(program, "l2/qemu")
-    for library in sorted(libraries([program], qemu.env)):
+def add_modules(cpio, folder, order):
+    for name, data in order:
+        cpio.put(f"{folder}/{name}.ko", data)
+    cpio.put(f"{folder}/order", "".join(f"{name}\n" for name, _ in order).encode())
+
+
+Q35_FILES = ["seabios/bios-256k.bin", "qemu/kvmvapic.bin", "qemu/pvh.bin", "qemu/linuxboot_dma.bin"]
+
+
+def add_linux_guest(cpio, kernel, tools, qemu, build, programs, q35=False):
+    """/l2 in L1: a small QEMU, the same kernel, and an initramfs that runs a task (lib.sh). With
+    q35 the large QEMU, too, and the modules of its virtio-serial ports."""
+    qemus = [qemu.tree / "usr/bin/qemu-system-x86_64-microvm"]
+    cpio.copy(qemus[0], "l2/qemu")
+    if q35:
+        qemus.append(qemu.tree / "usr/bin/qemu-system-x86_64")
+        cpio.copy(qemus[1], "l2/qemu-q35")
+        for name in Q35_FILES:
+            cpio.copy(qemu.tree / "usr/share" / name, f"l2/share/{os.path.basename(name)}")
+    for library in sorted(libraries(qemus, qemu.env)):
         # Those of the C library keep their place, the loader's; the others go beside QEMU.
         private = library.startswith(str(qemu.tree))
         cpio.copy(library, f"l2/lib/{os.path.basename(library)}" if private else library)
@@ -195,6 +210,8 @@ def add_linux_guest(cpio, kernel, tools, qemu, build, programs):
     inner.copy(tools / "bin" / "busybox", "bin/busybox")
     inner.put("init", (HERE / "init-l2").read_bytes(), executable=True)
     inner.copy(build / "src" / "guest" / "linux" / "pvsched-guest", "bin/pvsched-guest")
+    if q35:
+        add_modules(inner, "modules", kernel.load_order(["virtio-pci", "virtio-console"]))
     found = [find_program(name) for name in programs]
     for name, file in zip(programs, found):
         inner.copy(file, f"usr/bin/{name}")
@@ -217,14 +234,13 @@ def build_initramfs(file, kernel, tools, qemu, build, tests):
     cpio.copy(HERE / "kernel-errors", "lab/kernel-errors")
     cpio.put("lab/test", b'. /lab/lib.sh\n. "/lab/tests/$1.sh"\nexit $LAB_FAILED\n')
     order = kernel.load_order(["kvm-amd", *(name for test in tests for name in test.modules)])
-    for name, data in order:
-        cpio.put(f"lab/modules/{name}.ko", data)
-    cpio.put("lab/modules/order", "".join(f"{name}\n" for name, _ in order).encode())
+    add_modules(cpio, "lab/modules", order)
     for test in tests:
         cpio.copy(test.path, f"lab/tests/{test.path.name}")
     if any("linux" in test.guests for test in tests):
         add_linux_guest(cpio, kernel, tools, qemu, build,
-                        sorted({name for test in tests for name in test.inner}))
+                        sorted({name for test in tests for name in test.inner}),
+                        any(test.machine == "q35" for test in tests))
 
     dynamic = []
     for name in sorted({program for test in tests for program in test.programs}):

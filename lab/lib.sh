@@ -92,6 +92,34 @@ l2_linux() {
 		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1" "$@"
 }
 
+# l2_q35 TASK [QEMU ARGUMENTS]: the same on a machine with PCI and ACPI, its console on stdin and stdout.
+# For `machine: q35`.
+l2_q35() {
+	l2_task=$1
+	shift
+	mkdir -p /tmp/l2
+	cp "$l2_task" /tmp/l2/task
+	(cat /l2/initramfs && cd /tmp/l2 && echo task | cpio -o -H newc) >/tmp/l2.cpio 2>/dev/null
+	LD_LIBRARY_PATH=/l2/lib exec /l2/qemu-q35 -L /l2/share -accel kvm -cpu host,-svm -smp 2 \
+		-m 192M -M q35 -nodefaults -no-user-config -no-reboot -display none \
+		-serial stdio -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
+		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@"
+}
+
+# qemu_start TASK CONSOLE [QEMU ARGUMENTS]: l2_q35 in the background; what is written to descriptor 3
+# is typed on its console, what QEMU says is in /tmp/said; $vmm is its process. The task's end is the VM's.
+qemu_start() {
+	qemu_task=$1 vmm_console=$2
+	shift 2
+	: >"$vmm_console"
+	rm -f /tmp/keys
+	mkfifo /tmp/keys
+	(l2_q35 "$qemu_task" "$@") </tmp/keys >"$vmm_console" 2>/tmp/said &
+	vmm=$!
+	exec 3>/tmp/keys
+	trap "" PIPE # a VMM that has died is told of by vmm_ended
+}
+
 # vmm_start TASK CONSOLE [ARGUMENTS]: the same kernel in the reference VMM, in the background: the
 # shell script TASK runs in it, beside what the test put into /tmp/l2; its console goes to the file CONSOLE, what is written to descriptor
 # 3 is typed on it, what the VMM says is in /tmp/said; $vmm is its process. For `guests: linux`.

@@ -124,7 +124,8 @@ struct pvsched_page {
 	__u64 next_event; /* guest TSC of the next timer that matters; 0 = none */
 	__u64 ack; /* last ticket whose work the guest's own words now speak for */
 	__u64 capacity; /* 0 = not told, else 1..1024: compute the guest asks for; a hint */
-	__u64 reserved3[3];
+	__u64 lease; /* over a stream: another value each PVSCHED_LEASE_MS / 4 while pages are shared */
+	__u64 reserved3[2];
 
 	/* line 2: the guest, from any vCPU, by compare-and-swap */
 	__u64 pending; /* PVSCHED_TASK_* */
@@ -208,6 +209,18 @@ enum pvsched_result {
 	PVSCHED_R_MAX
 };
 
+/* The same accesses over a byte stream: frames, little-endian. The guest sends, the host answers READ
+ * and SYNC with a frame of the same op and offset. */
+#define PVSCHED_LEASE_MS    1000
+#define PVSCHED_STREAM_PORT "org.pvsched.0" /* name of the virtio-serial port */
+#define PVSCHED_FRAME_SYNC  0x53565001u /* value is ~offset: all before it is void */
+#define PVSCHED_FRAME_READ  0x53565002u
+#define PVSCHED_FRAME_WRITE 0x53565003u /* has no answer */
+
+struct pvsched_frame {
+	__u32 op, offset, value;
+};
+
 /* The PCI function. Vendor and device id are Red Hat's range for experiments. */
 #define PVSCHED_PCI_VENDOR 0x1b36
 #define PVSCHED_PCI_DEVICE 0x10f5
@@ -232,6 +245,7 @@ PVSCHED_AT(context, 72);
 PVSCHED_AT(next_event, 80);
 PVSCHED_AT(ack, 88);
 PVSCHED_AT(capacity, 96);
+PVSCHED_AT(lease, 104);
 PVSCHED_AT(pending, 128);
 PVSCHED_AT(status, 192);
 PVSCHED_AT(nonce, 200);

@@ -29,6 +29,7 @@
 #include "found.h"
 #include "guardian.h"
 #include "places.h"
+#include "ports.h"
 #include "server.h"
 
 #define LOCK_DIR  "/run/pvsched"
@@ -62,6 +63,7 @@ struct pvsched_broker {
 	cpu_set_t cpus; /* where agents may run */
 	struct pvsched_server server;
 	struct pvsched_found_vms found;
+	struct pvsched_ports ports;
 	struct pvsched_control *control;
 	uint64_t respawned;
 	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
@@ -302,7 +304,10 @@ static void stop_actuator(struct pvsched_broker *b)
 #define TAG_NEWS     1000005u
 #define TAG_CONF     1000006u
 #define TAG_ACTUATOR 1000007u
+#define TAG_PORTS    1000008u
+#define TAG_LAPSED   1000009u
 #define TAG_FOUND    2000000u /* + place */
+#define TAG_PORT     3000000u /* + index */
 
 static int watch(struct pvsched_broker *b, int fd, uint32_t tag)
 {
@@ -579,6 +584,13 @@ int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_bro
 	return b->reload.err;
 }
 
+static int due_in(struct pvsched_broker *b)
+{
+	int found = pvsched_found_timeout(&b->found), ports = pvsched_ports_timeout(&b->ports);
+
+	return found < 0 || (ports >= 0 && ports < found) ? ports : found;
+}
+
 static void *serve(void *arg)
 {
 	struct pvsched_broker *b = arg;
@@ -589,7 +601,7 @@ static void *serve(void *arg)
 	pthread_setname_np(pthread_self(), "pvsched-broker");
 	keep_caps(b);
 	for (;;) {
-		n = epoll_wait(b->ep, ev, 32, pvsched_found_timeout(&b->found));
+		n = epoll_wait(b->ep, ev, 32, due_in(b));
 		if (n < 0 && errno != EINTR)
 			break;
 		for (i = 0; i < n; i++) {
@@ -630,6 +642,12 @@ static void *serve(void *arg)
 				configure_again(b);
 			} else if (ev[i].data.u32 == TAG_NEWS)
 				pvsched_found_news(&b->found);
+			else if (ev[i].data.u32 == TAG_PORTS)
+				pvsched_ports_accept(&b->ports);
+			else if (ev[i].data.u32 == TAG_LAPSED)
+				pvsched_ports_lapsed(&b->ports);
+			else if (ev[i].data.u32 >= TAG_PORT)
+				pvsched_ports_serve(&b->ports, ev[i].data.u32 - TAG_PORT);
 			else if (ev[i].data.u32 >= TAG_FOUND)
 				pvsched_found_ended(&b->found, ev[i].data.u32 - TAG_FOUND);
 			else
@@ -639,9 +657,30 @@ static void *serve(void *arg)
 			b->server.changed = 0;
 		}
 		pvsched_found_run(&b->found);
+		pvsched_ports_check(&b->ports);
+		pvsched_ports_run(&b->ports);
 	}
 	eventfd_write(b->ended_fd, 1);
 	return NULL;
+}
+
+/* Where guests of VMs that are found can speak. */
+static int start_ports(struct pvsched_broker *b)
+{
+	int err;
+
+	b->ports.server = &b->server;
+	b->ports.found = &b->found;
+	b->ports.ep = b->ep;
+	b->ports.tag = TAG_PORT;
+	err = pvsched_ports_open(&b->ports, b->socket);
+	if (!err)
+		err = watch(b, b->ports.listen_fd, TAG_PORTS);
+	if (!err)
+		err = watch(b, b->ports.lapsed_fd, TAG_LAPSED);
+	if (err)
+		say(b, "port socket beside %s: %s: give another path", b->socket, strerror(-err));
+	return err;
 }
 
 static int start_control(struct pvsched_broker *b)
@@ -698,6 +737,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->print_ctx = opts->print_ctx;
 	b->lock_fd = b->stats_fd = b->ep = b->stop_fd = b->ended_fd = b->debts_fd = -1;
 	b->configure_fd = b->configured_fd = -1;
+	b->ports.listen_fd = b->ports.wake_fd = b->ports.lapsed_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
 	b->policies.loading.done_fd = -1;
 	for (int i = 0; i < PVSCHED_VMS; i++)
@@ -796,7 +836,11 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = start_finding(b, opts->found_policy);
 	if (!err)
 		err = start_control(b);
+	if (!err && opts->found_policy)
+		err = start_ports(b);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
+	if (opts->found_policy) /* pages of guests whose VMMs know nothing of us */
+		b->caps |= PVSCHED_CAP(CAP_SYS_PTRACE);
 	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
 	if (!err && opts->confine) {
@@ -833,6 +877,7 @@ void pvsched_broker__stop(struct pvsched_broker *b)
 		pthread_join(b->thread, NULL);
 	}
 	pvsched_control_stop(b->control);
+	pvsched_ports_close(&b->ports);
 	pvsched_found_close(&b->found);
 	if (b->server.reg)
 		pvsched_server_close(&b->server, b->socket); /* restores every thread */

@@ -97,6 +97,7 @@ static void forget_thread(struct pvsched_found_vms *f, struct pvsched_client *c,
 {
 	if (c->slot[vcpu] < 0)
 		return;
+	f->changes++;
 	pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[vcpu]], false);
 	pvsched_registry_remove(f->server->reg, c->slot[vcpu]);
 	c->slot[vcpu] = -1;
@@ -206,6 +207,7 @@ void pvsched_found_drop(struct pvsched_found_vms *f, int place)
 
 	if (!f->finder || !c->kvm)
 		return;
+	f->changes++;
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		if (c->slot[i] >= 0)
 			pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[i]], false);

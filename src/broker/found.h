@@ -28,6 +28,7 @@ struct pvsched_found_vms {
 	struct pvsched_look look[PVSCHED_LOOKS_MAX]; /* due in future; few at a time */
 	unsigned int n;
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
+	uint64_t changes; /* threads and VMs that went */
 	bool full; /* it was said that there is no room */
 	uint8_t had[PVSCHED_VMS][PVSCHED_VCPUS_MAX / 8]; /* vCPUs that had their thread once */
 };

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -350,6 +351,32 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	if (err)
 		pvsched_registry_disable(r, slot);
 	return err;
+}
+
+int pvsched_registry_enable_copy(struct pvsched_registry *r, uint32_t slot, uint64_t hva,
+				 uint64_t features)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	void *page = NULL;
+	int err = 0;
+
+	if (r->page_fd[slot] < 0)
+		err = make_page(r, slot);
+	if (!err && s->doorbell_fd < 0) {
+		s->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		err = s->doorbell_fd < 0 ? -errno : 0;
+	}
+	if (!err) { /* what an earlier guest said is nothing to this one */
+		page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    r->page_fd[slot], 0);
+		err = page == MAP_FAILED ? -errno : 0;
+	}
+	if (!err) {
+		memset(page, 0, PVSCHED_PAGE_SIZE);
+		munmap(page, PVSCHED_PAGE_SIZE);
+		err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_HVA, hva);
+	}
+	return err ? err : pvsched_registry_enable(r, slot, features);
 }
 
 /* The thread is at its baseline when it returns: who carries decisions out sees that it is. */

@@ -51,6 +51,11 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot);
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot);
 int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t features);
+/* The same for a page that stays the guest's own, at hva in its VMM's memory: programs look at a copy,
+ * which is what s->page maps; what they write into it is for the caller to pass on. Makes the slot a
+ * doorbell. */
+int pvsched_registry_enable_copy(struct pvsched_registry *r, uint32_t slot, uint64_t hva,
+				 uint64_t features);
 /* From here on these programs serve the slot; whatever was boosted is restored, debts stay. */
 void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 				 struct pvsched_programs *programs, uint32_t policy);

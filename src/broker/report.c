@@ -26,11 +26,11 @@ static const char *state_name(uint32_t state)
 	}
 }
 
-/* Host only: the guest says nothing. Offered: it could, and has not enabled a page. */
+/* Host only: the guest says nothing. Stream: it does, by way of a port. Offered: it could, and has not enabled a page. */
 static const char *protocol(const struct pvsched_client *c, unsigned int enabled)
 {
 	if (c->kvm)
-		return "host-only";
+		return enabled ? "stream" : "host-only";
 	return enabled ? "BASE 1" : "offered";
 }
 
@@ -153,6 +153,7 @@ static void put_numbers(struct pvsched_server *s, uint32_t slot, struct json *j)
 	json_u64(j, "failed", sh->failed);
 	json_u64(j, "external", sh->external);
 	json_u64(j, "bad_words", v.bad_words);
+	json_u64(j, "missed", v.missed);
 	json_u64(j, "doorbells", sl->doorbells);
 	put_reasons(j, "granted", sl, NULL, 0);
 	put_reasons(j, "throttled", NULL, &v, PVSCHED_DENIED_THROTTLE);

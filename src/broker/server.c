@@ -108,7 +108,7 @@ static void drop_locked(struct pvsched_server *s, struct pvsched_client *c)
 		s->changed = c->pid;
 	c->fd = c->pidfd = -1;
 	c->kvm = 0;
-	c->hello = false;
+	c->hello = c->speaks = false;
 }
 
 void pvsched_server_drop(struct pvsched_server *s, int index)
@@ -227,7 +227,7 @@ uint32_t pvsched_server_policy_id(const struct pvsched_server *s, const struct p
 int pvsched_server_choose(struct pvsched_server *s, const struct pvsched_client *c)
 {
 	struct pvsched_choice choice = pvsched_conf_choose(&s->conf, c->name, c->uid);
-	int index = c->kvm ? s->policies->found : s->policies->standard, err;
+	int index = c->kvm && !c->speaks ? s->policies->found : s->policies->standard, err;
 
 	if (!choice.serve)
 		return -EACCES;

@@ -22,6 +22,7 @@ struct pvsched_client {
 	pid_t pid;
 	uid_t uid;
 	bool hello; /* it is a VM */
+	bool speaks; /* found, and its guest has enabled a page */
 	uint32_t vm, vcpus;
 	int policy; /* index of its set */
 	char name[64];

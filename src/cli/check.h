@@ -35,6 +35,7 @@ __attribute__((format(printf, 5, 6))) void check_add(struct check_list *l, const
 
 void check_kvm(struct check_list *l);
 void check_bpf(struct check_list *l);
+void check_stream(struct check_list *l);
 /* Measures: takes about half a second. */
 void check_actuators(struct check_list *l);
 void check_limits(struct check_list *l);

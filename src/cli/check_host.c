@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <pvsched/abi.h>
+
 #include "check.h"
 #include "machine.h"
 
@@ -114,6 +116,29 @@ static unsigned long long effective_caps(void)
 
 #define SWAP "policies can be swapped"
 
+/* What guests lose whose VMM is no client and that speak over a virtio-serial port: docs/limits.md. */
+void check_stream(struct check_list *l)
+{
+	static const char section[] = "Stock QEMU";
+	char line[64];
+
+	if (!bench_read_line("/proc/sys/kernel/yama/ptrace_scope", line, sizeof(line)) &&
+	    !strcmp(line, "3"))
+		check_add(
+			l, section, "guests' pages", CHECK_LIMIT,
+			"kernel.yama.ptrace_scope is 3: nobody may reach them: guests are served by "
+			"what the host sees");
+	else
+		check_add(l, section, "guests' pages", CHECK_OK,
+			  "in QEMU's memory, where its guest has the port " PVSCHED_STREAM_PORT);
+	check_add(l, section, "guest's words", CHECK_LIMIT,
+		  "known when a vCPU leaves its CPU; a page that is mapped is seen at once");
+	check_add(l, section, "host's words", CHECK_LIMIT,
+		  "10 ms late, and 100 wake-ups a second while a page is enabled");
+	check_add(l, section, "end of a boost", CHECK_LIMIT,
+		  "by its expiry, or when the vCPU leaves its CPU: doorbell and ack come too late");
+}
+
 void check_bpf(struct check_list *l)
 {
 	static const struct {
@@ -129,6 +154,8 @@ void check_bpf(struct check_list *l)
 		  "kept: all that agents and guardian have" },
 		{ "CAP_SYS_ADMIN", CAP_SYS_ADMIN, "to look up types of the kvm module",
 		  "kept out of force: " SWAP },
+		{ "CAP_SYS_PTRACE", CAP_SYS_PTRACE, "to reach pages of guests of stock QEMU",
+		  "kept: by the thread that serves" },
 	};
 	static const char section[] = "BPF";
 	unsigned long long have = effective_caps();
@@ -158,6 +185,9 @@ void check_bpf(struct check_list *l)
 		     have >> CAP_SYS_ADMIN & 1))
 			check_add(l, section, caps[i].name, CHECK_OK, "%s; %s", caps[i].use,
 				  caps[i].kept);
+		else if (caps[i].bit == CAP_SYS_PTRACE)
+			check_add(l, section, caps[i].name, CHECK_LIMIT,
+				  "missing %s: they are served by what the host sees", caps[i].use);
 		else
 			check_add(l, section, caps[i].name, CHECK_NO,
 				  "missing %s: the broker needs it (a VMM needs none): run as root",

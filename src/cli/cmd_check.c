@@ -204,6 +204,7 @@ static void print_json(const struct check_list *l, const struct events *events,
 	}
 	json_end(&j, ']');
 	json_section(&j, l, "actuators", "Actuators");
+	json_section(&j, l, "stream", "Stock QEMU");
 	json_section(&j, l, "limits", "Limits");
 	json_end(&j, '}');
 }
@@ -224,6 +225,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	}
 	check_kvm(l);
 	check_bpf(l);
+	check_stream(l);
 	events->n = pvsched_probe(events->row, EVENTS_MAX, run_guest, NULL);
 	if (events->n > EVENTS_MAX)
 		events->n = EVENTS_MAX;
@@ -239,6 +241,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		print_section(l, "BPF");
 		print_events(events);
 		print_section(l, "Actuators");
+		print_section(l, "Stock QEMU");
 		print_section(l, "Limits");
 		if (missing)
 			status = cli_fail(e, CLI_FAILED, "check", NULL,

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -175,6 +176,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	static struct pvsched_conf conf; /* large */
 	struct pvsched_broker *b = NULL;
 	int status = 0, err, fd;
+	struct rlimit files;
 	char why[256];
 	sigset_t set;
 
@@ -187,6 +189,11 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	if (v->check_config)
 		return 0;
 	choose(v, &conf, &opts);
+	/* three for each vCPU of a client; what nobody needs costs nothing */
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	/* before the broker's threads: they inherit the mask, so the signal comes here */
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

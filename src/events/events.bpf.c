@@ -78,6 +78,10 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		__sync_fetch_and_and(&v->flags, ~PVSCHED_V_ENABLED);
 		v->features = 0;
 		v->intr_ns = 0;
+		v->hva = 0;
+		return 0;
+	case PVSCHED_SLOT_HVA:
+		v->hva = arg->value;
 		return 0;
 	case PVSCHED_SLOT_CHAIN:
 		v->chain = arg->value;

@@ -59,8 +59,31 @@ struct bpf_iter__task_file {
 	struct file *file;
 };
 
+struct rb_node {
+	struct rb_node *rb_right, *rb_left;
+};
+
+struct rb_root {
+	struct rb_node *rb_node;
+};
+
+struct kvm_memslots {
+	__u64 generation;
+	struct rb_root gfn_tree;
+	int node_idx;
+};
+
+struct kvm_memory_slot {
+	struct rb_node gfn_node[2];
+	__u64 base_gfn;
+	unsigned long npages;
+	unsigned long userspace_addr;
+	__u32 flags;
+};
+
 struct kvm {
 	struct mm_struct *mm;
+	struct kvm_memslots *memslots[1]; /* [0] is the one outside system management mode */
 };
 
 #pragma clang attribute pop
@@ -162,6 +185,48 @@ int pvsched_find(struct bpf_iter__task_file *ctx)
 	if (kvm && BPF_CORE_READ(kvm, mm) == task->mm)
 		bpf_seq_write(ctx->meta->seq, &row, sizeof(row));
 	return 0;
+}
+
+#define SLOTS_DEEP 64 /* a red-black tree of 32,764 slots is at most 30 deep */
+#define EAGAIN	   11
+#define ENOENT	   2
+
+/* The slot that has the frame, by the tree that KVM keeps of them. The generation, read before and after,
+ * tells whether they were changed meanwhile: an update writes it last, into the set that takes over. */
+SEC("syscall")
+int pvsched_find_frame(struct pvsched_frame_at *arg)
+{
+	struct kvm *kvm = (void *)arg->kvm;
+	struct kvm_memslots *slots = BPF_CORE_READ(kvm, memslots[0]);
+	__u64 generation = BPF_CORE_READ(slots, generation), gfn = arg->gfn, base;
+	struct rb_node *node = BPF_CORE_READ(slots, gfn_tree.rb_node);
+	__u32 second = BPF_CORE_READ(slots, node_idx) != 0, offset, flags;
+	struct kvm_memory_slot *slot;
+	unsigned long npages;
+
+	offset = bpf_core_field_offset(struct kvm_memory_slot, gfn_node) +
+		 (second ? sizeof(unsigned long) * 3 : 0); /* struct rb_node is three words */
+	for (int i = 0; i < SLOTS_DEEP && node; i++) {
+		slot = (void *)node - offset;
+		base = BPF_CORE_READ(slot, base_gfn);
+		npages = BPF_CORE_READ(slot, npages);
+		if (gfn < base) {
+			node = BPF_CORE_READ(node, rb_left);
+			continue;
+		}
+		if (gfn - base >= npages) {
+			node = BPF_CORE_READ(node, rb_right);
+			continue;
+		}
+		arg->hva = BPF_CORE_READ(slot, userspace_addr) + (gfn - base) * 4096;
+		flags = BPF_CORE_READ(slot, flags);
+		arg->flags = flags;
+		if (BPF_CORE_READ(kvm, memslots[0]) != slots ||
+		    BPF_CORE_READ(slots, generation) != generation)
+			return -EAGAIN;
+		return 0;
+	}
+	return -ENOENT;
 }
 
 /* ~400 ns, and the waking of the broker, but not more often than PVSCHED_NEWS_QUIET_NS allows:

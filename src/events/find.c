@@ -17,7 +17,7 @@ extern const size_t pvsched_find_bpf_size;
 
 struct pvsched_finder {
 	struct bpf_object *obj;
-	struct bpf_program *find, *run;
+	struct bpf_program *find, *run, *frame;
 	struct bpf_link *vcpu_link, *run_link, *exit_link;
 	struct ring_buffer *ring;
 	int known_fd, awaited_fd;
@@ -58,7 +58,8 @@ static int load(struct pvsched_finder *f)
 	f->run = bpf_object__find_program_by_name(f->obj, "pvsched_find_run");
 	vcpu = bpf_object__find_program_by_name(f->obj, "pvsched_find_vcpu");
 	exit = bpf_object__find_program_by_name(f->obj, "pvsched_find_exit");
-	if (!f->find || !f->run || !vcpu || !exit)
+	f->frame = bpf_object__find_program_by_name(f->obj, "pvsched_find_frame");
+	if (!f->find || !f->run || !f->frame || !vcpu || !exit)
 		return -EINVAL;
 	has_vcpu = pvsched_probe_one("probe_kvm_write_tsc_offset");
 	f->has_run = pvsched_probe_one("probe_kvm_fpu");
@@ -183,6 +184,20 @@ int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_fou
 		close(fd);
 	bpf_link__destroy(link);
 	return n;
+}
+
+int pvsched_finder_frame(struct pvsched_finder *f, __u64 kvm, __u64 gfn,
+			 struct pvsched_frame_at *ret)
+{
+	struct pvsched_frame_at arg = { .kvm = kvm, .gfn = gfn };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
+	int err = bpf_prog_test_run_opts(bpf_program__fd(f->frame), &opts);
+
+	if (!err)
+		err = (int)opts.retval;
+	if (!err)
+		*ret = arg;
+	return err;
 }
 
 int pvsched_finder_know(struct pvsched_finder *f, pid_t tid, bool known)

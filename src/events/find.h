@@ -31,6 +31,14 @@ struct pvsched_news {
 	__u32 reserved;
 };
 
+/* Asks for, and tells, where a guest frame is in its VMM's memory. */
+struct pvsched_frame_at {
+	__u64 kvm, gfn;
+	__u64 hva; /* 0 = nowhere */
+	__u32 flags; /* KVM_MEM_* of the slot */
+	__u32 reserved;
+};
+
 /* Of one type and process none follows another within this time: whoever hears of one looks when
  * that is over, and has seen all. */
 #define PVSCHED_NEWS_QUIET_NS 10000000ull
@@ -55,6 +63,11 @@ int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
 /* Rows of the process tgid, or with 0 of all; *ret_rows is the caller's to free. Returns how many, or
  * -errno. ~150 ns per open file of the host, or of the process. */
 int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows);
+
+/* Of a VM that was found and whose process lives. -ENOENT no slot has it; -EAGAIN slots changed
+ * meanwhile. */
+int pvsched_finder_frame(struct pvsched_finder *f, __u64 kvm, __u64 gfn,
+			 struct pvsched_frame_at *ret);
 
 /* A thread of which no more news is wanted than its end. */
 int pvsched_finder_know(struct pvsched_finder *f, pid_t tid, bool known);

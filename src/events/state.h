@@ -118,6 +118,7 @@ enum pvsched_slot_op {
 	PVSCHED_SLOT_INIT,
 	PVSCHED_SLOT_ENABLE, /* the page is in `pages` and may be read */
 	PVSCHED_SLOT_DISABLE,
+	PVSCHED_SLOT_HVA, /* before ENABLE: the page is a copy of the guest's, which is at value */
 	PVSCHED_SLOT_CHAIN, /* chain = value */
 	PVSCHED_SLOT_POLICY, /* policy = value; the timer is this object's from here on */
 	PVSCHED_SLOT_BASE, /* value = pvsched_base_value() of what somebody else set */
@@ -202,6 +203,8 @@ struct pvsched_vcpu {
 	__u32 woken; /* it waits since a wake-up, not since a preemption */
 	/* what boosts cost others: their run delay, summed, while this one ran boosted */
 	__u64 harm_ns;
+	__u64 hva; /* of the guest's page in its VMM, where `pages` has a copy; 0 = it is the page */
+	__u64 missed; /* times its words could not be read there */
 	__u32 others; /* that wanted the CPU when it got it boosted */
 	__u32 denied[PVSCHED_REASONS][PVSCHED_DENIALS]; /* by what the policy wanted a boost for */
 	/* from the decision to boost a vCPU that waits to its SCHED_IN */

@@ -184,6 +184,9 @@ int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsche
 	case PVSCHED_SLOT_DISABLE:
 		v->flags &= ~PVSCHED_V_ENABLED;
 		break;
+	case PVSCHED_SLOT_HVA:
+		v->hva = value;
+		break;
 	case PVSCHED_SLOT_CHAIN:
 		v->chain = value;
 		break;

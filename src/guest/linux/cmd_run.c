@@ -2,14 +2,17 @@
 /*
  * pvsched-guest run: the handshake, then a loop that sleeps: a doorbell that a program asks for, a
  * CPU that comes or goes, every four seconds the clock and whether the pages live, a signal to end.
+ * Over a stream a second thread renews the lease.
  */
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -48,6 +51,8 @@ struct daemon {
 	struct publisher publisher;
 	int vcpu[PVSCHED_VCPUS_MAX]; /* of a CPU: its number in the device; -1 = has no page */
 	const struct values *v;
+	int lease_fd; /* ends the thread that renews the lease; -1 = there is none */
+	pthread_t lease;
 	bool lost; /* the host took the pages, and does not give them back yet */
 	double handshake_ms; /* from the device's reset to DRIVER_OK */
 };
@@ -90,7 +95,7 @@ static int share(struct daemon *d, unsigned int cpu, int vcpu, struct cli_error 
 }
 
 /* True: the page is the guest's alone. */
-static bool unshare(struct daemon *d, unsigned int cpu)
+static bool take_back(struct daemon *d, unsigned int cpu)
 {
 	uint32_t result;
 
@@ -113,7 +118,7 @@ static int reconcile(struct daemon *d, struct cli_error *e)
 		return e->exit;
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
 		if (id[cpu] < 0)
-			unshare(d, cpu);
+			take_back(d, cpu);
 		else if (d->vcpu[cpu] < 0 && share(d, cpu, id[cpu], e))
 			return e->exit;
 	}
@@ -156,6 +161,52 @@ static int shake(struct daemon *d, struct cli_error *e)
 	return 0;
 }
 
+/* A stream tells the host nothing of a daemon that died. A thread of its own: the other may wait for the
+ * host, and the first page's lease runs while the last vCPU's is being shared. */
+static void *renew_lease(void *arg)
+{
+	struct daemon *d = arg;
+	struct pollfd ending = { .fd = d->lease_fd, .events = POLLIN };
+
+	do
+		for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
+			(*(volatile uint64_t *)&d->publisher.pages[cpu].lease)++;
+	while (!poll(&ending, 1, PVSCHED_LEASE_MS / 4));
+	return NULL;
+}
+
+static int start_lease(struct daemon *d, struct cli_error *e)
+{
+	int err;
+
+	if (d->device.stream < 0)
+		return 0;
+	d->lease_fd = eventfd(0, EFD_CLOEXEC);
+	err = d->lease_fd < 0 ? errno : pthread_create(&d->lease, NULL, renew_lease, d);
+	if (err && d->lease_fd >= 0) {
+		close(d->lease_fd);
+		d->lease_fd = -1;
+	}
+	return err ? cli_fail(e, CLI_FAILED, "run", NULL, NULL, "the lease's thread: %s",
+			      strerror(err))
+		   : 0;
+}
+
+/* After a reset that the host did not answer: until it must have seen that the lease is over. */
+static void end_lease(struct daemon *d)
+{
+	const struct timespec twice = { PVSCHED_LEASE_MS * 2 / 1000, 0 };
+
+	if (d->lease_fd >= 0) {
+		eventfd_write(d->lease_fd, 1);
+		pthread_join(d->lease, NULL);
+		close(d->lease_fd);
+		d->lease_fd = -1;
+	}
+	if (!device_is_connected(&d->device))
+		nanosleep(&twice, NULL);
+}
+
 static int start(struct daemon *d, struct cli_error *e)
 {
 	int cpus = libbpf_num_possible_cpus();
@@ -169,6 +220,7 @@ static int start(struct daemon *d, struct cli_error *e)
 	if (publisher_left_over()) {
 		/* a daemon was killed: from the reset on its pages are the guest's alone */
 		device_reset(&d->device);
+		end_lease(d);
 		publisher_unpin();
 		if (!d->v->quiet)
 			printf("took over from a daemon that did not end in good order\n");
@@ -176,27 +228,31 @@ static int start(struct daemon *d, struct cli_error *e)
 	if (publisher_open(&d->publisher, cpus, ring, d, e) || publisher_recount(e))
 		return e->exit;
 	clock_start(&d->publisher.state->clock);
-	return shake(d, e);
+	return start_lease(d, e) || shake(d, e) ? e->exit : 0;
 }
 
 /* The pins go only when no page is attached any more. */
 static void end(struct daemon *d)
 {
-	if (d->device.bar) {
+	if (device_is_open(&d->device)) {
 		for (unsigned int cpu = 0; cpu < PVSCHED_VCPUS_MAX; cpu++)
-			unshare(d, cpu);
+			take_back(d, cpu);
 		device_reset(&d->device);
+		end_lease(d);
 		publisher_unpin();
 	}
 	publisher_close(&d->publisher);
 	device_close(&d->device);
 }
 
-static bool pages_live(const struct daemon *d)
+/* A host to which the lease was not renewed in time, since this VM was stopped, writes nothing more,
+ * not even that: it must be asked. */
+static bool pages_live(struct daemon *d)
 {
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
-		if (d->vcpu[cpu] >= 0 &&
-		    *(volatile uint64_t *)&d->publisher.pages[cpu].status != PVSCHED_PAGE_ENABLED)
+		if (d->vcpu[cpu] >= 0 && (*(volatile uint64_t *)&d->publisher.pages[cpu].status !=
+						  PVSCHED_PAGE_ENABLED ||
+					  !device_has_page(&d->device, d->vcpu[cpu])))
 			return false;
 	return true;
 }
@@ -207,7 +263,7 @@ static void revive(struct daemon *d)
 {
 	struct cli_error e = { 0 };
 
-	if (!d->lost && pages_live(d))
+	if (!d->lost && device_is_connected(&d->device) && pages_live(d))
 		return;
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
 		*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 0;
@@ -324,7 +380,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	if (!d)
 		return cli_fail(e, CLI_FAILED, "run", NULL, NULL, "out of memory");
 	d->v = v;
-	d->device.config = -1;
+	d->device.config = d->device.stream = d->lease_fd = -1;
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		d->vcpu[i] = -1;
 	/* from here on a signal waits until the pages are in order */

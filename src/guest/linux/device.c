@@ -13,6 +13,7 @@
 #include <pvsched/pvsched.h>
 
 #include "device.h"
+#include "stream.h"
 
 #define SYSFS	    "/sys/bus/pci/devices"
 #define PCI_COMMAND 4
@@ -22,14 +23,23 @@
 #define RATE_TRIES    250 /* x 20 ms: the host admits 50 REGISTERs a second, for 256 vCPUs */
 #define RATE_PAUSE_NS 20000000
 
+/* What fails over a stream reads 0, and is asked for by d->broken. */
 static uint32_t get(struct device *d, uint32_t reg)
 {
-	return d->bar[reg / 4];
+	uint32_t value = 0;
+
+	if (d->bar)
+		return d->bar[reg / 4];
+	d->broken = d->broken || stream_read(d->stream, reg, &value);
+	return value;
 }
 
 static void put(struct device *d, uint32_t reg, uint32_t value)
 {
-	d->bar[reg / 4] = value;
+	if (d->bar)
+		d->bar[reg / 4] = value;
+	else
+		d->broken = d->broken || stream_write(d->stream, reg, value);
 }
 
 static void put64(struct device *d, uint32_t reg, uint64_t value)
@@ -93,6 +103,8 @@ int device_enable(struct device *d, struct cli_error *e)
 	uint16_t command;
 	int fd;
 
+	if (d->stream >= 0)
+		return 0;
 	snprintf(path, sizeof(path), SYSFS "/%s/enable", d->slot);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1", 1) != 1) {
@@ -111,17 +123,31 @@ int device_enable(struct device *d, struct cli_error *e)
 			"its command register: %s", strerror(errno));
 }
 
+static int open_stream(struct device *d, struct cli_error *e)
+{
+	if (!stream_find(d->slot, sizeof(d->slot)))
+		return cli_fail(
+			e, CLI_FAILED, "find the device", NULL,
+			"the host must offer one: pvsched run, a VMM with libpvsched, or "
+			"this port in QEMU (pvsched-guest(8))",
+			"no PCI function %04x:%04x, and no virtio-serial port " PVSCHED_STREAM_PORT,
+			PVSCHED_PCI_VENDOR, PVSCHED_PCI_DEVICE);
+	d->stream = open(d->slot, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (d->stream < 0)
+		return cli_fail(e, CLI_FAILED, "open the port", d->slot,
+				errno == EBUSY ? "another daemon has it" : "run as root", "%s",
+				strerror(errno));
+	return 0;
+}
+
 int device_open(struct device *d, struct cli_error *e)
 {
 	void *bar;
 	int fd;
 
-	*d = (struct device){ .config = -1 };
+	*d = (struct device){ .config = -1, .stream = -1 };
 	if (!find(d))
-		return cli_fail(e, CLI_FAILED, "find the device", NULL,
-				"the host's VMM must offer it: pvsched run, or one with libpvsched",
-				"no PCI function %04x:%04x", PVSCHED_PCI_VENDOR,
-				PVSCHED_PCI_DEVICE);
+		return open_stream(d, e);
 	d->config = open_file(d, "config", e);
 	if (d->config < 0 || device_enable(d, e))
 		goto fail;
@@ -141,13 +167,25 @@ fail:
 	return e->exit;
 }
 
+bool device_is_open(const struct device *d)
+{
+	return d->bar || d->stream >= 0;
+}
+
+bool device_is_connected(const struct device *d)
+{
+	return d->stream < 0 || (!d->broken && stream_is_connected(d->stream));
+}
+
 void device_close(struct device *d)
 {
 	if (d->bar)
 		munmap((void *)d->bar, PVSCHED_BAR_SIZE);
 	if (d->config >= 0)
 		close(d->config);
-	*d = (struct device){ .config = -1 };
+	if (d->stream >= 0)
+		close(d->stream);
+	*d = (struct device){ .config = -1, .stream = -1 };
 }
 
 #define OFFERS_MAX 16 /* that are looked at: one is defined */
@@ -188,6 +226,10 @@ int device_negotiate(struct device *d, uint32_t version, uint64_t features, stru
 	char offers[128], why[256];
 
 	device_reset(d);
+	if (d->broken)
+		return cli_fail(e, CLI_FAILED, "handshake", d->slot,
+				"start 'pvsched serve' on the host",
+				"nobody answers at the port's other end");
 	if (get(d, PVSCHED_REG_MAGIC) != PVSCHED_MAGIC)
 		return cli_fail(e, CLI_FAILED, "handshake", d->slot, NULL,
 				"the device does not know itself: magic %08x",
@@ -213,7 +255,7 @@ int device_negotiate(struct device *d, uint32_t version, uint64_t features, stru
 	put64(d, PVSCHED_REG_GUEST_FEATURES, d->features);
 	put(d, PVSCHED_REG_STATUS,
 	    PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER | PVSCHED_S_FEATURES_OK);
-	if (!(get(d, PVSCHED_REG_STATUS) & PVSCHED_S_FEATURES_OK))
+	if (!(get(d, PVSCHED_REG_STATUS) & PVSCHED_S_FEATURES_OK) || d->broken)
 		return give_up(d, e, d->slot, NULL, pvsched_result_str(get(d, PVSCHED_REG_ERROR)));
 	d->vcpus = get(d, PVSCHED_REG_VCPU_COUNT);
 	return 0;
@@ -221,9 +263,12 @@ int device_negotiate(struct device *d, uint32_t version, uint64_t features, stru
 
 static uint32_t command(struct device *d, uint32_t vcpu, uint32_t what)
 {
+	uint32_t result;
+
 	put(d, PVSCHED_REG_VCPU_SELECT, vcpu);
 	put(d, PVSCHED_REG_VCPU_COMMAND, what);
-	return get(d, PVSCHED_REG_VCPU_RESULT);
+	result = get(d, PVSCHED_REG_VCPU_RESULT);
+	return d->broken ? PVSCHED_R_HOST : result;
 }
 
 static uint32_t enroll(struct device *d, uint32_t vcpu, uint64_t gfn)
@@ -273,17 +318,28 @@ uint32_t device_unshare(struct device *d, uint32_t vcpu)
 	return command(d, vcpu, PVSCHED_CMD_UNREGISTER);
 }
 
+bool device_has_page(struct device *d, uint32_t vcpu)
+{
+	if (d->stream < 0)
+		return true;
+	put(d, PVSCHED_REG_VCPU_SELECT, vcpu);
+	return get(d, PVSCHED_REG_VCPU_STATE) == PVSCHED_PAGE_ENABLED;
+}
+
 int device_ready(struct device *d, struct cli_error *e)
 {
 	put(d, PVSCHED_REG_STATUS, get(d, PVSCHED_REG_STATUS) | PVSCHED_S_DRIVER_OK);
-	if (get(d, PVSCHED_REG_STATUS) & PVSCHED_S_DRIVER_OK)
+	if (get(d, PVSCHED_REG_STATUS) & PVSCHED_S_DRIVER_OK && !d->broken)
 		return 0;
 	return give_up(d, e, d->slot, NULL, pvsched_result_str(get(d, PVSCHED_REG_ERROR)));
 }
 
 void device_reset(struct device *d)
 {
+	if (d->stream >= 0)
+		d->broken = stream_sync(d->stream);
 	put(d, PVSCHED_REG_STATUS, 0);
+	get(d, PVSCHED_REG_STATUS); /* over a stream: answered when it is done */
 }
 
 void device_ring(struct device *d, uint32_t vcpu)
