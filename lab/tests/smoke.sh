@@ -6,7 +6,7 @@
 # guests: baremetal
 # tier: short
 # ci: 6.1 6.12 7.3
-# timeout: 150
+# timeout: 300
 # programs: bpftool
 
 expect check_succeeds pvsched check
