@@ -6,7 +6,7 @@
 # guests: baremetal
 # tier: short
 # ci: 6.12
-# timeout: 200
+# timeout: 600
 
 names=
 for source in $(grep -l 'needs: /dev/kvm' /pvsched/tests/native/*.c); do
