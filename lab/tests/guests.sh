@@ -16,6 +16,7 @@ for source in $(grep -l 'needs: /dev/kvm' /pvsched/tests/native/*.c); do
 	*) names="$names $name" ;;
 	esac
 done
+LAB_LIMIT=240
 native_programs $names
 # Refused, not skipped: this kernel has huge pages to spare.
 expect hugetlb_was_tried grep -q '^ok overlay_over_huge_pages_of_hugetlb_is_refused' \

@@ -3,6 +3,6 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# timeout: 120
+# timeout: 300
 
-LAB_LIMIT=90 native_programs ports
+LAB_LIMIT=240 native_programs ports
