@@ -30,8 +30,8 @@
 #define ALL_WORDS  ((1u << WORDS) - 1)
 #define RETRIES	   8 /* of a look at slots that changed meanwhile */
 /* REGISTER and ENABLE wait for grace periods: each vCPU twice at once, then 50 a second */
-#define REGISTER_COST_NS (1000000000ull / 50)
-#define REGISTER_BURST	 512
+#define REGISTER_PER_S 50
+#define REGISTER_BURST 512
 /* Frames wake the broker: more than this of one port wait, in its VMM, for their turn. A handshake of 256
  * vCPUs is 40 KiB. */
 #define BYTES_PER_MS	128
@@ -60,7 +60,7 @@ struct pvsched_port {
 	uint64_t kvm;
 	bool deaf; /* an answer could not be sent */
 	unsigned int enabled;
-	uint64_t credit_ns, seen_ns;
+	uint64_t register_paid_at; /* the rate's word of REGISTER */
 	uint64_t heard_ns; /* up to when what it said has been paid for; see BYTES_PER_MS */
 	uint64_t mute_ns; /* it is not listened to until then; 0 = it is */
 	struct pvsched_device dev;
@@ -274,14 +274,12 @@ static uint64_t op_nonce(void *ctx)
 static uint32_t op_may_register(void *ctx)
 {
 	struct pvsched_port *p = ctx;
-	const uint64_t full = REGISTER_COST_NS * REGISTER_BURST;
-	uint64_t now = now_ns(), idle = now - p->seen_ns;
+	struct pvsched_rate_conf rate = pvsched_rate_conf(REGISTER_PER_S, REGISTER_BURST);
+	uint64_t now = now_ns();
 
-	p->seen_ns = now;
-	p->credit_ns = idle >= full - p->credit_ns ? full : p->credit_ns + idle;
-	if (p->credit_ns < REGISTER_COST_NS)
+	if (pvsched_rate_wait(p->register_paid_at, now, &rate))
 		return PVSCHED_R_RATE;
-	p->credit_ns -= REGISTER_COST_NS;
+	p->register_paid_at = pvsched_rate_charge(p->register_paid_at, now, &rate);
 	return PVSCHED_R_OK;
 }
 

@@ -13,13 +13,14 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "core/account.h"
 #include "lib/clock.h"
 
 /*
  * REGISTER splits a huge page and makes every vCPU drop translations, so the guest gets a start
  * and a rate: each vCPU twice at once (boot, and a guest that boots another kernel), then 50/s.
  */
-#define REGISTER_COST_NS	(1000000000ull / 50)
+#define REGISTER_PER_S		50
 #define REGISTER_BURST_PER_VCPU 2
 
 static uint32_t op_read_header(void *ctx, uint64_t gfn, struct pvsched_page *ret_line0)
@@ -131,17 +132,13 @@ static uint64_t op_nonce(void *ctx)
 static uint32_t op_may_register(void *ctx)
 {
 	struct pvsched_vm *vm = ctx;
-	uint64_t full = REGISTER_COST_NS * REGISTER_BURST_PER_VCPU * vm->vcpus;
+	struct pvsched_rate_conf rate =
+		pvsched_rate_conf(REGISTER_PER_S, REGISTER_BURST_PER_VCPU * vm->vcpus);
 	uint64_t now = now_ns();
-	uint64_t idle = now - vm->register_seen_ns;
 
-	/* register_seen_ns starts at 0: the first one finds the bucket full */
-	vm->register_seen_ns = now;
-	vm->register_credit_ns =
-		idle >= full - vm->register_credit_ns ? full : vm->register_credit_ns + idle;
-	if (vm->register_credit_ns < REGISTER_COST_NS)
+	if (pvsched_rate_wait(vm->register_paid_at, now, &rate))
 		return PVSCHED_R_RATE;
-	vm->register_credit_ns -= REGISTER_COST_NS;
+	vm->register_paid_at = pvsched_rate_charge(vm->register_paid_at, now, &rate);
 	return PVSCHED_R_OK;
 }
 

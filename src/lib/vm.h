@@ -41,9 +41,7 @@ struct pvsched_vm {
 	void *reserve; /* of mappings, for giving a page back */
 	struct pvsched_device device;
 	struct pvsched_pci pci;
-	/* token bucket of REGISTER, in ns of credit */
-	uint64_t register_credit_ns;
-	uint64_t register_seen_ns;
+	uint64_t register_paid_at; /* core/account.h: the rate of REGISTER; 0 = none was made */
 	unsigned int vcpus;
 	struct pvsched_vcpu vcpu[];
 };
