@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The native tier's programs that boot guests, under this kernel's SVM KVM: reference VMM, bare-metal
 # guest, refusals, the overlay over 4 KiB, transparent huge, file and hugetlb pages, interrupts of
-# several VMs. What a machine without /dev/kvm skips is run here, in tsc.sh and in exits.sh.
+# several VMs. What a machine without /dev/kvm skips is run here, in tsc.sh, exits.sh and stream.sh.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
@@ -12,7 +12,7 @@ names=
 for source in $(grep -l 'needs: /dev/kvm' /pvsched/tests/native/*.c); do
 	name=${source##*/} name=${name%.c}
 	case $name in
-	exit_cost | host_tsc) ;; # exits.sh, tsc.sh
+	exit_cost | host_tsc | ports) ;; # exits.sh, tsc.sh, stream.sh
 	*) names="$names $name" ;;
 	esac
 done

@@ -6,3 +6,6 @@
 # timeout: 300
 
 LAB_LIMIT=240 native_programs ports
+# Shared, not skipped: this kernel has huge pages to spare.
+expect hugetlb_was_tried grep -q '^ok .*stream_page_in_huge_pages_of_hugetlb_is_shared$' \
+	"$LAB_OUT/ports.txt"

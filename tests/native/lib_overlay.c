@@ -20,6 +20,7 @@
 #include <bpf/bpf.h>
 
 #include <helpers/lib_guest.h>
+#include <helpers/huge.h>
 #include <helpers/lib_peer.h>
 
 #define RAM_SIZE  (4ull << 20) /* two huge pages, so that one is whole */
@@ -361,24 +362,6 @@ static void run_case(const char *name, void (*body)(struct bed *bed), enum backi
 	}
 	bed_stop(&bed);
 	printf(failed ? "not ok %s: see above\n" : "ok %s\n", name);
-}
-
-static long huge_pages(long set)
-{
-	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "r+e");
-	long n = -1;
-
-	if (!file)
-		return -1;
-	if (set >= 0) {
-		fprintf(file, "%ld", set);
-		fflush(file);
-		rewind(file);
-	}
-	if (fscanf(file, "%ld", &n) != 1)
-		n = -1;
-	fclose(file);
-	return n;
 }
 
 int main(void)

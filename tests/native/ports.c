@@ -5,6 +5,7 @@
  */
 /* timeout: 150, needs: /dev/kvm */
 #include <helpers/host_bed.h>
+#include <helpers/huge.h>
 
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -17,6 +18,8 @@
 #define MEMORY	 (1 << 20)
 #define READONLY 0x200 /* frame of a read-only slot */
 #define FRAME	 16 /* of the page */
+#define HUGE	 (2 << 20)
+#define IN_HUGE	 0x405 /* frame in a slot of one huge page */
 #define VCPU	 3 /* its APIC id, which is how the guest names it */
 #define WAIT_MS	 20000
 
@@ -251,12 +254,12 @@ static void negotiate(void)
 	page->vcpu_id = VCPU;
 }
 
-static void share(void)
+static void share_frame(uint64_t gfn)
 {
 	uint64_t nonce;
 
 	negotiate();
-	assert_int_equal(enroll(FRAME), PVSCHED_R_OK);
+	assert_int_equal(enroll(gfn), PVSCHED_R_OK);
 	assert_int_equal(host_word(&page->status), PVSCHED_PAGE_ATTACHED);
 	nonce = host_word(&page->nonce);
 	assert_true(nonce);
@@ -267,14 +270,17 @@ static void share(void)
 	assert_int_equal(host_word(&page->status), PVSCHED_PAGE_ENABLED);
 }
 
-static void stream_page_of_a_found_vm_is_shared(void **state)
+static void share(void)
+{
+	share_frame(FRAME);
+}
+
+/* The host's words come along: the vCPU waits for its CPU now and then. */
+static void await_steal(void)
 {
 	uint64_t steal, end = bed_now() + HOST_PATIENCE_NS;
 
-	(void)state;
-	share();
 	hog = bed_start_hog(bed_last_cpu());
-	/* the host's words come along: the vCPU waits for its CPU now and then */
 	for (steal = 0; !steal || steal == host_word(&page->steal_ns); usleep(20000)) {
 		if (!steal)
 			steal = host_word(&page->steal_ns);
@@ -282,10 +288,46 @@ static void stream_page_of_a_found_vm_is_shared(void **state)
 			fail_msg("steal_ns stays at %llu", (unsigned long long)steal);
 	}
 	bed_stop_child(&hog);
+}
+
+static void stream_page_of_a_found_vm_is_shared(void **state)
+{
+	(void)state;
+	share();
+	await_steal();
 	assert_int_equal(command(PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
 	assert_int_equal(reg(PVSCHED_REG_VCPU_STATE), PVSCHED_PAGE_OFF);
 	for (int i = 0; i < 16; i++)
 		assert_int_equal((&page->status)[i], 0);
+}
+
+/* What an overlay cannot be laid over, this transport reads where it is. */
+static void stream_page_in_huge_pages_of_hugetlb_is_shared(void **state)
+{
+	struct pvsched_page *small = page;
+	long before = huge_pages(-1);
+	char *huge = MAP_FAILED;
+
+	(void)state;
+	if (before >= 0 && huge_pages(before + 1) > before)
+		huge = mmap(NULL, HUGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (huge == MAP_FAILED) {
+		printf("# this machine has no 2 MiB huge page to spare\n");
+		huge_pages(before);
+		skip();
+	}
+	assert_int_equal(add_slot(2, IN_HUGE * 4096 & ~(HUGE - 1), 0, HUGE, huge), 0);
+	page = (void *)(huge + IN_HUGE * 4096 % HUGE);
+	memset(huge, 0, HUGE);
+	share_frame(IN_HUGE);
+	await_steal();
+	assert_int_equal(command(PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_int_equal(page->status, PVSCHED_PAGE_OFF);
+	page = small;
+	assert_int_equal(add_slot(2, 0, 0, 0, NULL), 0);
+	munmap(huge, HUGE);
+	huge_pages(before);
 }
 
 /* At the longest as long as it lasts; what memory of the guest's the page is then, nobody touches. */
@@ -404,6 +446,7 @@ int main(int argc, char **argv)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_port, close_port)
 	const struct CMUnitTest tests[] = {
 		CASE(stream_page_of_a_found_vm_is_shared),
+		CASE(stream_page_in_huge_pages_of_hugetlb_is_shared),
 		CASE(stream_lease_over_ends_host_writes),
 		CASE(stream_lease_that_jumps_ends_it),
 		CASE(stream_peer_that_is_no_vm_is_refused),

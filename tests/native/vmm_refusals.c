@@ -5,44 +5,19 @@
  * whole handshake, and the guest runs its workload. Hugetlb needs root.
  */
 /* timeout: 120, needs: /dev/kvm */
+#include <helpers/huge.h>
 #include <helpers/vmm_peer.h>
 
 #define SCRATCH_GPA 0x180000ull /* RAM that the guest does not use */
 
-static int huge_pages_were = -1; /* to be restored */
-
-static void set_huge_pages(int pages)
-{
-	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "we");
-
-	if (!file)
-		return;
-	fprintf(file, "%d", pages);
-	fclose(file);
-}
-
-/* Returns how many there were; -1 = not to be had. */
-static int add_huge_pages(int pages)
-{
-	FILE *file = fopen("/proc/sys/vm/nr_hugepages", "re");
-	int was = -1;
-
-	if (!file)
-		return -1;
-	if (fscanf(file, "%d", &was) != 1)
-		was = -1;
-	fclose(file);
-	if (was >= 0)
-		set_huge_pages(was + pages);
-	return was;
-}
+static long huge_pages_were = -1; /* to be restored */
 
 static int teardown(void **state)
 {
 	int ret = vmm_peer_teardown(state);
 
 	if (huge_pages_were >= 0)
-		set_huge_pages(huge_pages_were);
+		huge_pages(huge_pages_were);
 	huge_pages_were = -1;
 	return ret;
 }
@@ -409,7 +384,9 @@ static void memory_of_hugetlb_is_refused_and_the_guest_runs(void **state)
 	struct vmm_guest_info info;
 
 	(void)state;
-	huge_pages_were = add_huge_pages(16);
+	huge_pages_were = huge_pages(-1);
+	if (huge_pages_were >= 0)
+		huge_pages(huge_pages_were + 16);
 	vmm_peer_init(1, GUEST_CRITICAL, 50);
 	bed.opts.memory = VMM_MEMORY_HUGETLB;
 	if (vmm_create(&bed.opts, &bed.vm)) {
