@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "monotonic.h"
+
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
 
 #define RETRY_NS 1000000ull /* after a change of scheduling that failed */
@@ -17,14 +19,6 @@
 #define LOAD(x)		 __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define STORE(x, v)	 __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
 #define STORE_PAGE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_SEQ_CST)
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
 
 int pvsched_slot_lock_init(struct pvsched_slot *s)
 {

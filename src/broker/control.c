@@ -13,12 +13,12 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../privilege/caps.h"
 #include "json/parse.h"
 #include "report.h"
+#include "../actuator/monotonic.h"
 
 #define PEERS_MAX  16
 #define DEPTH_MAX  4 /* of a request */
@@ -56,14 +56,6 @@ static void put_error(struct json *j, const char *code, const char *why)
 	json_str(j, "code", code);
 	json_str(j, "why", why);
 	json_end(j, '}');
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
 static void command(struct pvsched_server *s, uid_t uid, const char *name, struct json *j)

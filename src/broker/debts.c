@@ -9,8 +9,9 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../actuator/monotonic.h"
 
 #define BPFFS	    "/sys/fs/bpf"
 #define BPFFS_MAGIC 0xcafe4a11
@@ -94,14 +95,6 @@ static uint64_t ends(const struct pvsched_debt *d)
 
 	t = later(t, later(d->wall_rate_paid_at, d->stretch.hold_ns));
 	return later(t, d->stretch.off_ns + d->stretch.sum_ns);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
 void pvsched_debts_end(int fd, const struct pvsched_debt *debts)

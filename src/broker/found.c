@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmname.h"
+#include "../actuator/monotonic.h"
 
 #define SETTLE_NS  20000000ull /* after news: a VMM makes its vCPUs in one go */
 #define LINGER_NS  1000000000ull /* after a thread's end: the VMM then closes its files */
@@ -21,14 +21,6 @@
 #define CMDLINE_SZ 16384
 
 _Static_assert(SETTLE_NS > PVSCHED_NEWS_QUIET_NS, "what is held back was seen");
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
 
 /* An earlier time that is set already stays. */
 static void look_at(struct pvsched_found_vms *f, pid_t pid, uint64_t at_ns, bool fresh)

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "../actuator/monotonic.h"
 
 static int map_fd(const struct pvsched_registry *r, enum pvsched_map map)
 {
@@ -70,14 +71,6 @@ void pvsched_registry_close(struct pvsched_registry *r)
 	if (act->slots)
 		munmap(act->slots, PVSCHED_SLOTS * sizeof(*act->slots));
 	memset(act, 0, sizeof(*act));
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
 }
 
 int pvsched_registry_vm(struct pvsched_registry *r, pid_t pid, uint32_t *ret_vm)

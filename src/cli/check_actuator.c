@@ -15,6 +15,7 @@
 
 #include "check.h"
 #include "stats.h"
+#include "../actuator/monotonic.h"
 
 #define DEMOTIONS  200
 #define BUSY_NS	   1000000
@@ -29,14 +30,6 @@ struct probe {
 	uint64_t late[DEMOTIONS];
 	unsigned int n;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
-}
 
 static void sleep_until(uint64_t ns)
 {

@@ -24,6 +24,7 @@
 
 #include "../../privilege/caps.h"
 #include "../actuator.h"
+#include "../monotonic.h"
 #include "clock.h"
 
 #define EVENTS_MAX  16
@@ -195,7 +196,7 @@ static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 	if (!r.boosted)
 		again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
 	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
-	if (again > pvsched_now_ns() + WATCH_NS)
+	if (again > now_ns() + WATCH_NS)
 		again = 0;
 	if ((again || r.until_ns) && !keep(a, slot, &r, again))
 		return r.boosted;
@@ -229,7 +230,7 @@ static void on_bell(struct agent *a, uint32_t slot)
 	/* The vCPU lost its CPU to this very wake-up, so PREEMPTED saw its page already; ask the
 	 * policy only if the desired state still stands. */
 	desired = __atomic_load_n(&act->shared[slot].desired, __ATOMIC_ACQUIRE);
-	if (pvsched_word_active(desired, pvsched_now_ns()) &&
+	if (pvsched_word_active(desired, now_ns()) &&
 	    PVSCHED_WORD_REASON(desired) != PVSCHED_REASON_PAYBACK)
 		ask(a, slot, PVSCHED_EV_DOORBELL);
 	if (!serve(a, slot, 0))
@@ -248,7 +249,7 @@ static void on_bell(struct agent *a, uint32_t slot)
 static void look(struct agent *a)
 {
 	struct pvsched_shared *sh;
-	uint64_t now = pvsched_now_ns(), event_ns;
+	uint64_t now = now_ns(), event_ns;
 	struct watched w;
 
 	/* backwards: serve() may drop the entry, which moves the last one here */
@@ -287,7 +288,7 @@ static int timeout(struct agent *a, struct timespec *ts)
 	for (unsigned int i = 0; i < a->n; i++)
 		if (a->watched[i].until_ns < min)
 			min = a->watched[i].until_ns;
-	now = pvsched_now_ns();
+	now = now_ns();
 	min = min > now ? min - now : 0;
 	ts->tv_sec = min / 1000000000;
 	ts->tv_nsec = min % 1000000000;

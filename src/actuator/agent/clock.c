@@ -2,8 +2,9 @@
 /* TSC and CLOCK_MONOTONIC, see clock.h. Refreshes race benignly: one try-lock decides. */
 #include "clock.h"
 
-#include <time.h>
 #include <x86intrin.h>
+
+#include "../monotonic.h"
 
 #define REFRESH_NS 50000000ull
 #define BASE_NS	   20000000ull /* of the first calibration: 100 ns of jitter are 5 ppm */
@@ -11,21 +12,13 @@
 static int busy;
 static uint64_t first_tsc, first_ns;
 
-uint64_t pvsched_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
 /* The tightest of a few pairs: an interrupt between the two readings would shift all of them. */
 static void sample(uint64_t *ret_tsc, uint64_t *ret_ns)
 {
 	uint64_t best = ~0ull;
 
 	for (int i = 0; i < 5; i++) {
-		uint64_t a = __rdtsc(), ns = pvsched_now_ns(), b = __rdtsc();
+		uint64_t a = __rdtsc(), ns = now_ns(), b = __rdtsc();
 
 		if (b - a < best) {
 			best = b - a;
@@ -67,7 +60,7 @@ void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint3
 {
 	uint64_t tsc = 0, ns = 0;
 
-	if (pvsched_now_ns() - clocks[*idx & 1].ns < REFRESH_NS)
+	if (now_ns() - clocks[*idx & 1].ns < REFRESH_NS)
 		return;
 	if (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE))
 		return;

@@ -10,7 +10,6 @@
 
 #include "../../events/state.h"
 
-uint64_t pvsched_now_ns(void);
 void pvsched_clock_start(volatile struct pvsched_clock *clocks, volatile uint32_t *idx);
 void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint32_t *idx);
 
