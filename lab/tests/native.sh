@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The native tier's own programs, on this kernel: broker, library, policies, with threads for vCPUs.
-# Those that boot guests are in guests.sh, of their own are death.sh and exits.sh.
+# Those that boot guests are in guests.sh, of their own are death.sh, swap.sh and exits.sh.
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
@@ -10,7 +10,7 @@ names=
 for source in /pvsched/tests/native/*.c; do
 	name=${source##*/} name=${name%.c}
 	case $name in
-	broker_death) continue ;; # death.sh
+	broker_death | policy_swap) continue ;; # death.sh, swap.sh
 	theft_bound | host_harm | hostile_guest | kill_storm) continue ;; # tests of their own
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"

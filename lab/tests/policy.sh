@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Policies under a running VM by the operator's commands: one from outside is run and listed, others
 # are swapped in, each serves by its own events, the kill switch stops all boosts, and what is
-# refused leaves the old one in place. Debts over swaps: tests/native/policy_swap.c, which
-# native.sh runs.
+# refused leaves the old one in place. Debts over swaps: swap.sh.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short

@@ -106,7 +106,7 @@ static void actuator_refuses_a_priority_above_the_ceiling(void **state)
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(priorities); i++)
-		assert_false(ask(priorities[i], MS, &until));
+		assert_false(ask(priorities[i], 1000 * MS, &until));
 	assert_int_equal(shared[0].refused, ARRAY_SIZE(priorities));
 	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
 	assert_memory_equal(&before, &after, sizeof(before));
