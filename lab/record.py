@@ -18,9 +18,9 @@ SPREADS = 3
 TAIL_SEEDS = 3 # below that, one late moment decides what is beyond p99, or how a boost's path locks
 INNER = ("_apply_", "_reach_") # a boost's own path, not what the workload sees
 BUCKETS = 2 / 16 # INNER is out of a histogram, known to 1/16 (src/core/hist.h)
-# The record's spread is one build's. The same source, built on another machine, had a p99 (sleeping,
-# the median of three seeds) of 49.4 us for the recorded 35.2: there few seeds judge by medians and
-# shares, and only find a tail that has become another one.
+# Builds differ more than seeds. The same source, built on another machine, had a p99 (sleeping, the
+# median of three seeds) of 49.4 us for the recorded 35.2: there few seeds judge by medians and shares,
+# and only find a tail that has become another one.
 RECORDED_SEEDS = 5
 REBUILT = 0.5
 YARDSTICKS = ("_other_", "_nice_", "_fifo_")
@@ -81,15 +81,33 @@ def load():
         raise LabError(f"{RECORD}: not JSON ({error}): restore it, or record anew") from error
 
 
-def write(results, seeds, commit):
-    """Replaces the record of the tests that ran; the others stay."""
+def pooled(old, new):
+    """One figure of two builds that should not differ: the spread is over both, its ends rebuilt from
+    theirs."""
+    seeds = old["seeds"] + new["seeds"]
+    median = (old["median"] * old["seeds"] + new["median"] * new["seeds"]) / seeds
+    ends = [side["median"] + sign * side["spread"] * abs(side["median"])
+            for side in (old, new) for sign in (-1, 1)]
+    half = (max(ends) - min(ends)) / 2
+    return {"median": round(median, 6), "spread": round(half / abs(median), 4) if median else 0.0,
+            "seeds": seeds}
+
+
+def write(results, seeds, commit, pool=False):
+    """Replaces the record of the tests that ran, or with pool adds to it; the others stay."""
     if any(not result["ok"] for result in results):
         raise LabError("a test failed: nothing recorded")
     record = load()
     for kernel, tests in summary(results).items():
+        recorded = record["kernels"].setdefault(kernel, {})
         for test, figures in tests.items():
-            record["kernels"].setdefault(kernel, {})[test] = {
-                "commit": commit, "date": time.strftime("%Y-%m-%d"), "seeds": seeds,
+            old = recorded.get(test) if pool else None
+            if old:
+                figures = {name: pooled(old["figures"][name], new) if name in old["figures"] else new
+                           for name, new in figures.items()}
+            recorded[test] = {
+                "commit": f"{old['commit']}, {commit}" if old else commit,
+                "date": time.strftime("%Y-%m-%d"), "seeds": seeds + (old["seeds"] if old else 0),
                 "figures": figures}
     RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

@@ -82,6 +82,13 @@ def main():
         case, ok, asked = judged(same, new, more)
         report(f"record_{name}", (case["ok"], ok, asked) == (good, good, seeds) and
                ("why" in case) != good, (case, ok, asked))
+    worse(same, same)
+    record.write(runs([140, 150, 160]), 3, "def", pool=True)
+    entry = record.load()["kernels"]["7.3"]["t"]
+    value = entry["figures"]["busy_pvsched_4_p99_us"]
+    report("record_of_two_builds_spans_both", (entry["commit"], entry["seeds"], value["seeds"]) ==
+           ("abc, def", 6, 6) and value["median"] == 125.5 and
+           abs(value["spread"] * value["median"] - 30) < 0.1, entry)
     found = list(record.check([{**run, "figures": {"other": 1}} for run in runs(same)],
                               WANTED).values())
     report("record_of_a_figure_that_is_gone_fails", "was not measured" in "".join(found), found)
