@@ -3,6 +3,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
+# ci: 6.12
 # timeout: 300
 
 LAB_LIMIT=240 native_programs ports

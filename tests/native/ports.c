@@ -22,6 +22,7 @@
 #define IN_HUGE	 0x405 /* frame in a slot of one huge page */
 #define VCPU	 3 /* its APIC id, which is how the guest names it */
 #define WAIT_MS	 20000
+#define VMM	 "--vmm" /* this program as somebody else's VMM */
 
 static pid_t broker;
 static pthread_t thread, lease;
@@ -29,7 +30,7 @@ static int vm_fd, vcpu_fd, port = -1;
 static char *memory;
 static struct pvsched_page *page;
 static _Atomic bool ending, renewing;
-static pid_t hog;
+static pid_t child; /* a hog, or another VMM */
 
 static void *run_vcpu(void *arg)
 {
@@ -147,7 +148,7 @@ static int open_port(void **state)
 static int close_port(void **state)
 {
 	(void)state;
-	bed_stop_child(&hog); /* which has the port, too */
+	bed_stop_child(&child); /* which has the port, too */
 	close(port);
 	return 0;
 }
@@ -280,14 +281,14 @@ static void await_steal(void)
 {
 	uint64_t steal, end = bed_now() + HOST_PATIENCE_NS;
 
-	hog = bed_start_hog(bed_last_cpu());
+	child = bed_start_hog(bed_last_cpu());
 	for (steal = 0; !steal || steal == host_word(&page->steal_ns); usleep(20000)) {
 		if (!steal)
 			steal = host_word(&page->steal_ns);
 		if (bed_now() > end)
 			fail_msg("steal_ns stays at %llu", (unsigned long long)steal);
 	}
-	bed_stop_child(&hog);
+	bed_stop_child(&child);
 }
 
 static void stream_page_of_a_found_vm_is_shared(void **state)
@@ -441,6 +442,37 @@ static void stream_flood_is_held_back(void **state)
 	assert_int_equal(reg(PVSCHED_REG_MAGIC), PVSCHED_MAGIC);
 }
 
+/* A process of its own: its VM's page is shared, then it is another program, with the port still open.
+ * Ends well when the other end is closed. A check that fails ends it. */
+static int become_another_program(void)
+{
+	if (start_vm())
+		return 1;
+	renewing = true;
+	port = dial();
+	share();
+	dup2(port, STDIN_FILENO);
+	execlp("cat", "cat", NULL);
+	return 1;
+}
+
+static void stream_of_a_process_that_executes_another_is_closed(void **state)
+{
+	int status;
+
+	(void)state;
+	fflush(stdout);
+	child = fork(); /* ended by close_port() whatever happens */
+	assert_true(child >= 0);
+	if (!child) {
+		execl("/proc/self/exe", "ports", VMM, NULL);
+		_exit(1);
+	}
+	HOST_AWAIT(waitpid(child, &status, WNOHANG) == child);
+	child = 0;
+	assert_int_equal(status, 0);
+}
+
 int main(int argc, char **argv)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_port, close_port)
@@ -454,8 +486,11 @@ int main(int argc, char **argv)
 		CASE(stream_frame_without_writable_memory_is_refused),
 		CASE(stream_that_ends_gives_the_page_back),
 		CASE(stream_flood_is_held_back),
+		CASE(stream_of_a_process_that_executes_another_is_closed),
 	};
 
+	if (argc > 1 && !strcmp(argv[1], VMM))
+		return become_another_program();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, teardown);
