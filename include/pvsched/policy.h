@@ -91,12 +91,19 @@ enum pvsched_level {
 	PVSCHED_LEVEL_IDLE = 3, /* SCHED_IDLE */
 };
 
+/* Where a boosted vCPU is to run. Only within its thread's own affinity, and only while boosted. */
+enum pvsched_wish {
+	PVSCHED_WISH_NONE = 0, /* wherever the host puts it */
+	PVSCHED_WISH_APART =
+		1, /* on a core of its last-level cache where no other vCPU is boosted */
+};
+
 struct pvsched_decision {
 	__u8 level; /* enum pvsched_level */
 	__s8 value; /* RT priority or nice */
 	__u8 reason; /* enum pvsched_reason */
 	__u8 ticket; /* 1: this answers an interrupt; give it a fresh ticket */
-	__u32 reserved; /* placement wish; zero */
+	__u32 wish; /* enum pvsched_wish */
 	__u64 expiry_ns; /* the boost ends by itself; clamped to now + cap_ns */
 	__u64 again_ns; /* ask again (PVSCHED_EV_TIMER) then if the vCPU is off; 0 = no */
 };

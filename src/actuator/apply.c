@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* From desired to applied, one slot at a time. See apply.h. */
-#include "apply.h"
+#include "place.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -82,9 +82,8 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 		   pvsched_task_word(a->policy, a->nice, a->priority, flags, LOAD(sh->gen)));
 }
 
-/* The tid still names the thread that was registered. */
-static bool thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
-			 const struct pvsched_shared *sh)
+bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
+			  const struct pvsched_shared *sh)
 {
 	uint64_t start;
 
@@ -143,7 +142,7 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	       const struct pvsched_shared *sh, const struct pvsched_attr *attr)
 {
-	if (!thread_lives(act, s, sh))
+	if (!pvsched_thread_lives(act, s, sh))
 		return -ESRCH;
 	return pvsched_attr_set(s->tid, attr);
 }
@@ -181,7 +180,8 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	covers = locked && see_foreign(act, s, sh, true);
 	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
-	else if (covers && thread_lives(act, s, sh)) /* a nice that somebody sets just now stays */
+	else if (covers &&
+		 pvsched_thread_lives(act, s, sh)) /* a nice that somebody sets just now stays */
 		err = pvsched_attr_uncover(s->tid, &s->base);
 	else
 		err = set(act, s, sh, &s->base);
@@ -190,6 +190,8 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		return err;
 	}
 	keep_slack(s);
+	if (err != -ESRCH)
+		pvsched_place_back(s);
 	now = now_ns();
 	if (reason == PVSCHED_REASON_PAYBACK) {
 		reason = PVSCHED_REASON_NONE;
@@ -297,8 +299,10 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	now = now_ns();
 	if (want.policy == SCHED_OTHER)
 		s->under = want.nice;
-	if (!counted)
+	if (!counted) {
+		pvsched_place_back(s);
 		end_boost(act, s, sh, now);
+	}
 	if (counted && !act->debts[slot].stretch.on_ns) {
 		pvsched_wall_on(&act->debts[slot], now, pvsched_limits_now(act, slot));
 		sh->boosts++;

@@ -9,6 +9,7 @@
 #define PVSCHED_ACTUATOR_APPLY_H
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "../core/hist.h"
 #include "../events/state.h"
@@ -47,6 +48,11 @@ struct pvsched_slot {
 	uint64_t doorbells; /* heard; rings that arrive together count once */
 	uint64_t granted[PVSCHED_REASONS]; /* boosts by what they began for */
 	struct pvsched_hist apply, boost;
+	/* a wish that was carried out, see place.h */
+	uint32_t moved; /* the affinity is ours */
+	cpu_set_t moved_to;
+	cpu_set_t own; /* what it had, CPUs that are offline included ... */
+	cpu_set_t may; /* ... when sched_getaffinity told this */
 };
 
 struct pvsched_actuation {
@@ -86,6 +92,10 @@ struct pvsched_applied {
  */
 int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
 		  struct pvsched_applied *ret);
+
+/* The tid still names the thread that was registered. */
+bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
+			  const struct pvsched_shared *sh);
 
 /* What a thread runs as by a word whose level is not BASE. */
 struct pvsched_attr pvsched_attr_of_word(uint64_t word);

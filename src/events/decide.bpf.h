@@ -142,6 +142,7 @@ static __always_inline int desire(struct pvsched_shared *s, __u64 old, __u64 now
 		return 0;
 	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
 			   out->expiry_ns);
+	MEMBER(s, wish) = out->wish == PVSCHED_WISH_APART ? PVSCHED_WISH_APART : PVSCHED_WISH_NONE;
 	/* model: decide.swap */
 	if (__sync_val_compare_and_swap(&s->desired, old, new) != old) {
 		count(c, races);

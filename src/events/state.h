@@ -57,8 +57,8 @@ static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_p
 
 #define PVSCHED_NO_ACK (~0ull)
 
-/* One per slot, in a mmapable array. The first five and ack: BPF; the rest: the actuator, under its
- * lock. */
+/* One per slot, in a mmapable array. The first five, ack and wish: BPF; the rest: the actuator,
+ * under its lock. */
 struct pvsched_shared {
 	__u64 desired;
 	__u64 event_ns; /* when desired last changed */
@@ -76,7 +76,7 @@ struct pvsched_shared {
 	__u64 external; /* times somebody else changed the thread's scheduling */
 	__u64 boosted_wall_ns;
 	__u32 foreign; /* PVSCHED_FOREIGN_*: what is somebody else's from now on */
-	__u32 pad;
+	__u32 wish; /* enum pvsched_wish of what is desired; a stale one misplaces, no more */
 	__u64 fair_until_ns; /* its cgroup has no real-time time: boosts stay fair so long */
 	__u64 ack; /* the page's ack that desired answers; PVSCHED_NO_ACK = not to be looked at */
 	__u64 settling; /* scx: one at a time brings desired to applied */
@@ -84,7 +84,8 @@ struct pvsched_shared {
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
-/* Attributes that somebody else set on the thread. Affinity is never ours, so it is not among them. */
+/* Attributes that somebody else set on the thread. Not affinity: that is put back by
+ * comparing, see place.h. */
 enum pvsched_foreign {
 	PVSCHED_FOREIGN_POLICY = 1, /* policy and real-time priority: no boost, no restoring */
 	PVSCHED_FOREIGN_NICE = 2, /* boosts of real-time kind only; restored to their nice */

@@ -25,6 +25,8 @@
 #include "../../privilege/caps.h"
 #include "../actuator.h"
 #include "../monotonic.h"
+#include "../place.h"
+#include "../topology.h"
 #include "clock.h"
 
 #define EVENTS_MAX  16
@@ -44,6 +46,7 @@ struct watched {
 	bool boosted;
 	uint64_t until_ns; /* expiry, or when to ask the policy again, whichever comes first */
 	uint64_t desired; /* the word it was served for */
+	int at; /* 1 + CPU where it counts as boosted; 0 = it does not */
 };
 
 struct agent {
@@ -60,7 +63,24 @@ struct pvsched_agents {
 	struct pvsched_actuator_opts o;
 	struct agent *agent;
 	int n;
+	/* for wishes: vCPUs boosted on each core, and by whom each CPU is shared */
+	int cpus;
+	int boosted[PVSCHED_CPUS]; /* by core; atomic */
+	uint16_t core[PVSCHED_CPUS], llc[PVSCHED_CPUS];
 };
+
+static void count_at(struct agent *a, struct watched *w, int at)
+{
+	struct pvsched_agents *all = a->all;
+
+	if (w->at == at)
+		return;
+	if (w->at)
+		__atomic_fetch_sub(&all->boosted[all->core[w->at - 1]], 1, __ATOMIC_RELAXED);
+	if (at)
+		__atomic_fetch_add(&all->boosted[all->core[at - 1]], 1, __ATOMIC_RELAXED);
+	w->at = at;
+}
 
 /* model: agent.drop */
 static void drop(struct agent *a, uint32_t slot)
@@ -69,6 +89,7 @@ static void drop(struct agent *a, uint32_t slot)
 
 	for (unsigned int i = 0; i < a->n; i++)
 		if (a->watched[i].slot == slot) {
+			count_at(a, &a->watched[i], 0);
 			a->watched[i] = a->watched[--a->n];
 			break;
 		}
@@ -78,17 +99,46 @@ static void drop(struct agent *a, uint32_t slot)
 	}
 }
 
+/* PVSCHED_WISH_APART: from a core with another boosted vCPU to one without. */
+static void set_apart(struct agent *a, struct watched *w)
+{
+	struct pvsched_agents *all = a->all;
+	struct pvsched_slot *s = &all->o.act->slots[w->slot];
+	cpu_set_t free;
+	int cpu = -1;
+
+	if (__atomic_load_n(&all->boosted[all->core[a->cpu]], __ATOMIC_RELAXED) < 2)
+		return;
+	CPU_ZERO(&free);
+	for (int i = 0; i < all->cpus && i < CPU_SETSIZE; i++)
+		if (all->llc[i] == all->llc[a->cpu] &&
+		    !__atomic_load_n(&all->boosted[all->core[i]], __ATOMIC_RELAXED))
+			CPU_SET(i, &free);
+	pthread_mutex_lock(&s->lock);
+	if (s->used && pvsched_thread_lives(all->o.act, s, &all->o.act->shared[w->slot]))
+		cpu = pvsched_place_move(s, &free);
+	pthread_mutex_unlock(&s->lock);
+	if (cpu >= 0)
+		count_at(a, w, cpu + 1);
+}
+
 /* model: agent.keep */
 static int keep(struct agent *a, uint32_t slot, const struct pvsched_applied *r, uint64_t again)
 {
 	struct pvsched_shared *sh = &a->all->o.act->shared[slot];
 	unsigned int i;
+	int at;
 
 	for (i = 0; i < a->n && a->watched[i].slot != slot; i++)
 		;
 	if (i == WATCHED_MAX)
 		return -ENOSPC;
-	a->watched[i] = (struct watched){ slot, r->boosted, r->until_ns, r->desired };
+	at = i < a->n ? a->watched[i].at : 0;
+	a->watched[i] = (struct watched){ slot, r->boosted, r->until_ns, r->desired, at };
+	if (!r->boosted || !at)
+		count_at(a, &a->watched[i], r->boosted ? a->cpu + 1 : 0);
+	if (r->boosted && !at && __atomic_load_n(&sh->wish, __ATOMIC_RELAXED) == PVSCHED_WISH_APART)
+		set_apart(a, &a->watched[i]);
 	if (again && (!r->until_ns || again < r->until_ns))
 		a->watched[i].until_ns = again;
 	if (i == a->n)
@@ -262,6 +312,7 @@ static void look(struct agent *a)
 		/* model: agent.look */
 		if (__atomic_load_n(&sh->desired, __ATOMIC_ACQUIRE) == w.desired) {
 			if (__atomic_load_n(&sh->owner, __ATOMIC_ACQUIRE) != (uint32_t)a->cpu + 1) {
+				count_at(a, &a->watched[i], 0);
 				a->watched[i] = a->watched[--a->n]; /* another agent has it */
 				continue;
 			}
@@ -402,6 +453,13 @@ static int start(const struct pvsched_actuator_opts *opts, void **ret)
 	if (!all)
 		return err;
 	all->o = *opts;
+	all->cpus = libbpf_num_possible_cpus();
+	if (all->cpus > PVSCHED_CPUS)
+		all->cpus = PVSCHED_CPUS;
+	for (int cpu = 0; cpu < all->cpus; cpu++) {
+		all->core[cpu] = pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, cpu) % PVSCHED_CPUS;
+		all->llc[cpu] = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
+	}
 	all->agent = calloc(CPU_COUNT(opts->cpus), sizeof(*all->agent));
 	if (!all->agent)
 		goto out;

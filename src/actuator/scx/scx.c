@@ -14,6 +14,7 @@
 
 #include "../../events/probe.h"
 #include "../actuator.h"
+#include "../topology.h"
 #include "quota.h"
 
 #define SCX_ROOT    "/sys/kernel/sched_ext"
@@ -123,32 +124,17 @@ static int usable(char *why, size_t size)
 	return err;
 }
 
-static int cpu_number(const char *format, int cpu)
+/* Another CPU of its core; itself where there is none. */
+static int sibling_of(int cpu, int cpus)
 {
-	char path[96], line[64];
-	int n = -1;
+	int core = pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, cpu);
 
-	snprintf(path, sizeof(path), format, cpu);
-	read_line(path, line, sizeof(line));
-	return sscanf(line, "%d", &n) == 1 ? n : -1;
-}
-
-/* The first CPU of the largest cache that a CPU shares names its LLC; of a CPU that is off or tells
- * nothing, CPU 0. */
-static int llc_name(int cpu)
-{
-	int name = -1, n;
-
-	for (int index = 4; name < 0 && index >= 0; index--) {
-		char format[96];
-
-		snprintf(format, sizeof(format),
-			 "/sys/devices/system/cpu/cpu%%d/cache/index%d/shared_cpu_list", index);
-		n = cpu_number(format, cpu);
-		if (n >= 0)
-			name = n;
-	}
-	return name < 0 ? 0 : name;
+	if (core != cpu)
+		return core;
+	for (int other = cpu + 1; other < cpus; other++)
+		if (pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, other) == core)
+			return other;
+	return cpu;
 }
 
 static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
@@ -164,15 +150,13 @@ static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
 	for (int cpu = 0; !err && cpu < possible && cpu < PVSCHED_CPUS; cpu++) {
 		struct scx_cpu x = { .sibling = cpu };
 
-		first = llc_name(cpu);
+		first = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
 		for (at = 0; at < n && name[at] != first; at++)
 			;
 		if (at == n && n < LLCS_MAX)
 			name[n++] = first;
 		x.llc = at < LLCS_MAX ? at : LLCS_MAX - 1;
-		first = cpu_number("/sys/devices/system/cpu/cpu%d/topology/core_cpus_list", cpu);
-		if (first >= 0 && first != cpu)
-			x.sibling = first;
+		x.sibling = sibling_of(cpu, possible);
 		if (l[x.llc].n < LLC_CPUS_MAX)
 			l[x.llc].cpu[l[x.llc].n++] = cpu;
 		key = cpu;
@@ -195,8 +179,8 @@ static int prepare(struct bpf_object *obj, struct pvsched_programs *programs)
 	uint32_t n;
 
 	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
-		if (llc_name(cpu) > last) {
-			last = llc_name(cpu);
+		if (pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu) > last) {
+			last = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
 			llcs++;
 		}
 	n = llcs < LLCS_MAX ? llcs : LLCS_MAX;

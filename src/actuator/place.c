@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See place.h. */
+#include "place.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
+
+/* The mask as it was set. sched_getaffinity leaves out what is offline now; what it told were lost to
+ * the thread for ever. The line is 32-bit words in hexadecimal, the highest first. */
+static int read_mask(pid_t tid, cpu_set_t *ret)
+{
+	static const char key[] = "Cpus_allowed:";
+	char path[64], line[1024], *p, *end;
+	unsigned long word;
+	cpu_set_t set;
+	int err = -ENOENT, at;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (err && fgets(line, sizeof(line), f))
+		err = strncmp(line, key, sizeof(key) - 1) ? -ENOENT : 0;
+	fclose(f);
+	if (err)
+		return err;
+	CPU_ZERO(&set);
+	line[strcspn(line, "\n")] = 0;
+	for (at = 0; (p = strrchr(line, ',')) || (p = strchr(line, ':')); at += 32) {
+		word = strtoul(p + 1, &end, 16);
+		if (end == p + 1 || *end || at + 32 > CPU_SETSIZE)
+			return -EINVAL;
+		for (int bit = 0; bit < 32; bit++)
+			if (word >> bit & 1)
+				CPU_SET(at + bit, &set);
+		if (*p == ':')
+			break;
+		*p = 0;
+	}
+	*ret = set;
+	return 0;
+}
+
+int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free)
+{
+	cpu_set_t may, to;
+	int cpu, err;
+
+	if (s->moved || sched_getaffinity(s->tid, sizeof(may), &may))
+		return s->moved ? -EALREADY : -errno;
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, free) && CPU_ISSET(cpu, &may))
+			break;
+	if (cpu == CPU_SETSIZE)
+		return -ENOENT;
+	if (!CPU_EQUAL(&may, &s->may)) {
+		err = read_mask(s->tid, &s->own);
+		if (err)
+			return err;
+		s->may = may;
+	}
+	CPU_ZERO(&to);
+	CPU_SET(cpu, &to);
+	s->moved_to = to;
+	STORE(s->moved, 1); /* first: whoever finds it so puts back what was not changed yet */
+	if (!sched_setaffinity(s->tid, sizeof(to), &to))
+		return cpu;
+	err = -errno;
+	STORE(s->moved, 0);
+	return err;
+}
+
+void pvsched_place_back(struct pvsched_slot *s)
+{
+	cpu_set_t now;
+
+	if (!s->moved)
+		return;
+	if (!sched_getaffinity(s->tid, sizeof(now), &now) && CPU_EQUAL(&now, &s->moved_to))
+		sched_setaffinity(s->tid, sizeof(s->own), &s->own);
+	STORE(s->moved, 0);
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See topology.h. */
+#include "topology.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#define CACHES 8 /* index0.. that are looked at; x86 has four */
+
+/* The number that the file begins with; -1 = none. */
+static int number(const char *root, int cpu, const char *file)
+{
+	char path[PATH_MAX];
+	int n = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/cpu%d/%s", root, cpu, file);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	if (fscanf(f, "%d", &n) != 1)
+		n = -1;
+	fclose(f);
+	return n;
+}
+
+int pvsched_topology_core(const char *root, int cpu)
+{
+	int first = number(root, cpu, "topology/core_cpus_list");
+
+	return first < 0 ? cpu : first;
+}
+
+int pvsched_topology_llc(const char *root, int cpu)
+{
+	int best = 0, llc = 0, level, first;
+	char file[64];
+
+	for (int i = 0; i < CACHES; i++) {
+		snprintf(file, sizeof(file), "cache/index%d/level", i);
+		level = number(root, cpu, file);
+		if (level <= best)
+			continue;
+		snprintf(file, sizeof(file), "cache/index%d/shared_cpu_list", i);
+		first = number(root, cpu, file);
+		if (first < 0)
+			continue;
+		best = level;
+		llc = first;
+	}
+	return llc;
+}
