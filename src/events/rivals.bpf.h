@@ -46,11 +46,12 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
 	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, above, next->prio);
 }
 
-/* Elsewhere: through the thread's run queue. The addresses were latched from the thread itself
- * and the reads cannot fault, so a stale answer is the worst that happens. */
-static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
+/* Elsewhere: through the run queue of this task_struct. The addresses were latched from the thread
+ * itself and the reads cannot fault, so a stale answer is the worst that happens. Global for its stack,
+ * which is then no part of its caller's. */
+__noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 {
-	struct task_struct *t = (void *)v->task, *curr = NULL;
+	struct task_struct *t = (void *)task, *curr = NULL;
 	struct rq *rq = NULL;
 	__u64 util = 0, all = 0, own = 0;
 	__u32 nr = 0;
@@ -65,7 +66,7 @@ static __always_inline __u32 rivals_anywhere(struct pvsched_vcpu *v)
 	if (!pid || curr == t)
 		return PVSCHED_RIVALS_NONE;
 	bpf_core_read(&nr, sizeof(nr), &rq->nr_running);
-	if (v->state == PVSCHED_STATE_PREEMPTED && nr > 1)
+	if (state == PVSCHED_STATE_PREEMPTED && nr > 1)
 		nr--;
 	bpf_core_read(&prio, sizeof(prio), &curr->prio);
 	bpf_core_read(&tgid, sizeof(tgid), &curr->tgid);
