@@ -124,7 +124,7 @@ struct pvsched_case {
 	__u64 stretch; /* left of the contiguous cap, ns */
 	__u64 ack; /* PVSCHED_NO_ACK = nothing */
 	__u32 gen;
-	__u32 fresh; /* an interrupt that no ticket is out for */
+	__u32 reserved;
 };
 
 /*
@@ -197,11 +197,42 @@ static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
 	v->reach_ns = now;
 }
 
+/* What the guest says, validated. Every word is read once. */
+static __always_inline void read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
+				      struct pvsched_policy_in *in, struct pvsched_case *k)
+{
+	/* model: decide.page */
+	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
+	int bad;
+
+	in->page = 1;
+	k->gen = context >> PVSCHED_CTX_GEN_SHIFT;
+	in->context = context & PVSCHED_CTX_KNOWN;
+	bad = pvsched_task_decode(word, PVSCHED_TASK_LATENCY, &in->task);
+	if ((__s32)(in->task.gen - k->gen) > 0)
+		k->gen = in->task.gen;
+	if (v->features & PVSCHED_F_PENDING)
+		bad += pvsched_task_decode(MEMBER(page, pending),
+					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
+	if (v->features & PVSCHED_F_TICKET) {
+		k->ack = MEMBER(page, ack); /* model: decide.ack */
+		if (k->ack == v->ticket)
+			MEMBER(v, intr_ns) = 0;
+	}
+	if (v->features & PVSCHED_F_NEXT_EVENT)
+		in->next_event_ns =
+			next_event_ns(v, MEMBER(page, next_event), in->now_ns, this_cpu());
+	if (bad) {
+		v->bad_words += bad;
+		count(this_cpu(), bad_words);
+	}
+}
+
 /*
- * The snapshot, first part: what the host knows. Of in, event, now_ns and rivals are the caller's. Returns 0
- * if nobody is there. This one and the two below are global, so that the verifier looks at each once and not
- * in every state of its caller: an event's program is 20,000 instructions to it and not 117,000. Their
- * look-ups are 10 ns in all, and 6.1 leaves them 96 bytes of stack.
+ * The snapshot; of in, event, now_ns and rivals are the caller's. Returns 0 if nobody is there. As
+ * pvsched_commit() it is global, so that the verifier looks at it once and not in every state of its
+ * caller: an event's program is 15,000 instructions to it and not 117,000. That costs both their look-ups,
+ * 10 ns. 6.1 leaves each of them, and the policy, 224 bytes of stack.
  */
 __noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvsched_case *k)
 {
@@ -209,6 +240,8 @@ __noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvs
 	const struct pvsched_limits *l = limits_of(slot);
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 	struct pvsched_debt *d = debt_at(slot);
+	struct pvsched_page *page;
+	bool fresh;
 
 	if (!s || !l || !v || !d || !in || !k)
 		return 0;
@@ -225,55 +258,16 @@ __noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvs
 	/* One that was not answered within a contiguous cap counts as lost. */
 	if (in->event == PVSCHED_EV_INTR_DONE)
 		MEMBER(v, intr_ns) = 0;
-	k->fresh = (in->event == PVSCHED_EV_INTR_PENDING || in->event == PVSCHED_EV_INTR_INJECT) &&
-		   (!v->intr_ns || in->now_ns - v->intr_ns > l->cap_ns);
+	fresh = (in->event == PVSCHED_EV_INTR_PENDING || in->event == PVSCHED_EV_INTR_INJECT) &&
+		(!v->intr_ns || in->now_ns - v->intr_ns > l->cap_ns);
 	in->cap_ns = allowance(v, d, l, in->now_ns, &k->stretch);
-	return 1;
-}
-
-/* Second part: what the guest says, validated. Every word is read once. */
-__noinline int pvsched_read_page(__u32 slot, struct pvsched_policy_in *in, struct pvsched_case *k)
-{
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_cpu *c = this_cpu();
-	struct pvsched_page *page;
-	__u64 context, word;
-	int bad;
-
-	if (!v || !in || !k)
-		return 0;
 	page = page_of_slot(v, slot);
-	if (page) {
-		in->page = 1;
-		/* model: decide.page */
-		context = MEMBER(page, context);
-		word = MEMBER(page, current_task);
-		k->gen = context >> PVSCHED_CTX_GEN_SHIFT;
-		in->context = context & PVSCHED_CTX_KNOWN;
-		bad = pvsched_task_decode(word, PVSCHED_TASK_LATENCY, &in->task);
-		if ((__s32)(in->task.gen - k->gen) > 0)
-			k->gen = in->task.gen;
-		if (v->features & PVSCHED_F_PENDING)
-			bad += pvsched_task_decode(MEMBER(page, pending),
-						   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID,
-						   &in->pending);
-		if (v->features & PVSCHED_F_TICKET) {
-			k->ack = MEMBER(page, ack); /* model: decide.ack */
-			if (k->ack == v->ticket)
-				MEMBER(v, intr_ns) = 0;
-		}
-		if (v->features & PVSCHED_F_NEXT_EVENT)
-			in->next_event_ns =
-				next_event_ns(v, MEMBER(page, next_event), in->now_ns, c);
-		if (bad) {
-			v->bad_words += bad;
-			count(c, bad_words);
-		}
-	}
-	if (k->fresh)
+	if (page)
+		read_page(v, page, in, k);
+	if (fresh)
 		MEMBER(v, intr_ns) = in->now_ns;
 	in->intr_since_ns = v->intr_ns;
-	return 0;
+	return 1;
 }
 
 /* Nothing is asked for any more: does the vCPU pay its boost back now? Returns 1 if it does
@@ -302,23 +296,16 @@ static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_
 #define BOUND_CUT     2 /* the budgets leave less than what is in force has still to run */
 
 /* What the policy wants, kept within ceiling, rights and budgets. Returns BOUND_*. */
-__noinline int pvsched_bound(__u32 slot, struct pvsched_policy_in *in, struct pvsched_decision *out,
-			     struct pvsched_case *k)
+static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *s,
+				 struct pvsched_debt *d, const struct pvsched_limits *l, __u32 slot,
+				 const struct pvsched_policy_in *in, struct pvsched_decision *out,
+				 const struct pvsched_case *k)
 {
-	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
-	const struct pvsched_limits *l = limits_of(slot);
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_debt *d = debt_at(slot);
-	struct pvsched_cpu *c = this_cpu();
+	__u64 now = in->now_ns, left = in->cap_ns, wait;
 	struct pvsched_page *page;
-	__u64 now, left, wait;
 	int counted, cut = 0;
 	__u32 foreign;
 
-	if (!s || !l || !v || !d || !in || !out || !k)
-		return 0;
-	now = in->now_ns;
-	left = in->cap_ns;
 	if (out->level == PVSCHED_LEVEL_RT && (out->value < 1 || (__u32)out->value > l->ceiling))
 		out->value = out->value < 1 ? 1 : l->ceiling;
 	/* Real-time execution escapes a quota; the fair class charges it, at any nice. And a group
@@ -367,20 +354,20 @@ __noinline int pvsched_bound(__u32 slot, struct pvsched_policy_in *in, struct pv
 				out->reason = PVSCHED_REASON_THROTTLED;
 				v->denied_rate++;
 				v->denied[wanted][PVSCHED_DENIED_RATE]++;
-				count(c, denied_rate);
+				count(this_cpu(), denied_rate);
 			} else if (k->stretch < config.min_ns) {
 				out->again_ns = d->stretch.hold_ns > now ? d->stretch.hold_ns
 									 : now + config.min_ns;
 				out->reason = PVSCHED_REASON_GAP;
 				v->denied_gap++;
 				v->denied[wanted][PVSCHED_DENIED_GAP]++;
-				count(c, denied_gap);
+				count(this_cpu(), denied_gap);
 			} else {
 				out->again_ns = now + l->cap_ns;
 				out->reason = PVSCHED_REASON_THROTTLED;
 				v->denied_throttle++;
 				v->denied[wanted][PVSCHED_DENIED_THROTTLE]++;
-				count(c, denied_throttle);
+				count(this_cpu(), denied_throttle);
 			}
 			page = page_of_slot(v, slot);
 			if (page)
@@ -403,19 +390,20 @@ __noinline int pvsched_bound(__u32 slot, struct pvsched_policy_in *in, struct pv
 /* The decision becomes the desired word, timers are armed, the agent is told. Returns 1 if an actuator in
  * the kernel must hear of it. */
 __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
-			      struct pvsched_decision *out, struct pvsched_case *k, __u32 flags)
+			      struct pvsched_decision *out, struct pvsched_case *k, __u32 by_agent)
 {
 	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
 	const struct pvsched_limits *l = limits_of(slot);
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_page *page;
-	int changed = 0, boost;
+	int changed = 0, boost, flags;
 	__u64 now;
 
 	if (!s || !l || !v || !d || !in || !out || !k)
 		return 0;
 	now = in->now_ns;
+	flags = bound(v, s, d, l, slot, in, out, k);
 	boost = out->level != PVSCHED_LEVEL_BASE;
 	if (boost && out->ticket) {
 		v->ticket++; /* model: decide.ticket */
@@ -427,7 +415,7 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 		changed = desire(s, k, now, out, flags & BOUND_CUT);
 	if (changed && flags & BOUND_COUNTED && !in->boosted) {
 		MEMBER(d, rate_paid_at) = pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
-		if (v->state != PVSCHED_STATE_RUNNING && !(flags & BY_AGENT))
+		if (v->state != PVSCHED_STATE_RUNNING && !by_agent)
 			reach_from(v, now);
 	}
 	if (changed && in->event == PVSCHED_EV_TIMER && out->reason == PVSCHED_REASON_NEXT_EVENT &&
@@ -437,7 +425,7 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 	if (out->level != PVSCHED_LEVEL_BASE)
 		arm(v, out->expiry_ns + config.slack_ns,
 		    now); /* the second line; model: decide.arm */
-	if (flags & BY_AGENT)
+	if (by_agent)
 		return 0;
 #ifndef PVSCHED_SCX
 	if (changed)
@@ -468,12 +456,10 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	struct pvsched_case k = { .ack = PVSCHED_NO_ACK };
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
 	struct pvsched_decision out = {};
-	__u32 flags;
 
 	in.rivals = rivals == RIVALS_ASK ? PVSCHED_RIVALS_MANY : rivals;
 	if (!v || !pvsched_look(slot, &in, &k))
 		return 0;
-	pvsched_read_page(slot, &in, &k);
 	pvsched_policy(&in, &out);
 	/* Who competes costs six reads through pointers here: asked only when it matters. */
 	if (rivals == RIVALS_ASK && (out.level != PVSCHED_LEVEL_BASE || out.again_ns)) {
@@ -483,8 +469,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 			pvsched_policy(&in, &out);
 		}
 	}
-	flags = pvsched_bound(slot, &in, &out, &k) | (event & BY_AGENT);
-	return pvsched_commit(slot, &in, &out, &k, flags);
+	return pvsched_commit(slot, &in, &out, &k, event & BY_AGENT);
 }
 
 #ifdef PVSCHED_SCX
