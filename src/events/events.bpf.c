@@ -62,12 +62,17 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 {
 	__u32 slot = arg->slot;
 	struct pvsched_vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);
+	long err;
 
 	if (!v)
 		return -1;
 	switch (arg->op) {
 	case PVSCHED_SLOT_INIT:
-		bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
+		/* A slot keeps its timer. Since 6.18 the kernel may be out of memory for one: it takes
+		 * it without waiting. */
+		err = bpf_timer_init(&v->timer, &vcpus, 1 /* CLOCK_MONOTONIC */);
+		if (err && err != -16 /* EBUSY */)
+			return err;
 		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_ENABLE:
 		v->features = arg->value;
