@@ -141,16 +141,23 @@ static void policy_set_by_somebody_else_ends_boosting(void **state)
 static void policy_set_in_mid_boost_is_left_at_once(void **state)
 {
 	const struct sched_param rt = { .sched_priority = 1 }, own = { .sched_priority = 30 };
+	const struct sched_param fair = { 0 };
 	struct bed_vcpu *v = &bed.vcpu[0];
 	struct pvsched_vcpu_report r;
 	struct pvsched_attr a;
 
 	(void)state;
-	urgent(1);
-	HOST_AWAIT(bed_is_boosted(v));
-	/* round robin: theirs; also where the boost's own priority is meant */
-	assert_int_equal(sched_setscheduler(v->tid, SCHED_RR, &rt), 0);
-	HOST_AWAIT(__atomic_load_n(&lines, __ATOMIC_ACQUIRE) == 1);
+	/* Where this thread is late, the boost is over and nobody looks at the thread: then again. */
+	for (int i = 0; i < 20 && !__atomic_load_n(&lines, __ATOMIC_ACQUIRE); i++) {
+		assert_int_equal(sched_setscheduler(v->tid, SCHED_OTHER, &fair), 0);
+		urgent(i + 1);
+		HOST_AWAIT(bed_is_boosted(v));
+		/* round robin: theirs; also where the boost's own priority is meant */
+		assert_int_equal(sched_setscheduler(v->tid, SCHED_RR, &rt), 0);
+		for (int ms = 0; ms < 1000 && !__atomic_load_n(&lines, __ATOMIC_ACQUIRE); ms++)
+			bed_sleep_ms(1);
+	}
+	assert_int_equal(__atomic_load_n(&lines, __ATOMIC_ACQUIRE), 1);
 	assert_int_equal(attr().policy, SCHED_RR);
 	assert_int_equal(sched_setscheduler(v->tid, SCHED_FIFO, &own), 0);
 	for (int i = 0; i < 20; i++) {
@@ -168,7 +175,7 @@ static void policy_set_in_mid_boost_is_left_at_once(void **state)
 	/* and the VM's end does not touch it either */
 	assert_int_equal(pvsched_vm__remove_vcpu(bed.vm, 0), 0);
 	assert_int_equal(attr().priority, 30);
-	sched_setscheduler(v->tid, SCHED_OTHER, &(struct sched_param){ 0 });
+	sched_setscheduler(v->tid, SCHED_OTHER, &fair);
 }
 
 static void affinity_set_by_somebody_else_is_never_touched(void **state)
