@@ -163,6 +163,11 @@ static __always_inline int desire(struct pvsched_shared *s, const struct pvsched
 	return !same || cut;
 }
 
+#ifdef PVSCHED_IN_KERNEL
+/* An actuator in the kernel (src/actuator/scx, kmod): the slot's desired word has changed. */
+int pvsched_tell(__u32 slot, __u32 event, __u64 now);
+#endif
+
 /* Takes a boost back for the sake of the host: the agent hears of it whatever the guest says. */
 static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
 				   __u64 now)
@@ -179,7 +184,11 @@ static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared
 	MEMBER(s, event_ns) = now;
 	v->host_rt_until = now + PVSCHED_HOST_RT_NS;
 	count(c, revoked);
+#ifdef PVSCHED_IN_KERNEL
+	pvsched_tell(slot, 0, now);
+#else
 	hint(v->cpu, slot, now, c);
+#endif
 }
 
 /* A vCPU that waits is about to be boosted: how long until it runs, and over how many context
@@ -314,7 +323,7 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 	    (MEMBER(s, fair_until_ns) > now || pvsched_has_quota(v->task))) {
 		out->level = PVSCHED_LEVEL_NICE;
 		out->value = -20;
-#ifdef PVSCHED_SCX
+#ifdef PVSCHED_IN_KERNEL
 		/* this scheduler charges no quota at all */
 		if (config.actuator == PVSCHED_ACTUATOR_SCX)
 			out->level = PVSCHED_LEVEL_BASE;
@@ -427,7 +436,7 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 		    now); /* the second line; model: decide.arm */
 	if (by_agent)
 		return 0;
-#ifndef PVSCHED_SCX
+#ifndef PVSCHED_IN_KERNEL
 	if (changed)
 		hint(v->cpu, slot, now, this_cpu());
 	changed = 0;
@@ -444,9 +453,9 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
  * Global and by number: verified once on its own, not in every state of every caller, which 6.1's
  * verifier gives up on. The look-up is 3 ns.
  */
-#ifdef PVSCHED_SCX
-/* An actuator in the kernel (src/actuator/scx) is told by who called: below this frame there is no
- * room for it on the stack. Returns 1 if it must hear. */
+#ifdef PVSCHED_IN_KERNEL
+/* An actuator in the kernel is told by who called: below this frame there is no room for it on the
+ * stack. Returns 1 if it must hear. */
 __noinline int pvsched_decide_only(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 #else
 __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
@@ -472,9 +481,7 @@ __noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 	return pvsched_commit(slot, &in, &out, &k, event & BY_AGENT);
 }
 
-#ifdef PVSCHED_SCX
-int pvsched_tell(__u32 slot, __u32 event, __u64 now);
-
+#ifdef PVSCHED_IN_KERNEL
 static __always_inline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
 {
 	if (pvsched_decide_only(slot, event, now, rivals))

@@ -30,8 +30,8 @@ static int on_timer(void *map, __u32 *key, struct pvsched_vcpu *v)
 	count(c, events[6]);
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE &&
 	    !pvsched_word_active(MEMBER(s, desired), now)) {
-#ifdef PVSCHED_SCX
-		if (config.actuator == PVSCHED_ACTUATOR_SCX)
+#ifdef PVSCHED_IN_KERNEL
+		if (config.actuator != PVSCHED_ACTUATOR_AGENT)
 			return on_expiry(v, slot, now);
 #endif
 		count(c, second_line); /* model: timer.second_line */
@@ -105,7 +105,7 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 		bpf_timer_cancel(&v->timer);
 		return 0;
 	case PVSCHED_SLOT_SETTLE:
-#ifdef PVSCHED_SCX
+#ifdef PVSCHED_IN_KERNEL
 		pvsched_settle(slot, bpf_ktime_get_ns());
 #endif
 		return 0;

@@ -39,6 +39,7 @@ struct rt_rq {
 };
 
 struct rq {
+	int cpu;
 	unsigned int nr_running;
 	__u64 nr_switches;
 	struct cfs_rq cfs;

@@ -114,6 +114,10 @@ __u64 host_rt_ns[PVSCHED_CPUS];
 __u8 host_rt_prio[PVSCHED_CPUS];
 __u16 slot_on_cpu[PVSCHED_CPUS]; /* slot + 1 of the vCPU that runs there; 0 = none does */
 
+#ifdef PVSCHED_IN_KERNEL
+__u32 worker_of_cpu[PVSCHED_CPUS]; /* tid of the kernel's thread that acts there; 0 = not known */
+#endif
+
 /* Set before loading: which vCPUs are this object's, and what its policy asked for. */
 const volatile __u32 policy_id;
 const volatile __u32 policy_events;

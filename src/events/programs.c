@@ -59,10 +59,14 @@ static const struct source {
 };
 #define N_SOURCES (sizeof(sources) / sizeof(sources[0]))
 
+#define OWN_MAX 4 /* programs of an actuator's that are attached */
+
 struct pvsched_programs {
 	struct bpf_object *obj;
 	struct bpf_program *prog[N_SOURCES];
 	struct bpf_link *link[N_SOURCES];
+	const struct pvsched_event_object *object;
+	struct bpf_link *own[OWN_MAX];
 	int map_fd[PVSCHED_MAP_N];
 	void *bss_mem;
 	size_t bss_size;
@@ -456,6 +460,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	p->say = say_fn;
 	p->ctx = ctx;
 	p->id = o->id;
+	p->object = o->object;
 	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);
@@ -498,15 +503,41 @@ out:
 	return err;
 }
 
+/* First: what the others lead to is heard from the start. */
+static int attach_own(struct pvsched_programs *p)
+{
+	const char *const *name = p->object ? p->object->attach : NULL;
+	struct bpf_program *prog;
+
+	for (int i = 0; name && name[i] && i < OWN_MAX; i++) {
+		prog = bpf_object__find_program_by_name(p->obj, name[i]);
+		if (!prog || !bpf_program__autoload(prog))
+			continue;
+		p->own[i] = bpf_program__attach(prog);
+		if (!p->own[i]) {
+			int err = -errno;
+
+			say(p, "program %s: cannot be attached: %s: use --actuator agent", name[i],
+			    strerror(-err));
+			pvsched_programs_detach(p);
+			return -ENOTSUP;
+		}
+	}
+	return 0;
+}
+
 static int attach(struct pvsched_programs *p)
 {
+	int err = attach_own(p);
+
+	if (err)
+		return err;
 	for (size_t i = 0; i < N_SOURCES; i++) {
 		if (!sources[i].attached_to || !wanted(p, i))
 			continue;
 		p->link[i] = bpf_program__attach(p->prog[i]);
 		if (!p->link[i]) {
-			int err = -errno;
-
+			err = -errno;
 			say(p,
 			    "policy %s: event %s: this host lacks it (%s): pvsched check lists what "
 			    "it has",
@@ -532,6 +563,10 @@ void pvsched_programs_detach(struct pvsched_programs *p)
 	for (size_t i = 0; i < N_SOURCES; i++) {
 		bpf_link__destroy(p->link[i]);
 		p->link[i] = NULL;
+	}
+	for (int i = 0; i < OWN_MAX; i++) {
+		bpf_link__destroy(p->own[i]);
+		p->own[i] = NULL;
 	}
 }
 

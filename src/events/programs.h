@@ -51,6 +51,8 @@ struct pvsched_event_object {
 	const unsigned char *data;
 	const size_t *size;
 	int (*prepare)(struct bpf_object *obj, struct pvsched_programs *p); /* opened, not loaded */
+	/* Programs of its own that are attached whenever a policy's are, if they were loaded; NULL ends. */
+	const char *const *attach;
 };
 
 struct pvsched_load_opts {

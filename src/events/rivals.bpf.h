@@ -12,7 +12,7 @@
 
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
 {
-#ifdef PVSCHED_SCX
+#ifdef PVSCHED_IN_KERNEL
 	/* no utilisation of fair tasks here, and nothing to save: a boost wakes nobody */
 	if (others && config.actuator == PVSCHED_ACTUATOR_SCX)
 		return PVSCHED_RIVALS_MANY;
@@ -21,14 +21,19 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __
 }
 
 /* The agent that helps is no rival. */
-static __always_inline bool is_agent(__u32 tgid, int prio)
+static __always_inline bool is_agent(__u32 tgid, int prio, __u32 cpu)
 {
+#ifdef PVSCHED_IN_KERNEL
+	if (config.actuator == PVSCHED_ACTUATOR_KMOD)
+		return prio == (int)config.agent_prio && cpu < PVSCHED_CPUS &&
+		       tgid == worker_of_cpu[cpu];
+#endif
 	return tgid == config.agent_tgid && prio == (int)config.agent_prio;
 }
 
 /* In sched_switch: prev is the vCPU's thread, still counted in nr_running if it was preempted. */
 static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct task_struct *next,
-					      bool preempted)
+					      bool preempted, __u32 cpu)
 {
 	struct rq *rq;
 	__s64 above;
@@ -41,7 +46,7 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
 	above = (__s64)rq->cfs.avg.util_avg - (__s64)prev->se.avg.util_avg;
 	if (preempted && nr)
 		nr--;
-	if (is_agent(next->tgid, next->prio))
+	if (is_agent(next->tgid, next->prio, cpu))
 		return rivals_of(nr ? nr - 1 : 0, PVSCHED_BRIEF_UTIL, above, PVSCHED_PRIO_RT_MAX);
 	return rivals_of(nr ? nr : 1, next->se.avg.util_avg, above, next->prio);
 }
@@ -55,7 +60,7 @@ __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 	struct rq *rq = NULL;
 	__u64 util = 0, all = 0, own = 0;
 	__u32 nr = 0;
-	int pid = 0, tgid = 0, prio = 0;
+	int pid = 0, tgid = 0, prio = 0, cpu = 0;
 
 	if (!t)
 		return PVSCHED_RIVALS_NONE;
@@ -72,7 +77,10 @@ __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 	bpf_core_read(&tgid, sizeof(tgid), &curr->tgid);
 	bpf_core_read(&all, sizeof(all), &rq->cfs.avg.util_avg);
 	bpf_core_read(&own, sizeof(own), &t->se.avg.util_avg);
-	if (is_agent(tgid, prio))
+#ifdef PVSCHED_IN_KERNEL
+	bpf_core_read(&cpu, sizeof(cpu), &rq->cpu);
+#endif
+	if (is_agent(tgid, prio, cpu))
 		return rivals_of(nr ? nr - 1 : 0, PVSCHED_BRIEF_UTIL, (__s64)(all - own),
 				 PVSCHED_PRIO_RT_MAX);
 	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);

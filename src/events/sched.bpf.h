@@ -26,7 +26,7 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
  * the kernel's number. */
 static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio)
 {
-#ifdef PVSCHED_SCX
+#ifdef PVSCHED_IN_KERNEL
 	if (config.actuator == PVSCHED_ACTUATOR_SCX)
 		return (int)v->base_prio - (MEMBER(d, stretch.on_ns) != 0);
 #endif
@@ -65,7 +65,7 @@ static __always_inline void harm(struct pvsched_vcpu *v, struct task_struct *pre
 {
 	__u32 others = others_of(prev, preempted);
 
-	if (others && is_agent(next->tgid, next->prio))
+	if (others && is_agent(next->tgid, next->prio, v->cpu))
 		others--;
 	v->harm_ns += ns * (others + (v->others == OTHERS_UNKNOWN ? others : v->others)) / 2;
 }
@@ -176,19 +176,19 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 			copy_page(v, page);
 		MEMBER(page, state) = v->state | v->sched_ins << 32;
 	}
-	rivals = rivals_at_switch(prev, next, preempted);
+	rivals = rivals_at_switch(prev, next, preempted, v->cpu);
 	if (preempted) {
 		count(c, events[0]);
 		/* The agent that boosted it takes the CPU, most likely for its doorbell: it will
 		 * look at the slot before it sleeps again. Saves an interrupt to itself.
 		 * model: switch.by_agent */
-		pvsched_decide(
-			slot,
-			PVSCHED_EV_PREEMPTED |
-				(is_agent(next->tgid, next->prio) && MEMBER(s, owner) == v->cpu + 1
-					 ? BY_AGENT
-					 : 0),
-			now, rivals);
+		pvsched_decide(slot,
+			       PVSCHED_EV_PREEMPTED |
+				       (is_agent(next->tgid, next->prio, v->cpu) &&
+							MEMBER(s, owner) == v->cpu + 1
+						? BY_AGENT
+						: 0),
+			       now, rivals);
 	} else {
 		count(c, events[1]);
 		pvsched_decide(slot, PVSCHED_EV_BLOCKED, now, rivals);
@@ -324,7 +324,7 @@ static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
 
 	if (cpu >= PVSCHED_CPUS)
 		return;
-#ifdef PVSCHED_SCX
+#ifdef PVSCHED_IN_KERNEL
 	/* a boosted thread is no real-time one there: every one of the host's preempts it by itself */
 	if (config.actuator == PVSCHED_ACTUATOR_SCX)
 		return;

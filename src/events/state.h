@@ -10,40 +10,13 @@
 #include "../core/account.h"
 #include "../core/hist.h"
 #include "../core/page.h"
+#include "word.h"
 
 #define PVSCHED_SLOTS 1024 /* vCPU threads per host */
 #define PVSCHED_VMS   256
 #define PVSCHED_CPUS  512
 #define PVSCHED_TIDS  65536 /* slot table, indexed by the low 16 bits of a tid */
 #define PVSCHED_CHAIN 4 /* registered threads whose tids share the low 16 bits */
-
-/*
- * The desired state of a vCPU, and in the same layout what was applied: one word, so that it is
- * replaced whole and a reader never sees half a decision.
- *   48..63 seq   46..47 level   38..45 value   32..37 reason   0..31 expiry, ns >> 10
- */
-static __always_inline __u64 pvsched_word(__u16 seq, __u8 level, __s8 value, __u8 reason,
-					  __u64 expiry_ns)
-{
-	return (__u64)seq << 48 | (__u64)(level & 3) << 46 | (__u64)(__u8)value << 38 |
-	       (__u64)(reason & 63) << 32 | (__u32)(expiry_ns >> 10);
-}
-#define PVSCHED_WORD_SEQ(w)    ((__u16)((w) >> 48))
-#define PVSCHED_WORD_LEVEL(w)  ((__u8)((w) >> 46 & 3))
-#define PVSCHED_WORD_VALUE(w)  ((__s8)((w) >> 38))
-#define PVSCHED_WORD_REASON(w) ((__u8)((w) >> 32 & 63))
-
-/* Time left until expiry, negative when past. Exact within 36 minutes; boosts last ms. */
-static __always_inline __s64 pvsched_word_left(__u64 word, __u64 now)
-{
-	return (__s64)(__s32)((__u32)word - (__u32)(now >> 10)) * 1024;
-}
-
-/* Does the word ask for something other than the thread's own scheduling, now? */
-static __always_inline int pvsched_word_active(__u64 word, __u64 now)
-{
-	return PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE && pvsched_word_left(word, now) > 0;
-}
 
 /* Better than the baseline, so that it is bounded and charged; the others only give way. */
 static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_policy,
@@ -229,6 +202,7 @@ struct pvsched_apic_key {
 enum pvsched_actuator_kind {
 	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
 	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
+	PVSCHED_ACTUATOR_KMOD, /* a kernel module: told by a call, its threads do what agents do */
 	PVSCHED_ACTUATOR_NONE, /* between two of them: all go back to their baselines */
 };
 

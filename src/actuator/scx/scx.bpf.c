@@ -13,7 +13,7 @@
  * The object is the event programs and this: one policy serves both. The run queue lock of the
  * task's CPU is held in all functions but select_cpu, init and exit. No allocation.
  */
-#define PVSCHED_SCX
+#define PVSCHED_IN_KERNEL
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"

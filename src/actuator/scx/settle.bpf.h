@@ -8,7 +8,7 @@
 #ifndef PVSCHED_SCX_SETTLE_BPF_H
 #define PVSCHED_SCX_SETTLE_BPF_H
 
-#include "../../events/maps.bpf.h"
+#include "../grant.bpf.h"
 #include "kfuncs.h"
 
 #define LLCS_MAX     64 /* more share the last */
@@ -96,35 +96,6 @@ static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allo
 	return best;
 }
 
-static __always_inline void grant(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
-				  __u64 word, int boosted, __u8 reason)
-{
-	struct pvsched_page *page = page_of_slot(v, slot);
-	__u8 level = PVSCHED_WORD_LEVEL(word);
-	__u32 policy = v->base_policy, priority = 0;
-	__s32 nice = v->base_nice;
-
-	if (!page)
-		return;
-	/* its rank, in the words of the scheduler that the guest knows */
-	if (level == PVSCHED_LEVEL_RT) {
-		policy = PVSCHED_POLICY_FIFO;
-		priority = PVSCHED_WORD_VALUE(word);
-	} else if (level == PVSCHED_LEVEL_NICE) {
-		policy = PVSCHED_POLICY_NORMAL;
-		nice = PVSCHED_WORD_VALUE(word);
-	} else if (level == PVSCHED_LEVEL_IDLE) {
-		policy = PVSCHED_POLICY_IDLE;
-	}
-	MEMBER(page, boosts) = s->boosts;
-	/* No barrier: the guest's vCPU is off its CPU, or in the kernel, whenever a boost begins, so
-	 * it cannot be between clearing its urgency and reading this. */
-	MEMBER(page, grant) = pvsched_task_word(policy, nice, priority,
-						(reason & PVSCHED_GRANT_REASON) |
-							(boosted ? PVSCHED_GRANT_BOOSTED : 0),
-						MEMBER(s, gen));
-}
-
 /* Returns whether the vCPU is boosted then. Under `settling`. */
 static __always_inline int settle_once(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				       struct pvsched_debt *d, const struct pvsched_limits *l,
@@ -164,6 +135,8 @@ static __always_inline int settle_once(struct pvsched_vcpu *v, struct pvsched_sh
 	MEMBER(s, applied_ns) = now;
 	MEMBER(s, applied) = want ? desired
 				  : pvsched_word(PVSCHED_WORD_SEQ(desired), level, 0, reason, now);
+	/* No barrier: the guest's vCPU is off its CPU, or in the kernel, whenever a boost begins, so
+	 * it cannot be between clearing its urgency and reading this. */
 	grant(v, s, slot, was, boost, reason);
 	return boost;
 }
