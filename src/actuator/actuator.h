@@ -38,8 +38,15 @@ struct pvsched_actuator {
 	void (*stop)(void *a);
 	/* The slot goes; its doorbell is about to be closed. */
 	void (*forget)(void *a, uint32_t slot);
-	/* May be NULL, as may the next three: another policy is the standard now; the old one's
-	 * programs are still loaded. */
+	/* All that follow may be NULL. The slot's thread is registered; events come from now on. */
+	void (*adopt)(void *a, uint32_t slot);
+	/* The slot's page is enabled: its doorbell may ring. */
+	void (*hear)(void *a, uint32_t slot);
+	/* The slot's desired word is 0: its thread is at its baseline when it returns. */
+	void (*settle)(void *a, uint32_t slot);
+	/* What it counted elsewhere goes into struct pvsched_slot. */
+	void (*refresh)(void *a, uint32_t slot);
+	/* Another policy is the standard now; the old one's programs are still loaded. */
 	int (*policy)(void *a, struct pvsched_programs *programs);
 	/* The ceiling changes: its threads go to this SCHED_FIFO priority. All of them, or -errno and
 	 * some. */
@@ -50,7 +57,8 @@ struct pvsched_actuator {
 	int (*poll)(void *a);
 };
 
-extern const struct pvsched_actuator pvsched_actuator_agent, pvsched_actuator_scx;
+extern const struct pvsched_actuator pvsched_actuator_agent, pvsched_actuator_scx,
+	pvsched_actuator_kmod;
 
 /* In the order in which they are tried. NULL ends. */
 const struct pvsched_actuator *const *pvsched_actuators(void);

@@ -6,6 +6,7 @@
 
 static const struct pvsched_actuator *const table[] = {
 	&pvsched_actuator_scx,
+	&pvsched_actuator_kmod,
 	&pvsched_actuator_agent,
 	NULL,
 };

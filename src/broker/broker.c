@@ -719,6 +719,17 @@ static int choose_actuator(struct pvsched_broker *b, const char *name,
 	return -ENOENT;
 }
 
+/* Before programs of its own are loaded: what they need may not be here. */
+static int need_actuator(struct pvsched_broker *b, const struct pvsched_actuator *a)
+{
+	char why[160];
+	int err = a->programs ? a->usable(why, sizeof(why)) : 0;
+
+	if (err)
+		say(b, "%s: %s: or use --actuator agent", a->name, why);
+	return err;
+}
+
 int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret)
 {
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
@@ -752,6 +763,8 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	err = choose_actuator(b, opts->actuator, &actuator);
 	if (!err)
 		err = take_lock(b);
+	if (!err)
+		err = need_actuator(b, actuator);
 	if (err)
 		goto out;
 	b->policies.say = say_line;

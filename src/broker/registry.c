@@ -120,6 +120,8 @@ static void count_vcpu(struct pvsched_registry *r, uint32_t slot, int change)
 
 int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
 {
+	if (r->actuator && r->actuator->refresh && r->act.slots[slot].used)
+		r->actuator->refresh(r->actuator_state, slot);
 	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, ret) ? -errno : 0;
 }
 
@@ -312,6 +314,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 		goto out;
 	r->tid[slot] = t->tid;
 	__atomic_store_n(&s->used, 1, __ATOMIC_RELEASE);
+	if (r->actuator && r->actuator->adopt)
+		r->actuator->adopt(r->actuator_state, slot);
 	count_vcpu(r, slot, 1);
 	route_apic(r, s->tgid, s->apic_id);
 	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
@@ -340,6 +344,8 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	pthread_mutex_lock(&s->lock);
 	s->page = page;
 	pthread_mutex_unlock(&s->lock);
+	if (r->actuator && r->actuator->hear)
+		r->actuator->hear(r->actuator_state, slot);
 	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
 	if (err)
 		pvsched_registry_disable(r, slot);
@@ -378,6 +384,8 @@ static void settle(struct pvsched_registry *r, uint32_t slot)
 	struct pvsched_applied done;
 
 	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	if (r->actuator && r->actuator->settle)
+		r->actuator->settle(r->actuator_state, slot);
 	if (r->actuator && r->actuator->kind != PVSCHED_ACTUATOR_AGENT)
 		pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_SETTLE, 0);
 	pvsched_apply(&r->act, slot, 0, true, &done);

@@ -35,7 +35,7 @@ static const struct option options[] = {
 	  "of the broker that is started: a built-in policy or an object file; default latency", 0,
 	  0, NULL },
 	{ "actuator", OPTION_STRING, offsetof(struct run_values, actuator), "NAME", NULL,
-	  "of that broker: agent, scx, or auto; default auto: agent", 0, 0, NULL },
+	  "of that broker: agent, scx, kmod, or auto; default auto: agent", 0, 0, NULL },
 	{ "socket", OPTION_STRING, offsetof(struct run_values, socket), "PATH", NULL,
 	  "the broker's; default $PVSCHED_SOCKET, else " PVSCHED_SOCKET, 0, 0, NULL },
 	{ "image", OPTION_STRING, offsetof(struct run_values, image), "FILE", NULL,
