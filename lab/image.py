@@ -221,8 +221,8 @@ def add_linux_guest(cpio, kernel, tools, qemu, build, programs, q35=False):
     cpio.put("l2/initramfs", inner.file.getvalue())
 
 
-def build_initramfs(file, kernel, tools, qemu, build, tests):
-    """Writes the initramfs of L1, with what the tests' headers ask for."""
+def build_initramfs(file, kernel, tools, qemu, build, tests, module=None):
+    """Writes the initramfs of L1, with what the tests' headers ask for. module: pvsched.ko."""
     cpio = Cpio(file)
     cpio.entry("dev/console", stat.S_IFCHR | 0o600, device=(5, 1))
     for name in ("proc", "sys", "tmp", "run", "out"):
@@ -235,6 +235,8 @@ def build_initramfs(file, kernel, tools, qemu, build, tests):
     cpio.put("lab/test", b'. /lab/lib.sh\n. "/lab/tests/$1.sh"\nexit $LAB_FAILED\n')
     order = kernel.load_order(["kvm-amd", *(name for test in tests for name in test.modules)])
     add_modules(cpio, "lab/modules", order)
+    if module:
+        cpio.copy(module, "lab/pvsched.ko")
     for test in tests:
         cpio.copy(test.path, f"lab/tests/{test.path.name}")
     if any("linux" in test.guests for test in tests):

@@ -10,7 +10,7 @@ names=
 for source in /pvsched/tests/native/*.c; do
 	name=${source##*/} name=${name%.c}
 	case $name in
-	broker_death | policy_swap) continue ;; # death.sh, swap.sh
+	broker_death | policy_swap | kmod) continue ;; # death.sh, swap.sh, kmod.sh
 	theft_bound | host_harm | hostile_guest | kill_storm) continue ;; # tests of their own
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"

@@ -326,7 +326,7 @@ static inline void bed_queue_print(enum pvsched_log_level level, const char *lin
 		q->print(level, line, q->ctx);
 }
 
-/* Starts a broker here. */
+/* Starts a broker here, with the actuator of PVSCHED_TEST_ACTUATOR where that is set. */
 static inline int bed_broker(const struct pvsched_broker_opts *opts, struct pvsched_broker **ret)
 {
 	static struct bed_queue queue; /* one broker at a time, which may print till it ends */
@@ -336,6 +336,8 @@ static inline int bed_broker(const struct pvsched_broker_opts *opts, struct pvsc
 	queue = (struct bed_queue){ opts->print, opts->print_ctx, 0 };
 	o.print = bed_queue_print;
 	o.print_ctx = &queue;
+	if (!o.actuator)
+		o.actuator = getenv("PVSCHED_TEST_ACTUATOR");
 	for (; queue.waited < BED_TURN_MS / 100; queue.waited++) {
 		err = pvsched_broker__start(&o, ret);
 		if (err != -EEXIST)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The actuator kmod: without its module one line says what to do; with it a bare-metal guest beside
+# hogs is boosted through it, its threads are restored however the broker ends, and it can be removed.
+# kernels: 6.1 6.12 7.3
+# guests: baremetal
+# tier: short
+# timeout: 300
+# module: pvsched
+# programs: bpftool
+
+pvsched check >"$LAB_OUT/check-without.txt"
+expect check_says_what_to_install grep -q 'kmod  *not here: the module pvsched is not loaded' "$LAB_OUT/check-without.txt"
+if pvsched serve --actuator kmod >/tmp/out 2>&1; then
+	not_ok kmod_without_its_module_is_refused_in_one_line "it started"
+else
+	expect kmod_without_its_module_is_refused_in_one_line \
+		grep -q 'not loaded: .*modprobe pvsched: or use --actuator agent' /tmp/out
+fi
+
+expect module_loads insmod /lab/pvsched.ko
+pvsched check >"$LAB_OUT/check.txt"
+expect check_finds_it grep -q 'ok .*kmod ' "$LAB_OUT/check.txt"
+expect it_is_not_chosen_by_itself grep -q 'chosen .*agent' "$LAB_OUT/check.txt"
+
+native_programs kmod
+
+# A critical section is short and seldom preempted: see smoke.sh.
+bench() {
+	expect "bench_of_$1_runs" pvsched bench --quick --workload "$1" --variant pvsched --actuator kmod \
+		--hogs "$2" --samples "$3" --no-cost --json "$LAB_OUT/$1.json"
+	cells "$LAB_OUT/$1.json" >>/tmp/cells
+}
+bench busy 2 200
+bench critical 4 1500
+cat /tmp/cells
+for workload in busy critical; do
+	expect "${workload}_vcpu_is_boosted" grep -q "${workload}_pvsched_[24]_boosts [1-9]" /tmp/cells
+done
+expect no_program_is_left sh -c '! bpftool prog show | grep pvsched_'
+exec 9<>/dev/pvsched-kmod
+if rmmod pvsched 2>/tmp/out; then
+	not_ok module_whose_device_is_open_stays "it was removed"
+else
+	ok module_whose_device_is_open_stays
+fi
+exec 9>&-
+within module_is_removed 10 rmmod pvsched
+expect no_thread_of_it_is_left sh -c '! ps | grep "[p]vsched/"'
