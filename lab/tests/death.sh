@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Nobody's death leaves a thread boosted, on this kernel. Of its own because it loads the programs
-# ten times: on 6.1, whose verifier takes a minute for them, that is a quarter of an hour.
+# Nobody's death leaves a thread boosted, on this kernel. Of its own because it loads the programs ten
+# times, each a few seconds on an emulated machine.
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# timeout: 1200
+# timeout: 900
 
 export CMOCKA_MESSAGE_OUTPUT=TAP
 "$PVSCHED_BUILD/tests/native/broker_death"

@@ -6,17 +6,17 @@
 # guests: baremetal
 # tier: short
 # ci: 6.12
-# timeout: 600
+# timeout: 900
 
 names=
 for source in $(grep -l 'needs: /dev/kvm' /pvsched/tests/native/*.c); do
 	name=${source##*/} name=${name%.c}
 	case $name in
-	exit_cost | host_tsc | ports) ;; # exits.sh, tsc.sh, stream.sh
+	exit_cost | host_tsc | ports | port_cost) ;; # exits.sh, tsc.sh, stream.sh, port-cost.sh
 	*) names="$names $name" ;;
 	esac
 done
-LAB_LIMIT=240
+LAB_LIMIT=400
 native_programs $names
 # Refused, not skipped: this kernel has huge pages to spare.
 expect hugetlb_was_tried grep -q '^ok overlay_over_huge_pages_of_hugetlb_is_refused' \

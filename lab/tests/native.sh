@@ -4,13 +4,13 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# timeout: 900
+# timeout: 1800
 
 names=
 for source in /pvsched/tests/native/*.c; do
 	name=${source##*/} name=${name%.c}
 	case $name in
-	broker_death | policy_swap | kmod) continue ;; # death.sh, swap.sh, kmod.sh
+	broker_death | policy_swap | kmod | serve_scale) continue ;; # death.sh, swap.sh, kmod.sh, serve-scale.sh
 	theft_bound | host_harm | hostile_guest | kill_storm) continue ;; # tests of their own
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"
@@ -19,5 +19,5 @@ for source in /pvsched/tests/native/*.c; do
 	esac
 	grep -q 'needs: /dev/kvm' "$source" || names="$names $name"
 done
-LAB_LIMIT=240
+LAB_LIMIT=600
 native_programs $names
