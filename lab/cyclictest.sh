@@ -119,9 +119,9 @@ cyclictest_value() {
 			END { if (NR) print (how == "spread") ? v[NR] - v[1] : v[int((NR + 1) / 2)] }'
 }
 
-# cyclictest_ratio NAME INTERVAL COLUMN FACTOR: median without >= FACTOR * median with
+# cyclictest_ratio NAME INTERVAL COLUMN FACTOR [VARIANT]: median without >= FACTOR * median with
 cyclictest_ratio() {
-	expect "$1" awk -v a="$(cyclictest_value guest pvsched "$2" "$3")" \
+	expect "$1" awk -v a="$(cyclictest_value guest "${5:-pvsched}" "$2" "$3")" \
 		-v b="$(cyclictest_value guest none "$2" "$3")" -v f="$4" \
 		'BEGIN { print b " us without, " a " with"; exit !(a != "" && b + 0 >= f * a) }'
 }
