@@ -29,7 +29,8 @@ struct pvsched_actuator {
 	const char *name, *summary;
 	enum pvsched_actuator_kind kind;
 	bool automatic; /* is taken where it is usable and nobody named another */
-	/* 0, or -errno and in one line why this host cannot use it. May take 100 ms. */
+	/* 0, or -errno and in one line why this host cannot use it. May take 100 ms. Asked before
+	 * `programs` are loaded, so start need not. */
 	int (*usable)(char *why, size_t size);
 	/* Event programs that include its own; NULL = the plain ones. */
 	const struct pvsched_event_object *programs;

@@ -124,15 +124,13 @@ static int usable(char *why, size_t size)
 	return err;
 }
 
-/* Another CPU of its core; itself where there is none. */
-static int sibling_of(int cpu, int cpus)
+/* Another CPU of its core; itself where there is none. core: of each CPU. */
+static int sibling_of(int cpu, const int *core, int cpus)
 {
-	int core = pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, cpu);
-
-	if (core != cpu)
-		return core;
+	if (core[cpu] != cpu)
+		return core[cpu];
 	for (int other = cpu + 1; other < cpus; other++)
-		if (pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, other) == core)
+		if (core[other] == cpu)
 			return other;
 	return cpu;
 }
@@ -143,12 +141,17 @@ static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
 	int llcs = bpf_object__find_map_fd_by_name(obj, "scx_llcs");
 	struct scx_llc *l = calloc(LLCS_MAX, sizeof(*l));
 	int name[LLCS_MAX], n = 0, possible = libbpf_num_possible_cpus(), err = 0, at, first;
+	int core[PVSCHED_CPUS];
 	uint32_t key;
 
 	if (!l)
 		return -ENOMEM;
-	for (int cpu = 0; !err && cpu < possible && cpu < PVSCHED_CPUS; cpu++) {
-		struct scx_cpu x = { .sibling = cpu };
+	if (possible > PVSCHED_CPUS)
+		possible = PVSCHED_CPUS;
+	for (int cpu = 0; cpu < possible; cpu++)
+		core[cpu] = pvsched_topology_core(PVSCHED_TOPOLOGY_ROOT, cpu);
+	for (int cpu = 0; !err && cpu < possible; cpu++) {
+		struct scx_cpu x = { .sibling = sibling_of(cpu, core, possible) };
 
 		first = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
 		for (at = 0; at < n && name[at] != first; at++)
@@ -156,7 +159,6 @@ static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
 		if (at == n && n < LLCS_MAX)
 			name[n++] = first;
 		x.llc = at < LLCS_MAX ? at : LLCS_MAX - 1;
-		x.sibling = sibling_of(cpu, possible);
 		if (l[x.llc].n < LLC_CPUS_MAX)
 			l[x.llc].cpu[l[x.llc].n++] = cpu;
 		key = cpu;
@@ -175,14 +177,16 @@ static int prepare(struct bpf_object *obj, struct pvsched_programs *programs)
 	static const char *const sleepable[] = { "pvsched_init", "pvsched_exit" };
 	struct bpf_program *prog;
 	struct bpf_map *map;
-	int llcs = 0, last = -1, err = 0;
+	int llcs = 0, last = -1, llc, err = 0;
 	uint32_t n;
 
-	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++)
-		if (pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu) > last) {
-			last = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
+	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) {
+		llc = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
+		if (llc > last) {
+			last = llc;
 			llcs++;
 		}
+	}
 	n = llcs < LLCS_MAX ? llcs : LLCS_MAX;
 	err = pvsched_programs_constant(programs, "scx_llcs_n", n);
 	map = bpf_object__find_map_by_name(obj, "pvsched_ops");
@@ -317,19 +321,12 @@ static void stop(void *arg)
 static int start(const struct pvsched_actuator_opts *o, void **ret)
 {
 	struct scx *a = calloc(1, sizeof(*a));
-	char why[160];
 	int err;
 
 	if (!a)
 		return -ENOMEM;
 	a->o = *o;
 	a->link_fd = -1;
-	err = usable(why, sizeof(why));
-	if (err) {
-		say(a, "scx: %s: use --actuator agent", why);
-		free(a);
-		return err;
-	}
 	become(a, PVSCHED_ACTUATOR_SCX);
 	err = attach(a, o->programs);
 	if (err) {
