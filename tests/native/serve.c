@@ -2,15 +2,12 @@
 /* What an operator asks and sets: lists and numbers over the control socket, the configuration and its
  * change while VMs run. Threads stand for vCPUs. */
 /* timeout: 150 */
+#include <helpers/control.h>
 #include <helpers/host_bed.h>
 #include <json/parse.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <broker/conf.h>
 #include <broker/wire.h>
-
-#define CONTROL "/run/pvsched/control.sock"
 
 static struct pvsched_broker *broker;
 static struct pvsched_conf conf;
@@ -19,24 +16,9 @@ static bool bed_is_open;
 
 static struct json_value *ask(const char *command)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = CONTROL };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), len;
-	struct json_value *v = NULL;
-	static char text[1 << 20];
-	size_t used = 0;
-	ssize_t n;
+	const char *text = control_ask(command);
 
-	len = snprintf(text, sizeof(text), "{\"pvsched\": 1, \"command\": \"%s\"}\n", command);
-	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)) && send(fd, text, len, 0) == len)
-		while ((n = recv(fd, text + used, sizeof(text) - used, 0)) > 0) {
-			used += n;
-			if (text[used - 1] != '\n')
-				continue;
-			v = json_parse(text, used - 1, 16);
-			break;
-		}
-	close(fd);
-	return v;
+	return *text ? json_parse(text, strlen(text), 16) : NULL;
 }
 
 static void set_conf(const char *text)

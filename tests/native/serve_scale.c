@@ -5,6 +5,7 @@
  * time is printed, and judged where the machine is known (lab/tests/serve-scale.sh, docs/costs.md).
  */
 /* timeout: 300 */
+#include <helpers/control.h>
 #include <helpers/host_bed.h>
 #include <helpers/switches.h>
 
@@ -12,12 +13,9 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <broker/conf.h>
 
-#define CONTROL	      "/run/pvsched/control.sock"
 #define ALL	      1024
 #define VMS	      256
 #define VM_VCPUS      4
@@ -103,22 +101,9 @@ static int teardown(void **state)
 /* How many vCPUs the broker lists. */
 static int listed(void)
 {
-	static const char request[] = "{\"pvsched\": 1, \"command\": \"list\"}\n";
-	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = CONTROL };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), count = 0;
-	static char text[2 << 20];
-	size_t used = 0;
-	ssize_t n = 1;
+	int count = 0;
 
-	if (!connect(fd, (struct sockaddr *)&addr, sizeof(addr)) &&
-	    send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) > 0)
-		while (n > 0 && (!used || text[used - 1] != '\n')) {
-			n = recv(fd, text + used, sizeof(text) - 1 - used, 0);
-			used += n > 0 ? n : 0;
-		}
-	close(fd);
-	text[used] = 0;
-	for (const char *at = text; (at = strstr(at, "\"tid\":")); at++)
+	for (const char *at = control_ask("list"); (at = strstr(at, "\"tid\":")); at++)
 		count++;
 	return count;
 }
