@@ -24,18 +24,7 @@ expect it_is_not_chosen_by_itself grep -q 'chosen .*agent' "$LAB_OUT/check.txt"
 
 native_programs kmod
 
-# A critical section is short and seldom preempted: see smoke.sh.
-bench() {
-	expect "bench_of_$1_runs" pvsched bench --quick --workload "$1" --variant pvsched --actuator kmod \
-		--hogs "$2" --samples "$3" --no-cost --json "$LAB_OUT/$1.json"
-	cells "$LAB_OUT/$1.json" >>/tmp/cells
-}
-bench busy 2 200
-bench critical 4 1500
-cat /tmp/cells
-for workload in busy critical; do
-	expect "${workload}_vcpu_is_boosted" grep -q "${workload}_pvsched_[24]_boosts [1-9]" /tmp/cells
-done
+vcpus_are_boosted --variant pvsched --actuator kmod
 expect no_program_is_left sh -c '! bpftool prog show | grep pvsched_'
 exec 9<>/dev/pvsched-kmod
 if rmmod pvsched 2>/tmp/out; then

@@ -18,18 +18,8 @@ for line in 'ok .*hardware .*SVM' 'ok .*PREEMPTED' 'ok .*INTR_PENDING .*fentry' 
 	expect "check_finds_$name" grep -q "$line" "$LAB_OUT/check.txt"
 done
 
-# A critical section is short and seldom preempted: about one in 50 with two hogs, and 200 of them had
-# none on a slow machine; 1,500 beside four hogs have many.
-bench() {
-	expect "bench_of_$1_runs" pvsched bench --quick --workload "$1" --variant other,pvsched \
-		--hogs "$2" --samples "$3" --no-cost --json "$LAB_OUT/$1.json"
-	cells "$LAB_OUT/$1.json" >>/tmp/cells
-}
-bench busy 2 200
-bench critical 4 1500
-cat /tmp/cells
+vcpus_are_boosted --variant other,pvsched
 for workload in busy critical; do
-	expect "${workload}_vcpu_is_boosted" grep -q "${workload}_pvsched_[24]_boosts [1-9]" /tmp/cells
 	expect "${workload}_vcpu_without_pvsched_is_not" \
 		grep -q "${workload}_other_[24]_boosts 0" /tmp/cells
 done
