@@ -241,7 +241,7 @@ static __always_inline void read_page(struct pvsched_vcpu *v, struct pvsched_pag
  * The snapshot; of in, event, now_ns and rivals are the caller's. Returns 0 if nobody is there. As
  * pvsched_commit() it is global, so that the verifier looks at it once and not in every state of its
  * caller: an event's program is 15,000 instructions to it and not 117,000. That costs both their look-ups,
- * 10 ns. 6.1 leaves each of them, and the policy, 224 bytes of stack.
+ * a few ns: less than a switch's cost differs from run to run. 6.1 leaves each of them, and the policy, 224 bytes of stack.
  */
 __noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvsched_case *k)
 {
