@@ -94,6 +94,38 @@ bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsc
 	return !LOAD(sh->gone);
 }
 
+/* The thread may have any of our last words: which, when two of us changed it at once, or one was
+ * killed or stopped on the way. */
+static const struct pvsched_attr *one_of_ours(const struct pvsched_slot *s,
+					      const struct pvsched_attr *cur)
+{
+	if (pvsched_attr_same(cur, &s->boosted))
+		return &s->boosted;
+	if (pvsched_attr_same(cur, &s->was))
+		return &s->was;
+	return cur->policy == s->base.policy ? &s->base : NULL;
+}
+
+/* A policy that has no use for a nice keeps it. */
+static bool hides_nice(const struct pvsched_attr *a)
+{
+	return a->policy != SCHED_OTHER && a->policy != SCHED_BATCH;
+}
+
+/* Any nice that we set lately, or found. */
+static bool nice_is_ours(const struct pvsched_slot *s, int nice)
+{
+	return nice == s->base.nice || nice == s->under ||
+	       (!hides_nice(&s->boosted) && nice == s->boosted.nice) ||
+	       (!hides_nice(&s->was) && nice == s->was.nice);
+}
+
+/* What is to be its own again is under what the thread has: it needs its policy back, no more. */
+static bool covers_its_nice(const struct pvsched_slot *s, const struct pvsched_attr *boosted)
+{
+	return hides_nice(boosted) && pvsched_attr_is_fair(&s->base) && s->under == s->base.nice;
+}
+
 /*
  * What somebody else changed since we last did is theirs from now on, attribute by attribute: a
  * policy or a real-time priority, or a nice (that of a boosted thread included: it is real-time and
@@ -104,22 +136,28 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 			struct pvsched_shared *sh, bool boosted)
 {
 	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
-	bool hidden = ours->policy != SCHED_OTHER && ours->policy != SCHED_BATCH;
-	int expected = hidden ? (boosted ? s->under : s->base.nice) : ours->nice, nice;
+	bool doubt = (boosted && s->changing) || s->doubt || LOAD(s->raced);
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
-	bool covers;
+	bool hidden, covers;
+	int expected, nice;
 
 	if (pvsched_attr_get(s->tid, &cur))
 		return false;
-	/* whoever was about to change it was killed or stopped on the way, or two of us did at once */
-	if (((boosted && s->changing) || s->doubt || LOAD(s->raced)) &&
-	    (pvsched_attr_same(&cur, &s->boosted) || pvsched_attr_same(&cur, &s->base) ||
-	     pvsched_attr_same(&cur, &s->was)))
-		return false;
+	if (doubt && one_of_ours(s, &cur)) {
+		ours = one_of_ours(s, &cur);
+		boosted = ours != &s->base;
+	}
+	hidden = hides_nice(ours);
+	expected = hidden ? (boosted ? s->under : s->base.nice) : ours->nice;
 	nice = cur.nice;
 	if (hidden && pvsched_nice_get(s->tid, &nice))
 		nice = expected;
+	if (doubt && nice_is_ours(s, nice)) {
+		expected = nice;
+		if (!hidden && cur.policy == ours->policy)
+			return false;
+	}
 	if (cur.policy != ours->policy || (hidden && cur.priority != ours->priority))
 		foreign |= PVSCHED_FOREIGN_POLICY;
 	else if (nice != expected)
@@ -128,8 +166,8 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		s->base = cur; /* with a slice or clamps of theirs */
 	if (foreign & PVSCHED_FOREIGN_NICE)
 		s->base.nice = s->under = nice;
-	covers = boosted && hidden && !(foreign & PVSCHED_FOREIGN_POLICY) &&
-		 pvsched_attr_is_fair(&s->base) && s->under == s->base.nice;
+	covers = boosted && !(foreign & PVSCHED_FOREIGN_POLICY) && covers_its_nice(s, ours) &&
+		 nice == s->under;
 	if (!foreign)
 		return covers;
 	STORE(sh->external, sh->external + 1);
@@ -137,6 +175,16 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 	if (!act->guardian)
 		eventfd_write(act->foreign_fd, 1);
 	return covers;
+}
+
+/* Without the lock what another of us does meanwhile would look like somebody's: nothing is taken for
+ * theirs. But a nice that they set under the boost stays, and is seen by the next one with the lock. */
+static bool covers_without_lock(const struct pvsched_slot *s)
+{
+	struct pvsched_attr cur;
+
+	return !pvsched_attr_get(s->tid, &cur) && pvsched_attr_same(&cur, &s->boosted) &&
+	       covers_its_nice(s, &cur);
 }
 
 static int set(const struct pvsched_actuation *act, struct pvsched_slot *s,
@@ -176,8 +224,7 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	uint64_t now;
 	int err = 0;
 
-	/* without the lock what another agent does meanwhile would look like somebody's */
-	covers = locked && see_foreign(act, s, sh, true);
+	covers = locked ? see_foreign(act, s, sh, true) : covers_without_lock(s);
 	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
 	else if (covers &&

@@ -6,6 +6,8 @@
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
+#include <sys/resource.h>
+
 #include <actuator/apply.h>
 #include <broker/budget.h>
 
@@ -221,6 +223,46 @@ static void actuator_that_raced_with_a_late_one_takes_it_for_its_own(void **stat
 	}
 }
 
+/* A nice that somebody sets in mid-boost is theirs, too, when the boost's end did not wait for a late
+ * one of us, whatever that does to the thread afterwards. */
+static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **state)
+{
+	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 1, .flags = 1 };
+	struct pvsched_attr after;
+	struct pvsched_applied r;
+	pthread_t thread;
+	uint64_t until, word;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	for (int order = 0; order < 3; order++) {
+		assert_true(ask(1, 50 * MS, &until));
+		word = shared[0].applied;
+		assert_int_equal(setpriority(PRIO_PROCESS, victim.tid, 4 + order), 0);
+		pthread_barrier_init(&held, NULL, 2);
+		assert_int_equal(pthread_create(&thread, NULL, holder, NULL), 0);
+		pthread_barrier_wait(&held);
+		pvsched_apply(&act, 0, 0, true, &r); /* without the lock: restores */
+		assert_false(bed_tid_is_boosted(victim.tid));
+		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+		assert_int_equal(after.nice, 4 + order);
+		if (order == 1)
+			assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
+		if (order == 2)
+			shared[0].applied = word;
+		pthread_barrier_wait(&held);
+		pthread_join(thread, NULL);
+		pthread_barrier_destroy(&held);
+		end();
+		assert_int_equal(shared[0].foreign, PVSCHED_FOREIGN_NICE);
+		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+		assert_int_equal(after.policy, SCHED_OTHER);
+		assert_int_equal(after.nice, 4 + order);
+		assert_int_equal(slots[0].base.nice, 4 + order);
+		memset(debts, 0, sizeof(debts));
+	}
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -230,6 +272,7 @@ int main(void)
 		CASE(actuator_bounds_the_number_of_boosts),
 		CASE(actuator_bounds_the_share_by_wall_time),
 		CASE(actuator_that_raced_with_a_late_one_takes_it_for_its_own),
+		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
