@@ -108,11 +108,17 @@ static void nice_set_in_mid_boost_is_what_is_restored(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 5; i++) {
+		uint64_t boost;
 		int nice = 4 + i;
 
 		urgent(2 * i + 1);
-		HOST_AWAIT(bed_is_boosted(v));
-		assert_int_equal(setpriority(PRIO_PROCESS, v->tid, nice), 0);
+		/* Where this thread is late, the boost's end is under way, and what is set in
+		 * the microseconds of that may be lost (ACC-12): then again. */
+		do {
+			HOST_AWAIT(bed_is_boosted(v));
+			boost = bed_stats(v).boosts;
+			assert_int_equal(setpriority(PRIO_PROCESS, v->tid, nice), 0);
+		} while (!bed_is_boosted(v) || bed_stats(v).boosts != boost);
 		calm(2 * i + 2);
 		HOST_AWAIT(!bed_is_boosted(v));
 		assert_int_equal(attr().nice, nice);
