@@ -28,32 +28,40 @@ static void irq_pending_boosts_for_a_short_time_without_a_page(void **state)
 	assert_int_equal(out.expiry_ns, NOW + WINDOW_NS);
 }
 
-static void irq_done_ends_the_boost(void **state)
+/* What the interrupt woke runs after it. */
+static void irq_that_is_done_leaves_the_boost_to_its_expiry(void **state)
 {
 	struct pvsched_policy_in in = pending();
+	struct pvsched_decision out;
 
 	(void)state;
 	in.event = PVSCHED_EV_INTR_DONE;
 	in.intr_since_ns = 0;
 	in.boosted = 1;
 	in.state = PVSCHED_STATE_RUNNING;
+	out = decide(in);
+	assert_int_equal(out.level, PVSCHED_LEVEL_RT);
+	assert_int_equal(out.reason, PVSCHED_REASON_INTR);
+	in.event = PVSCHED_EV_PREEMPTED;
+	in.state = PVSCHED_STATE_PREEMPTED;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
+	in.boosted = 0; /* it expired */
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
 }
 
-static void irq_runs_on_boosted_until_it_is_done(void **state)
+static void irq_vcpu_that_sleeps_again_is_not_boosted_any_more(void **state)
 {
 	struct pvsched_policy_in in = pending();
-	struct pvsched_decision out;
 
 	(void)state;
-	in.event = PVSCHED_EV_SCHED_IN;
-	in.state = PVSCHED_STATE_RUNNING;
+	in.event = PVSCHED_EV_BLOCKED;
+	in.state = PVSCHED_STATE_BLOCKED;
 	in.boosted = 1;
-	in.now_ns = NOW + MS / 10;
-	out = decide(in);
-	assert_int_equal(out.level, PVSCHED_LEVEL_RT);
-	/* of the interrupt, not of the event: it is not prolonged */
-	assert_int_equal(out.expiry_ns, NOW + WINDOW_NS);
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	/* but one that sleeps is boosted for the next interrupt */
+	in.event = PVSCHED_EV_INTR_PENDING;
+	in.boosted = 0;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
 }
 
 static void irq_older_than_its_window_stays_at_base(void **state)
@@ -105,8 +113,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(irq_pending_boosts_for_a_short_time_without_a_page),
-		cmocka_unit_test(irq_done_ends_the_boost),
-		cmocka_unit_test(irq_runs_on_boosted_until_it_is_done),
+		cmocka_unit_test(irq_that_is_done_leaves_the_boost_to_its_expiry),
+		cmocka_unit_test(irq_vcpu_that_sleeps_again_is_not_boosted_any_more),
 		cmocka_unit_test(irq_older_than_its_window_stays_at_base),
 		cmocka_unit_test(irq_vcpu_that_runs_or_has_no_rivals_stays_at_base),
 		cmocka_unit_test(irq_ignores_what_a_guest_publishes),
