@@ -25,9 +25,11 @@ static void on_print(enum pvsched_log_level level, const char *text, void *ctx)
 
 static int setup(void **state)
 {
-	const struct pvsched_broker_opts o = { .print = on_print,
-					       .cap_ns = 5000000,
-					       .budget_percent = 90 };
+	const struct pvsched_broker_opts o = {
+		.print = on_print,
+		.cap_ns = 50000000, /* so that what is set in mid-boost is */
+		.budget_percent = 90
+	};
 
 	(void)state;
 	lines = 0;
