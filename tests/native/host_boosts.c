@@ -130,6 +130,9 @@ static void host_doorbell_ends_the_boost(void **state)
 
 		host_say_context(v->page, PVSCHED_CTX_CRITICAL, 2 * i + 1);
 		HOST_AWAIT(host_grant_boosted(host_word(&v->page->grant)));
+		/* By then the agent has looked for what changed while it granted, and sleeps: it is
+		 * the ring that has to tell it. */
+		usleep(2000);
 		host_say_context(v->page, 0, 2 * i + 2);
 		ring(v);
 		HOST_AWAIT(!bed_is_boosted(v));
