@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * From an event to a desired state: snapshot of page and vCPU, the policy, the budgets, one
- * compare-and-swap, one hint. Runs in any context (run queue lock held, hard and soft
- * interrupts); takes no lock, allocates nothing, cancels no timer.
+ * What a decision (decide.h) needs of BPF: the policy as another object's function, the agents'
+ * rings, and reads through the kernel's pointers that CO-RE relocates.
  */
 #ifndef PVSCHED_EVENTS_DECIDE_BPF_H
 #define PVSCHED_EVENTS_DECIDE_BPF_H
@@ -12,6 +11,8 @@
 
 /* Linked in from the policy's object. A global function: verified by itself. */
 extern int pvsched_policy(struct pvsched_policy_in *in, struct pvsched_decision *out);
+
+#define ask_policy(v, in, out) pvsched_policy(in, out)
 
 /* c is looked at once: before 6.13 each look-up of a map may be NULL to the verifier. */
 #define count(c, field)                                                                            \
@@ -35,19 +36,7 @@ static __always_inline void hint(__u32 ring, __u32 slot, __u64 now, struct pvsch
 		count(c, hints);
 }
 
-/* Fires at `at` or earlier: a timer that fires too early finds nothing due and arms again, so
- * one that is already armed for an earlier time stays. Never cancelled. ~250 ns when it arms. */
-static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
-{
-	__u64 armed = MEMBER(v, timer_at);
-
-	if (armed > now && armed <= at)
-		return;
-	if (at <= now)
-		at = now + 1000;
-	MEMBER(v, timer_at) = at;
-	bpf_timer_start(&v->timer, at - now, 0);
-}
+#define start_timer(v, ns) bpf_timer_start(&(v)->timer, ns, 0)
 
 /* Global, so that the verifier looks at its branches once and not once per path to it: 6.12 gives
  * up after a million instructions. */
@@ -78,22 +67,6 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 	return pvsched_tsc_to_ns(guest_tsc, k->tsc, k->ns, k->mult, now);
 }
 
-/* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. */
-static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_debt *d,
-				       const struct pvsched_limits *l, __u64 now,
-				       __u64 *ret_stretch)
-{
-	struct pvsched_debt *vm = debt_at(PVSCHED_DEBT_VM(v->vm));
-	struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(v->cpu));
-	__u64 left = 0;
-
-	if (vm && cpu)
-		left = pvsched_debt_left(d, MEMBER(vm, paid_at), MEMBER(cpu, paid_at), now,
-					 config.min_ns, l);
-	*ret_stretch = pvsched_stretch_left(&d->stretch, now, l->cap_ns);
-	return *ret_stretch < left ? *ret_stretch : left;
-}
-
 #define GROUPS_MAX 8 /* cgroups below each other that are looked at */
 
 /* Does a quota (cpu.max, cpu.cfs_quota_us) bound the cgroup of this task_struct, or one above it?
@@ -118,79 +91,6 @@ __noinline int pvsched_has_quota(__u64 task)
 	return g != NULL;
 }
 
-/* What a decision is taken from besides what the policy is told. */
-struct pvsched_case {
-	__u64 word; /* what was desired, read before the page */
-	__u64 stretch; /* left of the contiguous cap, ns */
-	__u64 ack; /* PVSCHED_NO_ACK = nothing */
-	__u32 gen;
-	__u32 reserved;
-};
-
-/*
- * Takes a decision to the desired word, if that is still the one which was read before the page: a
- * decision from older words never replaces one from newer ones. What it answers is told after the
- * swap: until then the agent may look once too often, but never once too few. cut: budgets leave
- * less than what is in force has still to run. Returns 1 if the agent must hear of it.
- */
-static __always_inline int desire(struct pvsched_shared *s, const struct pvsched_case *k, __u64 now,
-				  const struct pvsched_decision *out, int cut)
-{
-	__u64 old = k->word, new;
-	int was = pvsched_word_active(old, now);
-	int is = out->level != PVSCHED_LEVEL_BASE;
-	int same;
-
-	if (!was && !is)
-		return 0;
-	same = was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
-	       PVSCHED_WORD_VALUE(old) == out->value;
-	/* In force already. The same reason never prolongs itself: every boost ends. */
-	if (same && !cut && PVSCHED_WORD_REASON(old) == out->reason && !out->ticket)
-		return 0;
-	new = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, out->level, out->value, out->reason,
-			   out->expiry_ns);
-	MEMBER(s, wish) = out->wish == PVSCHED_WISH_APART ? PVSCHED_WISH_APART : PVSCHED_WISH_NONE;
-	/* model: decide.swap */
-	if (__sync_val_compare_and_swap(&s->desired, old, new) != old) {
-		count(this_cpu(), races);
-		return 0;
-	}
-	MEMBER(s, gen) = k->gen; /* model: decide.generation */
-	MEMBER(s, ack) = k->ack;
-	MEMBER(s, event_ns) = now;
-	/* Same scheduling, a later expiry: the agent re-reads the word when the old one is up. */
-	return !same || cut;
-}
-
-#ifdef PVSCHED_IN_KERNEL
-/* An actuator in the kernel (src/actuator/scx, kmod): the slot's desired word has changed. */
-int pvsched_tell(__u32 slot, __u32 event, __u64 now);
-#endif
-
-/* Takes a boost back for the sake of the host: the agent hears of it whatever the guest says. */
-static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
-				   __u64 now)
-{
-	__u64 old = MEMBER(s, desired);
-	struct pvsched_cpu *c = this_cpu();
-
-	if (__sync_val_compare_and_swap(&s->desired, old,
-					pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE,
-						     0, PVSCHED_REASON_HOST_RT, now)) != old) {
-		count(c, races);
-		return;
-	}
-	MEMBER(s, event_ns) = now;
-	v->host_rt_until = now + PVSCHED_HOST_RT_NS;
-	count(c, revoked);
-#ifdef PVSCHED_IN_KERNEL
-	pvsched_tell(slot, 0, now);
-#else
-	hint(v->cpu, slot, now, c);
-#endif
-}
-
 /* A vCPU that waits is about to be boosted: how long until it runs, and over how many context
  * switches, shows at its SCHED_IN. */
 static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
@@ -206,288 +106,6 @@ static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
 	v->reach_ns = now;
 }
 
-/* What the guest says, validated. Every word is read once. */
-static __always_inline void read_page(struct pvsched_vcpu *v, struct pvsched_page *page,
-				      struct pvsched_policy_in *in, struct pvsched_case *k)
-{
-	/* model: decide.page */
-	__u64 context = MEMBER(page, context), word = MEMBER(page, current_task);
-	int bad;
-
-	in->page = 1;
-	k->gen = context >> PVSCHED_CTX_GEN_SHIFT;
-	in->context = context & PVSCHED_CTX_KNOWN;
-	bad = pvsched_task_decode(word, PVSCHED_TASK_LATENCY, &in->task);
-	if ((__s32)(in->task.gen - k->gen) > 0)
-		k->gen = in->task.gen;
-	if (v->features & PVSCHED_F_PENDING)
-		bad += pvsched_task_decode(MEMBER(page, pending),
-					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
-	if (v->features & PVSCHED_F_TICKET) {
-		k->ack = MEMBER(page, ack); /* model: decide.ack */
-		if (k->ack == v->ticket)
-			MEMBER(v, intr_ns) = 0;
-	}
-	if (v->features & PVSCHED_F_NEXT_EVENT)
-		in->next_event_ns =
-			next_event_ns(v, MEMBER(page, next_event), in->now_ns, this_cpu());
-	if (bad) {
-		v->bad_words += bad;
-		count(this_cpu(), bad_words);
-	}
-}
-
-/*
- * The snapshot; of in, event, now_ns and rivals are the caller's. Returns 0 if nobody is there. As
- * pvsched_commit() it is global, so that the verifier looks at it once and not in every state of its
- * caller: an event's program is 15,000 instructions to it and not 117,000. That costs both their look-ups,
- * a few ns: less than a switch's cost differs from run to run. 6.1 leaves each of them, and the policy, 224 bytes of stack.
- */
-__noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvsched_case *k)
-{
-	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
-	const struct pvsched_limits *l = limits_of(slot);
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_debt *d = debt_at(slot);
-	struct pvsched_page *page;
-	bool fresh;
-
-	if (!s || !l || !v || !d || !in || !k)
-		return 0;
-	in->state = v->state;
-	in->wait_since_ns = v->wait_ns ? v->wait_ns : in->now_ns;
-	in->lead_ns = config.lead_ns ? config.lead_ns : pvsched_lead(v->lead_avg, v->lead_dev);
-	in->grace_ns = config.grace_ns;
-	in->features = v->features;
-	in->base_policy = v->base_policy;
-	in->base_nice = v->base_nice;
-	k->word = MEMBER(s, desired); /* model: decide.word */
-	in->boosted = pvsched_word_boosts(k->word, in->now_ns, v->base_policy, v->base_nice);
-	in->exit_reason = v->exit_reason;
-	/* One that was not answered within a contiguous cap counts as lost. */
-	if (in->event == PVSCHED_EV_INTR_DONE)
-		MEMBER(v, intr_ns) = 0;
-	fresh = (in->event == PVSCHED_EV_INTR_PENDING || in->event == PVSCHED_EV_INTR_INJECT) &&
-		(!v->intr_ns || in->now_ns - v->intr_ns > l->cap_ns);
-	in->cap_ns = allowance(v, d, l, in->now_ns, &k->stretch);
-	page = page_of_slot(v, slot);
-	if (page)
-		read_page(v, page, in, k);
-	if (fresh)
-		MEMBER(v, intr_ns) = in->now_ns;
-	in->intr_since_ns = v->intr_ns;
-	return 1;
-}
-
-/* Nothing is asked for any more: does the vCPU pay its boost back now? Returns 1 if it does
- * already. A vCPU that sleeps pays by that, and where nobody competes nobody is owed. */
-static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_shared *s,
-					 const struct pvsched_debt *d, __u64 word,
-					 const struct pvsched_policy_in *in,
-					 struct pvsched_decision *out)
-{
-	if (PVSCHED_WORD_REASON(word) == PVSCHED_REASON_PAYBACK &&
-	    pvsched_word_active(word, in->now_ns))
-		return 1;
-	if (!in->boosted || !config.payback || d->owed_ns <= 0 ||
-	    MEMBER(s, foreign) & (PVSCHED_FOREIGN_POLICY | PVSCHED_FOREIGN_NICE) ||
-	    in->state == PVSCHED_STATE_BLOCKED || in->rivals == PVSCHED_RIVALS_NONE ||
-	    v->base_policy != PVSCHED_POLICY_NORMAL || v->base_nice + PVSCHED_PAYBACK_STEPS > 19)
-		return 0;
-	out->level = PVSCHED_LEVEL_NICE;
-	out->value = v->base_nice + PVSCHED_PAYBACK_STEPS;
-	out->reason = PVSCHED_REASON_PAYBACK;
-	out->expiry_ns = in->now_ns + PVSCHED_PAYBACK_NS;
-	return 0;
-}
-
-#define BOUND_COUNTED 1 /* it is a boost, so it is charged */
-#define BOUND_CUT     2 /* the budgets leave less than what is in force has still to run */
-
-/* What the policy wants, kept within ceiling, rights and budgets. Returns BOUND_*. */
-static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *s,
-				 struct pvsched_debt *d, const struct pvsched_limits *l, __u32 slot,
-				 const struct pvsched_policy_in *in, struct pvsched_decision *out,
-				 const struct pvsched_case *k)
-{
-	__u64 now = in->now_ns, left = in->cap_ns, wait;
-	struct pvsched_page *page;
-	int counted, cut = 0;
-	__u32 foreign;
-
-	if (out->level == PVSCHED_LEVEL_RT && (out->value < 1 || (__u32)out->value > l->ceiling))
-		out->value = out->value < 1 ? 1 : l->ceiling;
-	/* Real-time execution escapes a quota; the fair class charges it, at any nice. And a group
-	 * without real-time time (RT group scheduling) has nothing better. */
-	if (out->level == PVSCHED_LEVEL_RT &&
-	    (MEMBER(s, fair_until_ns) > now || pvsched_has_quota(v->task))) {
-		out->level = PVSCHED_LEVEL_NICE;
-		out->value = -20;
-#ifdef PVSCHED_IN_KERNEL
-		/* this scheduler charges no quota at all */
-		if (config.actuator == PVSCHED_ACTUATOR_SCX)
-			out->level = PVSCHED_LEVEL_BASE;
-#endif
-	}
-	/* What somebody else set is theirs. */
-	foreign = MEMBER(s, foreign);
-	if (foreign & PVSCHED_FOREIGN_POLICY ||
-	    (foreign & PVSCHED_FOREIGN_NICE && out->level == PVSCHED_LEVEL_NICE)) {
-		out->level = PVSCHED_LEVEL_BASE;
-		out->again_ns = 0;
-	}
-	if (out->level == PVSCHED_LEVEL_NICE && (out->value < -20 || out->value > 19))
-		out->value = out->value < -20 ? -20 : 19;
-	if (out->level == PVSCHED_LEVEL_RT && v->host_rt_until > now) {
-		out->level = PVSCHED_LEVEL_BASE;
-		out->again_ns = v->host_rt_until;
-	}
-	counted = pvsched_is_boost(out->level, out->value, v->base_policy, v->base_nice);
-	if (counted) {
-		__u64 cs = left, wanted;
-
-		if (out->reason == PVSCHED_REASON_CRITICAL || out->reason == PVSCHED_REASON_INTR)
-			cs = pvsched_bucket_left(d->cs_paid_at, now, &l->cs);
-		left = cs < left ? cs : left;
-		wait = in->boosted ? 0 : pvsched_rate_wait(d->rate_paid_at, now, &l->rate);
-		/* What is in force was within the budgets when it began, and goes on to its expiry;
-		 * unless they have become less since, or are another CPU's now. */
-		cut = in->boosted &&
-		      pvsched_word_left(k->word, now) > (__s64)(left + config.min_ns);
-		if (wait || (left < config.min_ns && (!in->boosted || cut))) {
-			/* ask again when the gap is over, or some budget is back: a vCPU that
-			 * waits for its CPU has no event of its own */
-			wanted = out->reason & (PVSCHED_REASONS - 1);
-			if (wait) {
-				out->again_ns = now + wait;
-				out->reason = PVSCHED_REASON_THROTTLED;
-				v->denied_rate++;
-				v->denied[wanted][PVSCHED_DENIED_RATE]++;
-				count(this_cpu(), denied_rate);
-			} else if (k->stretch < config.min_ns) {
-				out->again_ns = d->stretch.hold_ns > now ? d->stretch.hold_ns
-									 : now + config.min_ns;
-				out->reason = PVSCHED_REASON_GAP;
-				v->denied_gap++;
-				v->denied[wanted][PVSCHED_DENIED_GAP]++;
-				count(this_cpu(), denied_gap);
-			} else {
-				out->again_ns = now + l->cap_ns;
-				out->reason = PVSCHED_REASON_THROTTLED;
-				v->denied_throttle++;
-				v->denied[wanted][PVSCHED_DENIED_THROTTLE]++;
-				count(this_cpu(), denied_throttle);
-			}
-			page = page_of_slot(v, slot);
-			if (page)
-				MEMBER(page, throttles) =
-					v->denied_gap + v->denied_throttle + v->denied_rate;
-			out->level = PVSCHED_LEVEL_BASE;
-			counted = 0;
-		} else if (out->expiry_ns > now + left || out->expiry_ns <= now) {
-			out->expiry_ns = now + left;
-		}
-	} else if (out->level != PVSCHED_LEVEL_BASE &&
-		   (out->expiry_ns <= now || out->expiry_ns > now + PVSCHED_YIELD_MAX_NS)) {
-		out->expiry_ns = now + PVSCHED_YIELD_MAX_NS;
-	}
-	return (counted ? BOUND_COUNTED : 0) | (cut ? BOUND_CUT : 0);
-}
-
-#define BY_AGENT (1u << 31) /* with the event: the agent that watches the vCPU is about to look */
-
-/* The decision becomes the desired word, timers are armed, the agent is told. Returns 1 if an actuator in
- * the kernel must hear of it. */
-__noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
-			      struct pvsched_decision *out, struct pvsched_case *k, __u32 by_agent)
-{
-	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
-	const struct pvsched_limits *l = limits_of(slot);
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_debt *d = debt_at(slot);
-	struct pvsched_page *page;
-	int changed = 0, boost, flags;
-	__u64 now;
-
-	if (!s || !l || !v || !d || !in || !out || !k)
-		return 0;
-	now = in->now_ns;
-	flags = bound(v, s, d, l, slot, in, out, k);
-	boost = out->level != PVSCHED_LEVEL_BASE;
-	if (boost && out->ticket) {
-		v->ticket++; /* model: decide.ticket */
-		page = page_of_slot(v, slot);
-		if (page && v->features & PVSCHED_F_TICKET)
-			MEMBER(page, ticket) = v->ticket;
-	}
-	if (boost || !pay_back_next(v, s, d, k->word, in, out))
-		changed = desire(s, k, now, out, flags & BOUND_CUT);
-	if (changed && flags & BOUND_COUNTED && !in->boosted) {
-		MEMBER(d, rate_paid_at) = pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
-		if (v->state != PVSCHED_STATE_RUNNING && !by_agent)
-			reach_from(v, now);
-	}
-	if (changed && in->event == PVSCHED_EV_TIMER && out->reason == PVSCHED_REASON_NEXT_EVENT &&
-	    in->next_event_ns > now)
-		v->asked_ns = in->next_event_ns - in->lead_ns;
-	MEMBER(s, again_ns) = !boost && v->off_ns ? out->again_ns : 0;
-	if (out->level != PVSCHED_LEVEL_BASE)
-		arm(v, out->expiry_ns + config.slack_ns,
-		    now); /* the second line; model: decide.arm */
-	if (by_agent)
-		return 0;
-#ifndef PVSCHED_IN_KERNEL
-	if (changed)
-		hint(v->cpu, slot, now, this_cpu());
-	changed = 0;
-#endif
-	if (!boost && out->again_ns && v->off_ns &&
-	    (MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out->again_ns))
-		arm(v, out->again_ns, now);
-	return changed;
-}
-
-/*
- * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them, or RIVALS_ASK. With BY_AGENT
- * nobody is told and nothing armed: the agent applies the word and sleeps until again_ns itself.
- * Global and by number: verified once on its own, not in every state of every caller, which 6.1's
- * verifier gives up on. The look-up is 3 ns.
- */
-#ifdef PVSCHED_IN_KERNEL
-/* An actuator in the kernel is told by who called: below this frame there is no room for it on the
- * stack. Returns 1 if it must hear. */
-__noinline int pvsched_decide_only(__u32 slot, __u32 event, __u64 now, __u32 rivals)
-#else
-__noinline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
-#endif
-{
-	struct pvsched_policy_in in = { .event = event & ~BY_AGENT, .now_ns = now };
-	struct pvsched_case k = { .ack = PVSCHED_NO_ACK };
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_decision out = {};
-
-	in.rivals = rivals == RIVALS_ASK ? PVSCHED_RIVALS_MANY : rivals;
-	if (!v || !pvsched_look(slot, &in, &k))
-		return 0;
-	pvsched_policy(&in, &out);
-	/* Who competes costs six reads through pointers here: asked only when it matters. */
-	if (rivals == RIVALS_ASK && (out.level != PVSCHED_LEVEL_BASE || out.again_ns)) {
-		in.rivals = pvsched_rivals_anywhere(v->task, v->state);
-		if (in.rivals != PVSCHED_RIVALS_MANY) {
-			out = (struct pvsched_decision){};
-			pvsched_policy(&in, &out);
-		}
-	}
-	return pvsched_commit(slot, &in, &out, &k, event & BY_AGENT);
-}
-
-#ifdef PVSCHED_IN_KERNEL
-static __always_inline int pvsched_decide(__u32 slot, __u32 event, __u64 now, __u32 rivals)
-{
-	if (pvsched_decide_only(slot, event, now, rivals))
-		pvsched_tell(slot, event, now);
-	return 0;
-}
-#endif
+#include "decide.h"
 
 #endif

@@ -124,6 +124,18 @@ const volatile __u32 policy_events;
 
 #define MEMBER(p, f) (*(volatile typeof((p)->f) *)&(p)->f)
 
+/* What the sources that are compiled into the module, too, ask for (decide.h). Macros: where a key is
+ * on the stack is theirs to say. */
+#define shared_of(slot) bpf_map_lookup_elem(&shared, &(slot))
+#define vcpu_at(slot)	bpf_map_lookup_elem(&vcpus, &(slot))
+#define delays_of(slot) bpf_map_lookup_elem(&delays, &(slot))
+#define time_ns()	bpf_ktime_get_ns()
+#define this_cpu_id()	bpf_get_smp_processor_id()
+#define this_tgid()	(bpf_get_current_pid_tgid() >> 32)
+#define cpu_of(p)	((p)->thread_info.cpu)
+#define is_ours(v)	((v)->policy == policy_id)
+#define events_of(v)	policy_events
+
 static __always_inline struct pvsched_vcpu *vcpu_of_slot(__u32 slot)
 {
 	struct pvsched_vcpu *v = bpf_map_lookup_elem(&vcpus, &slot);

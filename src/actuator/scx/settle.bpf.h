@@ -8,7 +8,8 @@
 #ifndef PVSCHED_SCX_SETTLE_BPF_H
 #define PVSCHED_SCX_SETTLE_BPF_H
 
-#include "../grant.bpf.h"
+#include "../../events/maps.bpf.h"
+#include "../grant.h"
 #include "kfuncs.h"
 
 #define LLCS_MAX     64 /* more share the last */

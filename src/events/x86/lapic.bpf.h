@@ -9,23 +9,10 @@
 #define PVSCHED_EVENTS_LAPIC_BPF_H
 
 #include "../decide.bpf.h"
-#include "../rivals.bpf.h"
+#include "../pending.h"
 
 /* KVM's timer callback; 0 on a host without KVM loaded. */
 extern const void apic_timer_fn __ksym __weak;
-
-static __always_inline void intr_pending(__u32 slot)
-{
-	struct pvsched_vcpu *v = vcpu_of_slot(slot);
-	struct pvsched_cpu *c = this_cpu(); /* once: before 6.13 each look-up may be NULL */
-	__u64 now;
-
-	if (!v || v->state == PVSCHED_STATE_RUNNING || v->state == PVSCHED_STATE_UNKNOWN)
-		return;
-	now = bpf_ktime_get_ns();
-	count(c, events[4]);
-	pvsched_decide(slot, PVSCHED_EV_INTR_PENDING, now, RIVALS_ASK);
-}
 
 /* The slot of the vCPU that a local APIC belongs to, or -1. */
 static __always_inline int slot_of_apic(struct kvm_lapic *apic)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What an actuator in the kernel tells a guest: tell_guest() of apply.c for programs. */
-#ifndef PVSCHED_ACTUATOR_GRANT_BPF_H
-#define PVSCHED_ACTUATOR_GRANT_BPF_H
+/* What an actuator in the kernel tells a guest: tell_guest() of apply.c for programs and the module.
+ * Compiled as events/decide.h is. */
+#ifndef PVSCHED_ACTUATOR_GRANT_H
+#define PVSCHED_ACTUATOR_GRANT_H
 
-#include "../events/maps.bpf.h"
+#include "../events/state.h"
 
 /* After the change took effect. No barrier: see the callers. */
 static __always_inline void grant(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
