@@ -13,14 +13,13 @@ import cache
 from cache import LabError
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODULE = ROOT / "src/actuator/kmod/module"
-# As installed for dkms: one directory.
-SOURCES = {
-    **{name: MODULE / name for name in ("main.c", "thread.c", "slot.h", "Kbuild", "Makefile")},
-    "uapi.h": ROOT / "src/actuator/kmod/uapi.h", "word.h": ROOT / "src/events/word.h",
-    "pvsched/abi.h": ROOT / "include/pvsched/abi.h",
-    "pvsched/policy.h": ROOT / "include/pvsched/policy.h",
-}
+# As installed for dkms: what the module is made of, where the tree has it.
+PLACE = "src/actuator/kmod/module"
+SHARED = ("src/actuator/*.h", "src/actuator/kmod/*.h", "src/core/*.h", "src/events/*.h",
+          "src/policy/*.c", "include/pvsched/*.h")
+SOURCES = {str(file.relative_to(ROOT)): file
+           for place in (f"{PLACE}/*.[ch]", f"{PLACE}/Kbuild", f"{PLACE}/Makefile", *SHARED)
+           for file in sorted(ROOT.glob(place))}
 MOUNTS = ("dev", "proc", "build", "headers", "image", "tools", "tmp")
 ENTER = """
 tree=$1; shift
@@ -48,7 +47,7 @@ def make(name, kernel, image_tree, headers, build, say):
     if not (headers / kdir[1:]).is_dir():
         raise LabError(f"headers-{name} are not of {kernel.release}: run "
                        f"lab/run --relock {name} headers-{name}")
-    command = ["make", "-C", "/build", f"KDIR={kdir}", "CROSS_COMPILE=x86_64-linux-gnu-",
+    command = ["make", "-C", f"/build/{PLACE}", f"KDIR={kdir}", "CROSS_COMPILE=x86_64-linux-gnu-",
                "CC=x86_64-linux-gnu-gcc-14", "BTF_BASE=/image/vmlinux"]
     tools = headers
     if not (headers / kdir[1:] / "vmlinux").exists(): # 6.1's lack resolve_btfids
@@ -59,7 +58,7 @@ def make(name, kernel, image_tree, headers, build, say):
                              image_tree, tools, *command], stdin=subprocess.DEVNULL, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     (build / "log").write_text(result.stdout)
-    if result.returncode or not (build / "pvsched.ko").exists():
+    if result.returncode or not (build / PLACE / "pvsched.ko").exists():
         raise LabError(f"the module does not build for {kernel.release}: see {build}/log")
 
 
@@ -82,4 +81,4 @@ def module(name, kernel, say):
             own.rename(build)
         except OSError:
             shutil.rmtree(own)
-    return build / "pvsched.ko"
+    return build / PLACE / "pvsched.ko"

@@ -5,13 +5,14 @@
 # guests: baremetal
 # tier: soak
 # clock: instructions
-# timeout: 200
+# timeout: 260
 # module: pvsched
 
 export PVSCHED_TRY_SCX=1
 expect module_loads insmod /lab/pvsched.ko
 pvsched check >/tmp/check.txt
 expect agent_is_usable grep -q '^ *ok .*agent ' /tmp/check.txt
+expect kmod_policy_is_usable grep -q '^ *ok .*kmod-policy ' /tmp/check.txt
 expect kmod_is_usable grep -q '^ *ok .*kmod ' /tmp/check.txt
 if [ -e /sys/kernel/sched_ext ]; then
 	expect scx_is_usable grep -q '^ *ok .*scx ' /tmp/check.txt
@@ -26,7 +27,7 @@ fi
 
 : >/tmp/cells
 used=
-for actuator in agent kmod scx; do
+for actuator in agent kmod kmod-policy scx; do
 	grep -q "^ *ok .*$actuator " /tmp/check.txt || continue
 	used="$used $actuator"
 	expect "${actuator}_bench_runs" pvsched bench --rounds 1 --samples 400 --hogs 4 --seed "$LAB_SEED" \

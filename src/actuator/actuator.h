@@ -59,11 +59,13 @@ struct pvsched_actuator {
 };
 
 extern const struct pvsched_actuator pvsched_actuator_agent, pvsched_actuator_scx,
-	pvsched_actuator_kmod;
+	pvsched_actuator_kmod, pvsched_actuator_kmod_policy;
 
 /* In the order in which they are tried. NULL ends. */
 const struct pvsched_actuator *const *pvsched_actuators(void);
 const struct pvsched_actuator *pvsched_actuator_find(const char *name); /* NULL = none */
+/* Without, a broker loads no program and makes no map. */
+bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a);
 /* The first automatic one that this host can use; there always is one to try. */
 const struct pvsched_actuator *pvsched_actuator_choose(void);
 

@@ -7,6 +7,7 @@
 static const struct pvsched_actuator *const table[] = {
 	&pvsched_actuator_scx,
 	&pvsched_actuator_kmod,
+	&pvsched_actuator_kmod_policy,
 	&pvsched_actuator_agent,
 	NULL,
 };
@@ -22,6 +23,11 @@ const struct pvsched_actuator *pvsched_actuator_find(const char *name)
 		if (!strcmp(table[i]->name, name))
 			return table[i];
 	return NULL;
+}
+
+bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a)
+{
+	return !a->programs || !a->programs->engine;
 }
 
 const struct pvsched_actuator *pvsched_actuator_choose(void)

@@ -214,7 +214,7 @@ static int set_ceiling(void *ctx, unsigned int ceiling)
 	struct pvsched_config *c = pvsched_programs_bss(b->programs)->config;
 	int err = set_priority(b, ceiling + 1);
 
-	if (!err && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
+	if (!err && b->guardian.pid > 0 && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
 		err = -errno;
 	if (err) {
 		set_priority(b, b->ceiling + 1);
@@ -524,13 +524,22 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	pthread_mutex_unlock(&b->mutex);
 }
 
+/* Finding VMs takes programs, and these would be the only ones. */
+static int no_finding(struct pvsched_broker *b, const struct pvsched_actuator *a)
+{
+	say(b, "%s: VMs are found by BPF only: use --found-policy none", a->name);
+	return -ENOTSUP;
+}
+
 /* Goes on with the new options as far as it can without waiting. */
 static void configure_again(struct pvsched_broker *b)
 {
 	struct pvsched_reload *r = &b->reload;
 	int err = 0;
 
-	if (r->opts) {
+	if (r->opts && r->opts->found_policy && !pvsched_actuator_has_bpf(b->reg.actuator))
+		err = no_finding(b, b->reg.actuator);
+	else if (r->opts) {
 		pthread_mutex_lock(&b->mutex);
 		err = hold_policies(b, r->opts);
 		if (err && err != -EBUSY)
@@ -720,13 +729,16 @@ static int choose_actuator(struct pvsched_broker *b, const char *name,
 }
 
 /* Before programs of its own are loaded: what they need may not be here. */
-static int need_actuator(struct pvsched_broker *b, const struct pvsched_actuator *a)
+static int need_actuator(struct pvsched_broker *b, const struct pvsched_actuator *a,
+			 const struct pvsched_broker_opts *o)
 {
 	char why[160];
 	int err = a->programs ? a->usable(why, sizeof(why)) : 0;
 
 	if (err)
 		say(b, "%s: %s: or use --actuator agent", a->name, why);
+	else if (o->found_policy && !pvsched_actuator_has_bpf(a))
+		return no_finding(b, a);
 	return err;
 }
 
@@ -735,6 +747,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
 	const struct pvsched_actuator *actuator = NULL;
 	char why[160] = "";
+	bool bpf;
 	int err;
 
 	if (!b) {
@@ -764,19 +777,21 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err)
 		err = take_lock(b);
 	if (!err)
-		err = need_actuator(b, actuator);
+		err = need_actuator(b, actuator, opts);
 	if (err)
 		goto out;
 	b->policies.say = say_line;
 	b->policies.ctx = b;
 	b->policies.object = actuator->programs;
-	b->debts_fd = pvsched_debts_open(why, sizeof(why));
+	bpf = pvsched_actuator_has_bpf(actuator);
+	if (bpf) /* else they are the module's, as long as that is loaded */
+		b->debts_fd = pvsched_debts_open(why, sizeof(why));
 	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency",
 				    b->debts_fd);
 	if (err)
 		goto out;
 	b->programs = pvsched_policies_base(&b->policies);
-	err = make_rings(b, &b->cpus);
+	err = bpf ? make_rings(b, &b->cpus) : 0; /* there is nobody to be told */
 	if (!err)
 		err = pvsched_registry_open(&b->reg, b->programs);
 	if (!err) {
@@ -786,7 +801,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		b->reg.act.foreign_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		err = b->reg.act.foreign_fd < 0 ? -errno : 0;
 	}
-	if (!err)
+	if (!err && bpf) /* else the close of the device restores every thread */
 		err = start_guardian(b); /* before any link exists: it must not hold one */
 	if (err) {
 		say(b, "broker: maps or guardian: %s", strerror(-err));
@@ -795,7 +810,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	err = begin_actuation(b, actuator);
 	if (err)
 		goto out;
-	if (opts->stats) {
+	if (opts->stats && bpf) {
 		b->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 		if (b->stats_fd < 0) {
 			err = -errno;
@@ -837,7 +852,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 		err = watch(b, b->stop_fd, TAG_STOP);
 	if (!err)
 		err = watch(b, b->server.listen_fd, TAG_LISTEN);
-	if (!err)
+	if (!err && bpf)
 		err = watch(b, b->guardian.pidfd, TAG_GUARDIAN);
 	if (!err)
 		err = watch(b, b->policies.loading.done_fd, TAG_LOADED);
@@ -854,7 +869,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
 	if (opts->found_policy) /* pages of guests whose VMMs know nothing of us */
 		b->caps |= PVSCHED_CAP(CAP_SYS_PTRACE);
-	if (!opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
+	if (bpf && !opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
 	if (!err && opts->confine) {
 		err = keep_caps(b);
@@ -1016,11 +1031,9 @@ int pvsched_broker__counters(struct pvsched_broker *b, struct pvsched_broker_cou
 	per_cpu = calloc(n, sizeof(*per_cpu));
 	if (!per_cpu)
 		return -ENOMEM;
-	if (bpf_map_lookup_elem(pvsched_programs_map_fd(b->programs, PVSCHED_MAP_CPUS), &zero,
-				per_cpu)) {
-		err = -errno;
+	err = pvsched_programs_read(b->programs, PVSCHED_MAP_CPUS, &zero, per_cpu);
+	if (err)
 		goto out;
-	}
 	for (int i = 0; i < n; i++) {
 		const struct pvsched_counters *c = &per_cpu[i].count;
 

@@ -2,7 +2,6 @@
 /* Slots and the programs' tables, see registry.h. */
 #include "registry.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -10,18 +9,6 @@
 #include <unistd.h>
 
 #include "../actuator/monotonic.h"
-
-static int map_fd(const struct pvsched_registry *r, enum pvsched_map map)
-{
-	return pvsched_programs_map_fd(r->programs, map);
-}
-
-static void *map_memory(const struct pvsched_registry *r, enum pvsched_map map, size_t size)
-{
-	void *mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd(r, map), 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
 
 int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *programs)
 {
@@ -41,12 +28,14 @@ int pvsched_registry_open(struct pvsched_registry *r, struct pvsched_programs *p
 	if (mem == MAP_FAILED)
 		return -errno;
 	act->slots = mem;
-	act->shared = map_memory(r, PVSCHED_MAP_SHARED, PVSCHED_SLOTS * sizeof(*act->shared));
+	act->shared = pvsched_programs_memory(programs, PVSCHED_MAP_SHARED,
+					      PVSCHED_SLOTS * sizeof(*act->shared));
 	if (act->shared)
-		act->debts = map_memory(r, PVSCHED_MAP_DEBTS, PVSCHED_DEBTS * sizeof(*act->debts));
+		act->debts = pvsched_programs_memory(programs, PVSCHED_MAP_DEBTS,
+						     PVSCHED_DEBTS * sizeof(*act->debts));
 	if (act->debts)
-		act->limits =
-			map_memory(r, PVSCHED_MAP_LIMITS, PVSCHED_SLOTS * sizeof(*act->limits));
+		act->limits = pvsched_programs_memory(programs, PVSCHED_MAP_LIMITS,
+						      PVSCHED_SLOTS * sizeof(*act->limits));
 	if (!act->limits) {
 		err = -errno;
 		pvsched_registry_close(r);
@@ -122,12 +111,12 @@ int pvsched_registry_read(struct pvsched_registry *r, uint32_t slot, struct pvsc
 {
 	if (r->actuator && r->actuator->refresh && r->act.slots[slot].used)
 		r->actuator->refresh(r->actuator_state, slot);
-	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, ret) ? -errno : 0;
+	return pvsched_programs_read(r->programs, PVSCHED_MAP_VCPUS, &slot, ret);
 }
 
 int pvsched_registry_reach(struct pvsched_registry *r, uint32_t slot, struct pvsched_hist *ret)
 {
-	return bpf_map_lookup_elem(map_fd(r, PVSCHED_MAP_REACH), &slot, ret) ? -errno : 0;
+	return pvsched_programs_read(r->programs, PVSCHED_MAP_REACH, &slot, ret);
 }
 
 int pvsched_registry_find(struct pvsched_registry *r, pid_t tid)
@@ -162,16 +151,13 @@ static void order(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_o
 		;
 }
 
-static void put(int fd, const void *key, const void *value)
+/* fd -1 = none */
+static void put_page(struct pvsched_programs *p, uint32_t slot, int fd)
 {
-	for (int i = 0; i < TRIES && bpf_map_update_elem(fd, key, value, BPF_ANY); i++)
-		;
-}
+	int err = -EAGAIN;
 
-static void take(int fd, const void *key)
-{
-	for (int i = 0; i < TRIES && bpf_map_delete_elem(fd, key) && errno != ENOENT; i++)
-		;
+	for (int i = 0; i < TRIES && err && err != -ENOENT; i++)
+		err = pvsched_programs_set_page(p, slot, fd);
 }
 
 static int look(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *ret)
@@ -188,8 +174,8 @@ static int look(struct pvsched_registry *r, uint32_t slot, struct pvsched_vcpu *
 static void route_apic(struct pvsched_registry *r, pid_t tgid, uint32_t apic_id)
 {
 	struct pvsched_apic_key key = { .tgid = tgid, .apic_id = apic_id };
-	int fd = map_fd(r, PVSCHED_MAP_APICS);
 	uint32_t value = 0, n = 0;
+	int err = -EAGAIN;
 
 	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++) {
 		const struct pvsched_slot *s = &r->act.slots[slot];
@@ -198,26 +184,23 @@ static void route_apic(struct pvsched_registry *r, pid_t tgid, uint32_t apic_id)
 			continue;
 		value = n++ ? 0 : slot + 1;
 	}
-	if (n)
-		put(fd, &key, &value);
-	else
-		take(fd, &key);
+	for (int i = 0; i < TRIES && err && err != -ENOENT; i++)
+		err = n ? pvsched_programs_write(r->programs, PVSCHED_MAP_APICS, &key, &value)
+			: pvsched_programs_remove(r->programs, PVSCHED_MAP_APICS, &key);
 }
 
 static int make_page(struct pvsched_registry *r, uint32_t slot)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pvsched_page", 4, PVSCHED_PAGE_SIZE, 1, &opts);
+	int fd = pvsched_programs_make_page(r->programs), err;
 
-	int err = fd < 0 ? -errno : 0;
-
+	if (fd < 0)
+		return fd;
 	/* Here and not at ENABLE: each change of this map waits for a grace period, and that would
 	 * be a guest's time at its REGISTER. */
-	if (!err && bpf_map_update_elem(map_fd(r, PVSCHED_MAP_PAGES), &slot, &fd, BPF_ANY)) {
-		err = -errno;
+	err = pvsched_programs_set_page(r->programs, slot, fd);
+	if (err)
 		close(fd);
-	}
-	if (!err)
+	else
 		r->page_fd[slot] = fd;
 	return err;
 }
@@ -226,7 +209,7 @@ static void drop_page(struct pvsched_registry *r, uint32_t slot)
 {
 	if (r->page_fd[slot] < 0)
 		return;
-	take(map_fd(r, PVSCHED_MAP_PAGES), &slot);
+	put_page(r->programs, slot, -1);
 	close(r->page_fd[slot]);
 	r->page_fd[slot] = -1;
 }
@@ -298,16 +281,14 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	v.base_prio = pvsched_attr_prio(&s->base);
 	v.base_policy = s->base.policy;
 	v.base_nice = s->base.nice;
-	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_DELAYS), &slot, &none, BPF_ANY) ||
-	    bpf_map_update_elem(map_fd(r, PVSCHED_MAP_REACH), &slot, &none, BPF_ANY)) {
-		err = -errno;
-		goto out;
-	}
+	err = pvsched_programs_write(r->programs, PVSCHED_MAP_DELAYS, &slot, &none);
+	if (!err)
+		err = pvsched_programs_write(r->programs, PVSCHED_MAP_REACH, &slot, &none);
 	/* Fill, then make reachable: a program that finds the slot finds it complete. */
-	if (bpf_map_update_elem(map_fd(r, PVSCHED_MAP_VCPUS), &slot, &v, BPF_ANY)) {
-		err = -errno;
+	if (!err)
+		err = pvsched_programs_write(r->programs, PVSCHED_MAP_VCPUS, &slot, &v);
+	if (err)
 		goto out;
-	}
 	s->prog_fd = pvsched_programs_agent_fd(t->programs);
 	err = pvsched_programs_slot(t->programs, slot, PVSCHED_SLOT_INIT, 0);
 	if (err)
@@ -403,7 +384,7 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the page, nor
 	 * will one take a decision from it; those that begin now find it disabled.
 	 * model: disable.grace, disable.word, disable.page */
-	put(map_fd(r, PVSCHED_MAP_PAGES), &slot, &r->page_fd[slot]);
+	put_page(r->programs, slot, r->page_fd[slot]);
 	settle(r, slot);
 	pthread_mutex_lock(&s->lock);
 	s->page = NULL;

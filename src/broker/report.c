@@ -2,7 +2,6 @@
 /* Registry and counters as JSON, see report.h. */
 #include "report.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 
 static const char *const reasons[PVSCHED_REASONS] = {
@@ -136,8 +135,7 @@ static void put_numbers(struct pvsched_server *s, uint32_t slot, struct json *j)
 	struct pvsched_vcpu v;
 
 	if (pvsched_registry_read(s->reg, slot, &v) ||
-	    bpf_map_lookup_elem(pvsched_programs_map_fd(s->reg->programs, PVSCHED_MAP_DELAYS),
-				&slot, &wake))
+	    pvsched_programs_read(s->reg->programs, PVSCHED_MAP_DELAYS, &slot, &wake))
 		return;
 	json_object(j, NULL);
 	json_u64(j, "vcpu", v.index);

@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "actuator/actuator.h"
 #include "broker/broker.h"
 #include "cmd.h"
 #include "notify.h"
@@ -33,11 +34,13 @@ static const struct option options[] = {
 	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
 	  "who is boosted when: a built-in policy or an object file; default latency", 0, 0, NULL },
 	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
-	  "who carries decisions out: agent, scx, kmod, or auto: agent; see 'pvsched check'", 0, 0,
-	  NULL },
+	  "who carries decisions out: agent, scx, kmod, kmod-policy, or auto: agent; see 'pvsched "
+	  "check'",
+	  0, 0, NULL },
 	{ "found-policy", OPTION_STRING, offsetof(struct values, found_policy), "NAME|FILE", NULL,
-	  "the same for VMs whose VMM is no client; default irq; 'none' looks for none", 0, 0,
-	  NULL },
+	  "the same for VMs whose VMM is no client; default irq; 'none' looks for none, as kmod-policy "
+	  "does",
+	  0, 0, NULL },
 	{ "cap-us", OPTION_NUMBER, offsetof(struct values, cap_us), "US", NULL,
 	  "longest boost without a gap as long; default 1000", 100, 100000, NULL },
 	{ "lead-us", OPTION_NUMBER, offsetof(struct values, lead_us), "US", NULL,
@@ -88,7 +91,9 @@ static void choose(const struct values *v, const struct pvsched_conf *conf,
 		   struct pvsched_broker_opts *o)
 {
 	const uint64_t *given = conf->budget.value; /* 0 = not: the default */
-	const char *found = first(v->found_policy, conf->found_policy, "irq");
+	const struct pvsched_actuator *a = pvsched_actuator_find(v->actuator);
+	const char *found = first(v->found_policy, conf->found_policy,
+				  a && !pvsched_actuator_has_bpf(a) ? "none" : "irq");
 
 	o->socket = v->socket;
 	o->conf = conf;

@@ -14,6 +14,8 @@
 
 #include "state.h"
 
+#define RIVALS_ASK 255 /* the caller does not know: find out if it matters */
+
 /* Fires at `at` or earlier: a timer that fires too early finds nothing due and arms again, so
  * one that is already armed for an earlier time stays. Never cancelled. ~250 ns when it arms. */
 static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "probe.h"
 
 extern const unsigned char pvsched_events_bpf[];
@@ -66,6 +67,8 @@ struct pvsched_programs {
 	struct bpf_program *prog[N_SOURCES];
 	struct bpf_link *link[N_SOURCES];
 	const struct pvsched_event_object *object;
+	const struct pvsched_engine *engine; /* in place of all that is BPF's here; NULL = none */
+	void *engine_own;
 	struct bpf_link *own[OWN_MAX];
 	int map_fd[PVSCHED_MAP_N];
 	void *bss_mem;
@@ -461,6 +464,17 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 	p->ctx = ctx;
 	p->id = o->id;
 	p->object = o->object;
+	if (o->object && o->object->engine) {
+		err = o->object->engine->load(o, o->base ? o->base->engine_own : NULL, say_fn, ctx,
+					      &p->engine_own, &p->info, &p->bss);
+		if (err) {
+			free(p);
+			return err;
+		}
+		p->engine = o->object->engine;
+		*ret = p;
+		return 0;
+	}
 	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);
@@ -551,15 +565,23 @@ static int attach(struct pvsched_programs *p)
 
 int pvsched_programs_attach(struct pvsched_programs *p)
 {
-	libbpf_print_fn_t old = libbpf_set_print(on_print); /* on_print: libbpf's own is stderr */
-	int err = attach(p);
+	libbpf_print_fn_t old;
+	int err;
 
+	if (p->engine)
+		return p->engine->attach(p->engine_own);
+	old = libbpf_set_print(on_print); /* on_print: libbpf's own is stderr */
+	err = attach(p);
 	libbpf_set_print(old);
 	return err;
 }
 
 void pvsched_programs_detach(struct pvsched_programs *p)
 {
+	if (p->engine) {
+		p->engine->detach(p->engine_own);
+		return;
+	}
 	for (size_t i = 0; i < N_SOURCES; i++) {
 		bpf_link__destroy(p->link[i]);
 		p->link[i] = NULL;
@@ -575,6 +597,8 @@ void pvsched_programs_free(struct pvsched_programs *p)
 	if (!p)
 		return;
 	pvsched_programs_detach(p);
+	if (p->engine)
+		p->engine->free(p->engine_own);
 	if (p->bss_mem)
 		munmap(p->bss_mem, p->bss_size);
 	bpf_object__close(p->obj);
@@ -593,7 +617,7 @@ const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p)
 
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map)
 {
-	return p->map_fd[map];
+	return p->engine ? -1 : p->map_fd[map];
 }
 
 static int prog_fd(const struct pvsched_programs *p, const char *name)
@@ -606,7 +630,17 @@ static int prog_fd(const struct pvsched_programs *p, const char *name)
 
 int pvsched_programs_agent_fd(const struct pvsched_programs *p)
 {
-	return prog_fd(p, "pvsched_agent");
+	return p->engine ? -1 : prog_fd(p, "pvsched_agent");
+}
+
+const struct pvsched_engine *pvsched_programs_engine(const struct pvsched_programs *p)
+{
+	return p->engine;
+}
+
+void *pvsched_programs_own(const struct pvsched_programs *p)
+{
+	return p->engine_own;
 }
 
 struct bpf_object *pvsched_programs_object(const struct pvsched_programs *p)
@@ -619,8 +653,11 @@ int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsche
 {
 	struct pvsched_slot_arg arg = { slot, op, value };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &arg, .ctx_size_in = sizeof(arg));
-	int err = bpf_prog_test_run_opts(prog_fd(p, "pvsched_slot"), &opts);
+	int err;
 
+	if (p->engine)
+		return p->engine->slot(p->engine_own, slot, op, value);
+	err = bpf_prog_test_run_opts(prog_fd(p, "pvsched_slot"), &opts);
 	return err ? err : (int)opts.retval;
 }
 
@@ -628,7 +665,7 @@ int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *ro
 {
 	int n = 0;
 
-	for (size_t i = 0; i < N_SOURCES; i++) {
+	for (size_t i = 0; i < N_SOURCES && !p->engine; i++) {
 		struct bpf_prog_info info = { 0 };
 		uint32_t len = sizeof(info);
 

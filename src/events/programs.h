@@ -24,20 +24,6 @@ struct pvsched_bss {
 	uint64_t *places; /* PVSCHED_CPUS of them */
 };
 
-enum pvsched_map {
-	PVSCHED_MAP_VCPUS,
-	PVSCHED_MAP_SHARED,
-	PVSCHED_MAP_PAGES,
-	PVSCHED_MAP_RINGS,
-	PVSCHED_MAP_CPUS,
-	PVSCHED_MAP_DEBTS,
-	PVSCHED_MAP_LIMITS,
-	PVSCHED_MAP_APICS,
-	PVSCHED_MAP_DELAYS,
-	PVSCHED_MAP_REACH,
-	PVSCHED_MAP_N
-};
-
 struct pvsched_program {
 	const char *name, *attached_to; /* attached_to NULL: run by the broker */
 	uint64_t runs, run_ns;
@@ -46,8 +32,11 @@ struct pvsched_program {
 /* Says in one line what went wrong and what to do; called at most once per failure. */
 typedef void (*pvsched_say_fn)(void *ctx, const char *line);
 
+struct pvsched_engine; /* engine.h */
+
 /* Event programs together with an actuator's own, in place of the plain ones. */
 struct pvsched_event_object {
+	const struct pvsched_engine *engine; /* no BPF at all: this decides. Then that is all */
 	const unsigned char *data;
 	const size_t *size;
 	int (*prepare)(struct bpf_object *obj, struct pvsched_programs *p); /* opened, not loaded */
@@ -77,6 +66,7 @@ void pvsched_programs_free(struct pvsched_programs *p);
 
 const struct pvsched_policy_info *pvsched_programs_policy(const struct pvsched_programs *p);
 const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p);
+/* -1 where an engine is in their place, as for the two that follow. */
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map);
 int pvsched_programs_agent_fd(const struct pvsched_programs *p);
 struct bpf_object *pvsched_programs_object(const struct pvsched_programs *p);
@@ -85,6 +75,20 @@ int pvsched_programs_constant(struct pvsched_programs *p, const char *name, uint
 /* Runs the broker's program on a slot: see enum pvsched_slot_op. */
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
 			  uint64_t value);
+/* Elements of maps, as bpf(2) has them: 0 or -errno. */
+int pvsched_programs_read(struct pvsched_programs *p, enum pvsched_map map, const void *key,
+			  void *ret);
+int pvsched_programs_write(struct pvsched_programs *p, enum pvsched_map map, const void *key,
+			   const void *value);
+int pvsched_programs_remove(struct pvsched_programs *p, enum pvsched_map map, const void *key);
+/* All of SHARED, DEBTS or LIMITS, which the programs write, too; to be unmapped by the caller. NULL
+ * with errno. */
+void *pvsched_programs_memory(struct pvsched_programs *p, enum pvsched_map map, size_t size);
+/* A descriptor that is mmapped shared: a page for a guest; the caller closes it. */
+int pvsched_programs_make_page(struct pvsched_programs *p);
+/* The slot's page is that one from now on; -1 = it has none. When it returns, nothing looks at the one
+ * before, and what begins now sees the new one; also if that is the same. */
+int pvsched_programs_set_page(struct pvsched_programs *p, uint32_t slot, int fd);
 int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *rows, int max);
 
 /* Names of the built-in policies, NULL-terminated. */

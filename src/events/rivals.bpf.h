@@ -8,8 +8,6 @@
 
 #include "maps.bpf.h"
 
-#define RIVALS_ASK 255 /* the caller does not know: find out if it matters */
-
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
 {
 #ifdef PVSCHED_IN_KERNEL

@@ -114,7 +114,7 @@ static __always_inline void delayed(__u32 slot, __u64 ns)
  * runs. Each is read by itself, in one access. A page that is not there now is a miss: nothing waits
  * for it under the run queue lock. ~160 ns; none where the page is mapped, but a load of v->hva.
  */
-static __always_inline void copy_page(struct pvsched_vcpu *v, struct pvsched_page *page)
+static __always_inline void copy_words(struct pvsched_vcpu *v, struct pvsched_page *page)
 {
 	if (COPY(v, page, current_task) | COPY(v, page, context) | COPY(v, page, next_event) |
 	    COPY(v, page, ack) | COPY(v, page, pending))
@@ -160,7 +160,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	page = page_of_slot(v, slot);
 	if (page) {
 		if (v->hva)
-			copy_page(v, page);
+			copy_words(v, page);
 		MEMBER(page, state) = v->state | v->sched_ins << 32;
 	}
 	rivals = rivals_at_switch(prev, next, preempted, v->cpu);

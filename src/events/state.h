@@ -199,11 +199,27 @@ struct pvsched_apic_key {
 	__u32 apic_id;
 };
 
+/* What is shared, by name; arrays where the module decides. */
+enum pvsched_map {
+	PVSCHED_MAP_VCPUS,
+	PVSCHED_MAP_SHARED,
+	PVSCHED_MAP_PAGES,
+	PVSCHED_MAP_RINGS,
+	PVSCHED_MAP_CPUS,
+	PVSCHED_MAP_DEBTS,
+	PVSCHED_MAP_LIMITS,
+	PVSCHED_MAP_APICS,
+	PVSCHED_MAP_DELAYS,
+	PVSCHED_MAP_REACH,
+	PVSCHED_MAP_N
+};
+
 enum pvsched_actuator_kind {
 	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
 	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
 	PVSCHED_ACTUATOR_KMOD, /* a kernel module: told by a call, its threads do what agents do */
 	PVSCHED_ACTUATOR_NONE, /* between two of them: all go back to their baselines */
+	PVSCHED_ACTUATOR_KMOD_POLICY, /* the same module, which takes the decisions, too */
 };
 
 struct pvsched_config {

@@ -7,6 +7,7 @@
 #ifndef PVSCHED_TESTS_THREADS_H
 #define PVSCHED_TESTS_THREADS_H
 
+#include <actuator/actuator.h>
 #include <broker/broker.h>
 #include <errno.h>
 #include <glob.h>
@@ -346,6 +347,19 @@ static inline int bed_broker(const struct pvsched_broker_opts *opts, struct pvsc
 	}
 	queue.waited = 0;
 	return err;
+}
+
+static inline const struct pvsched_actuator *bed_actuator(void)
+{
+	const char *name = getenv("PVSCHED_TEST_ACTUATOR");
+
+	return name ? pvsched_actuator_find(name) : &pvsched_actuator_agent;
+}
+
+/* Does the broker load programs, and has it a guardian? */
+static inline bool bed_has_bpf(void)
+{
+	return pvsched_actuator_has_bpf(bed_actuator());
 }
 
 /* A broker in a process of its own, as `pvsched serve` is; returns its pid when it listens. */

@@ -73,20 +73,21 @@ static void broker_killed_in_mid_boost_leaves_nothing_boosted(void **state)
 	pid_t guardian = bed_guardian_of(s->broker);
 	unsigned int before = programs_loaded();
 
-	assert_true(guardian > 0);
+	assert_true(guardian > 0 || !bed_has_bpf());
 	boost(s);
 	bed_stop_child(&s->broker);
 	assert_true(bed_await_boosted(v, false, PATIENCE_MS));
-	assert_true(gone(guardian));
+	assert_true(!guardian || gone(guardian));
 	/* still critical for ever, and preempted all the time: nobody acts any more */
 	bed_sleep_ms(200);
 	assert_false(bed_is_boosted(v));
-	assert_true(programs_loaded() < before);
+	assert_true(programs_loaded() < before || !bed_has_bpf());
 	/* the VMM hears of it and goes on */
 	assert_int_equal(pvsched_vm__dispatch(s->bed.vm), -EPIPE);
 	assert_int_equal(v->page->status, PVSCHED_PAGE_OFF);
 }
 
+/* Where the kernel acts, a broker that is stopped is not missed. */
 static void broker_stopped_in_mid_boost_leaves_nothing_boosted(void **state)
 {
 	struct scene *s = *state;
@@ -96,8 +97,10 @@ static void broker_stopped_in_mid_boost_leaves_nothing_boosted(void **state)
 	/* every agent is stopped: bpf_timer finds the boost past its expiry, the guardian ends it */
 	kill(s->broker, SIGSTOP);
 	assert_true(bed_await_boosted(v, false, PATIENCE_MS));
-	bed_sleep_ms(100);
-	assert_false(bed_is_boosted(v));
+	if (bed_actuator()->kind == PVSCHED_ACTUATOR_AGENT) {
+		bed_sleep_ms(100);
+		assert_false(bed_is_boosted(v));
+	}
 	kill(s->broker, SIGCONT);
 	assert_true(bed_await_boosted(v, true, PATIENCE_MS)); /* and it is served again */
 }
@@ -107,6 +110,11 @@ static void guardian_killed_is_replaced(void **state)
 	struct scene *s = *state;
 	pid_t first = bed_guardian_of(s->broker), next = 0;
 
+	if (!bed_has_bpf()) {
+		print_message("needs a guardian; here the module restores\n");
+		assert_int_equal(first, 0);
+		skip();
+	}
 	assert_true(first > 0);
 	kill(first, SIGKILL);
 	for (int i = 0; i < PATIENCE_MS / 10 && (!next || next == first); i++) {
@@ -170,7 +178,7 @@ static void second_vm_attaches_no_program(void **state)
 	struct threads_bed other;
 
 	(void)state;
-	assert_true(before > 0);
+	assert_true(before > 0 || !bed_has_bpf());
 	assert_int_equal(bed_open(&other, NULL), 0);
 	assert_int_equal(programs_loaded(), before);
 	bed_close(&other);

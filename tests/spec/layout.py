@@ -21,6 +21,8 @@ MAY_USE = {
     "src/events": ["src/core"],
     "src/privilege": [],
     "src/actuator": ["src/core", "src/events", "src/privilege"],
+    # has the policies in it
+    "src/actuator/kmod/module": ["src/core", "src/events", "src/actuator", "src/policy"],
     "src/broker": ["src/core", "src/json", "src/transport", "src/events", "src/policy",
                    "src/actuator", "src/privilege"],
     "src/guest": ["src/core", "src/json"],

@@ -3,6 +3,9 @@
  * The broker's side of the module pvsched.ko: opens its device, registers each vCPU's thread, and
  * tells the broker what somebody else changed. The module puts every thread back when the device is
  * closed, so also when this process dies: its guardian has nothing to do. Caller's thread only.
+ *
+ * Two actuators: `kmod`, told by BPF programs, and `kmod-policy`, in which the module decides itself
+ * (decides.h): then the device is that one's, and so is what was counted.
  */
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -17,10 +20,11 @@
 
 #include "../../events/probe.h"
 #include "../actuator.h"
+#include "decides.h"
 #include "took.h"
 #include "uapi.h"
 
-#define DEVICE "/dev/pvsched-kmod"
+#define DEVICE PVSCHED_KMOD_DEVICE
 
 _Static_assert(PVSCHED_KMOD_SLOTS == PVSCHED_SLOTS, "a slot here is a slot there");
 _Static_assert((int)PVSCHED_KMOD_FOREIGN_POLICY == PVSCHED_FOREIGN_POLICY, "the same bits");
@@ -31,7 +35,8 @@ extern const size_t pvsched_kmod_bpf_size;
 
 struct kmod {
 	struct pvsched_actuator_opts o;
-	int fd, took_fd;
+	int fd;
+	int took_fd; /* a map; -1 = the module decides and counts */
 };
 
 __attribute__((format(printf, 2, 3))) static void say(const struct pvsched_actuator_opts *o,
@@ -47,7 +52,7 @@ __attribute__((format(printf, 2, 3))) static void say(const struct pvsched_actua
 		o->say(o->ctx, line);
 }
 
-static int usable(char *why, size_t size)
+static int is_loaded(char *why, size_t size)
 {
 	int fd;
 
@@ -55,12 +60,6 @@ static int usable(char *why, size_t size)
 		snprintf(why, size,
 			 "the module pvsched is not loaded: dkms install pvsched/" PVSCHED_RELEASE
 			 ", then modprobe pvsched");
-		return -ENOTSUP;
-	}
-	if (access("/sys/kernel/btf/pvsched", F_OK)) {
-		snprintf(why, size,
-			 "the module pvsched has no BTF: build it where pahole and the "
-			 "kernel's BTF are");
 		return -ENOTSUP;
 	}
 	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
@@ -71,11 +70,34 @@ static int usable(char *why, size_t size)
 		return fd;
 	}
 	close(fd);
+	return 0;
+}
+
+static int usable(char *why, size_t size)
+{
+	int err = is_loaded(why, size);
+
+	if (err)
+		return err;
+	if (access("/sys/kernel/btf/pvsched", F_OK)) {
+		snprintf(why, size,
+			 "the module pvsched has no BTF: build it where pahole and the "
+			 "kernel's BTF are");
+		return -ENOTSUP;
+	}
 	if (pvsched_probe_one("probe_accept_irq_fentry") ||
 	    pvsched_probe_one("probe_ioeventfd_fentry"))
 		return 0;
 	snprintf(why, size, "no fentry program is let in, of KVM's functions: is kvm loaded?");
 	return -ENOTSUP;
+}
+
+static int usable_policy(char *why, size_t size)
+{
+	struct pvsched_kmod_layout layout;
+	int err = is_loaded(why, size);
+
+	return err ? err : pvsched_kmod_layout(&layout, why, size);
 }
 
 static int prepare(struct bpf_object *obj, struct pvsched_programs *programs)
@@ -124,8 +146,10 @@ static void stop(void *arg)
 		settle(k, slot);
 		pvsched_programs_slot(k->o.programs, slot, PVSCHED_SLOT_SETTLE, 0);
 	}
-	close(k->fd);
-	become(k, PVSCHED_ACTUATOR_AGENT);
+	if (k->took_fd >= 0) {
+		close(k->fd);
+		become(k, PVSCHED_ACTUATOR_AGENT);
+	}
 	free(k);
 }
 
@@ -158,6 +182,29 @@ static int start(const struct pvsched_actuator_opts *o, void **ret)
 	return 0;
 }
 
+/* The device is open: the first policy's loading did that. */
+static int start_policy(const struct pvsched_actuator_opts *o, void **ret)
+{
+	struct pvsched_kmod_begin begin = { PVSCHED_KMOD_VERSION, o->priority };
+	struct kmod *k = calloc(1, sizeof(*k));
+	int err;
+
+	if (!k)
+		return -ENOMEM;
+	k->o = *o;
+	k->took_fd = -1;
+	k->fd = pvsched_kmod_fd(pvsched_programs_own(o->programs));
+	err = call(k, PVSCHED_KMOD_BEGIN, &begin);
+	if (err) {
+		say(o, "kmod-policy: %s: %s: use --actuator agent", DEVICE, strerror(-err));
+		free(k);
+		return err;
+	}
+	become(k, PVSCHED_ACTUATOR_KMOD_POLICY);
+	*ret = k;
+	return 0;
+}
+
 /* The thread is still the one that was registered: as long as it has its tid, nobody else had it
  * when the module took it by that. One that the module refuses (SCHED_DEADLINE) is served, never
  * boosted. */
@@ -170,7 +217,10 @@ static void adopt(void *arg, uint32_t slot)
 	uint64_t start;
 	int err;
 
-	bpf_map_update_elem(k->took_fd, &slot, &none, BPF_ANY);
+	if (k->took_fd >= 0)
+		bpf_map_update_elem(k->took_fd, &slot, &none, BPF_ANY);
+	else
+		pvsched_kmod_cell(k->fd, PVSCHED_KMOD_TOOK, PVSCHED_KMOD_WRITE, &slot, &none);
 	err = call(k, PVSCHED_KMOD_ADD, &t);
 	if (!err && (pvsched_starttime(s->tid, &start) || start != s->starttime)) {
 		call(k, PVSCHED_KMOD_DROP, &slot);
@@ -198,9 +248,11 @@ static void refresh(void *arg, uint32_t slot)
 {
 	struct kmod *k = arg;
 	struct pvsched_slot *s = &k->o.act->slots[slot];
-	struct pvsched_kmod_took t;
+	struct pvsched_kmod_took t = { 0 };
 
-	if (bpf_map_lookup_elem(k->took_fd, &slot, &t))
+	if (k->took_fd >= 0
+		    ? bpf_map_lookup_elem(k->took_fd, &slot, &t)
+		    : pvsched_kmod_cell(k->fd, PVSCHED_KMOD_TOOK, PVSCHED_KMOD_READ, &slot, &t))
 		return;
 	memcpy(s->granted, t.granted, sizeof(s->granted));
 	s->doorbells = t.doorbells;
@@ -254,6 +306,27 @@ const struct pvsched_actuator pvsched_actuator_kmod = {
 	.usable = usable,
 	.programs = &programs,
 	.start = start,
+	.stop = stop,
+	.forget = forget,
+	.adopt = adopt,
+	.hear = hear,
+	.settle = settle,
+	.refresh = refresh,
+	.set_priority = set_priority,
+	.poll_fd = poll_fd,
+	.poll = poll,
+};
+
+static const struct pvsched_event_object decides = { .engine = &pvsched_kmod_engine };
+
+const struct pvsched_actuator pvsched_actuator_kmod_policy = {
+	.name = "kmod-policy",
+	.summary = "the kernel module takes the decisions, too, without any BPF",
+	.kind = PVSCHED_ACTUATOR_KMOD_POLICY,
+	.automatic = false,
+	.usable = usable_policy,
+	.programs = &decides,
+	.start = start_policy,
 	.stop = stop,
 	.forget = forget,
 	.adopt = adopt,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pvsched.ko: the scheduler's door for the broker's BPF programs. A program calls pvsched_kmod_want()
+ * pvsched.ko: the scheduler's door for the broker's BPF programs; or, where the broker wants it, in
+ * place of them (engine.h). A program calls pvsched_kmod_want()
  * with a vCPU's slot and a word (word.h), under the run queue lock or in an interrupt, where no
  * thread's scheduling can be changed; the module's SCHED_FIFO thread on the vCPU's CPU changes it,
  * and calls pvsched_kmod_done(), to which programs are attached.
@@ -30,6 +31,7 @@
 #include <linux/vmalloc.h>
 #include <uapi/linux/sched/types.h>
 
+#include "engine.h"
 #include "slot.h"
 
 #define BELLS 8 /* rings heard in one boost: each wakes a thread that no budget is charged for */
@@ -167,16 +169,7 @@ static int hear(struct slot *s, int fd)
 	return PTR_ERR_OR_ZERO(bell);
 }
 
-#ifdef __bpf_kfunc_start_defs
-__bpf_kfunc_start_defs();
-#else
-__diag_push();
-__diag_ignore_all("-Wmissing-prototypes", "its prototype is its BTF");
-#endif
-
-/* The slot's thread shall be as the word says, from soon on. cpu: where it is. -ESRCH: no thread is
- * registered there. Any context but NMI; ~50 ns, and an interrupt to this CPU itself. */
-__bpf_kfunc int pvsched_kmod_want(u32 slot, u64 word, u32 cpu)
+int slot_want(u32 slot, u64 word, u32 cpu)
 {
 	struct slot *s;
 
@@ -190,6 +183,20 @@ __bpf_kfunc int pvsched_kmod_want(u32 slot, u64 word, u32 cpu)
 	WRITE_ONCE(s->cpu, cpu);
 	hand(s, cpu);
 	return 0;
+}
+
+#ifdef __bpf_kfunc_start_defs
+__bpf_kfunc_start_defs();
+#else
+__diag_push();
+__diag_ignore_all("-Wmissing-prototypes", "its prototype is its BTF");
+#endif
+
+/* The slot's thread shall be as the word says, from soon on. cpu: where it is. -ESRCH: no thread is
+ * registered there. Any context but NMI; ~50 ns, and an interrupt to this CPU itself. */
+__bpf_kfunc int pvsched_kmod_want(u32 slot, u64 word, u32 cpu)
+{
+	return slot_want(slot, word, cpu);
 }
 
 #ifdef __bpf_kfunc_end_defs
@@ -313,8 +320,10 @@ static int dev_open(struct inode *inode, struct file *file)
 static int dev_release(struct inode *inode, struct file *file)
 {
 	mutex_lock(&registry);
+	engine_quiet();
 	for (u32 slot = 0; slot < PVSCHED_KMOD_SLOTS; slot++)
 		rest(slot, true);
+	engine_close();
 	WRITE_ONCE(ceiling, 0);
 	mutex_unlock(&registry);
 	clear_bit(0, &opened);
@@ -329,6 +338,12 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 		struct pvsched_kmod_thread thread;
 		struct pvsched_kmod_base base;
 		struct pvsched_kmod_bell bell;
+		struct pvsched_kmod_layout layout;
+		struct pvsched_kmod_policy policy;
+		struct pvsched_kmod_attach attach;
+		struct pvsched_kmod_slot slot;
+		struct pvsched_kmod_cell cell;
+		struct pvsched_kmod_page page;
 		u32 number;
 	} a = {};
 	long err = -ENOTTY;
@@ -338,7 +353,9 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	if (copy_from_user(&a, arg, _IOC_SIZE(cmd)))
 		return -EFAULT;
 	mutex_lock(&registry);
-	if (cmd == PVSCHED_KMOD_BEGIN)
+	if (_IOC_NR(cmd) >= PVSCHED_KMOD_DECIDES)
+		err = engine_ioctl(cmd, &a);
+	else if (cmd == PVSCHED_KMOD_BEGIN)
 		err = a.begin.version == PVSCHED_KMOD_VERSION ? set_fifo(a.begin.priority)
 							      : -EPROTO;
 	else if (!ceiling)
@@ -356,7 +373,9 @@ static long dev_ioctl(struct file *file, unsigned int cmd, unsigned long value)
 	else if (cmd == PVSCHED_KMOD_BASE)
 		err = tell_base(&a.base);
 	mutex_unlock(&registry);
-	if (!err && _IOC_DIR(cmd) & _IOC_READ && copy_to_user(arg, &a, _IOC_SIZE(cmd)))
+	/* a tracepoint that is missing is named */
+	if ((!err || cmd == PVSCHED_KMOD_ATTACH) && _IOC_DIR(cmd) & _IOC_READ &&
+	    copy_to_user(arg, &a, _IOC_SIZE(cmd)))
 		err = -EFAULT;
 	return err;
 }
@@ -380,6 +399,12 @@ static ssize_t dev_read(struct file *file, char __user *buf, size_t size, loff_t
 	return copy_to_user(buf, &n, sizeof(n)) ? -EFAULT : sizeof(n);
 }
 
+static int dev_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	return engine_mmap(
+		vma); /* no `registry`: whoever holds it may fault, which waits for this */
+}
+
 static const struct file_operations dev_ops = {
 	.owner = THIS_MODULE, /* not to be removed while a broker has it open */
 	.open = dev_open,
@@ -387,6 +412,7 @@ static const struct file_operations dev_ops = {
 	.unlocked_ioctl = dev_ioctl,
 	.poll = dev_poll,
 	.read = dev_read,
+	.mmap = dev_mmap,
 };
 
 static struct miscdevice dev = {
@@ -483,6 +509,7 @@ static void __exit pvsched_exit(void)
 {
 	misc_deregister(&dev);
 	stop_workers();
+	engine_free();
 }
 
 module_init(pvsched_init);

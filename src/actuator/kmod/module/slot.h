@@ -55,6 +55,9 @@ void slot_begin(struct slot *s, struct task_struct *p);
 /* Brings the thread to what is wanted now, and says what it did: pvsched_kmod_done(). */
 void slot_apply(struct slot *s);
 
+/* The slot's thread shall be as the word says, from soon on: see pvsched_kmod_want(). */
+int slot_want(u32 slot, u64 word, u32 cpu);
+
 /* The broker is to look what somebody else has changed. */
 void tell_broker(void);
 

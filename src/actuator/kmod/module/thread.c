@@ -9,6 +9,7 @@
 #include <asm/tsc.h>
 #include <uapi/linux/sched/types.h>
 
+#include "engine.h"
 #include "slot.h"
 
 #define MOST_NS	 200000000ll /* twice PVSCHED_YIELD_MAX_NS: no word lasts longer */
@@ -84,7 +85,10 @@ static void tell(const struct slot *s, u32 what)
 			ns = at;
 		}
 	}
-	pvsched_kmod_done(s - slots, s->word, what, tsc, ns);
+	if (READ_ONCE(engine.on))
+		engine_done(s - slots, s->word, what, tsc, ns);
+	else
+		pvsched_kmod_done(s - slots, s->word, what, tsc, ns);
 	if (!(what & (PVSCHED_KMOD_FOREIGN | PVSCHED_KMOD_FAIR)))
 		return;
 	tell_broker(); /* after the programs have noted it */
