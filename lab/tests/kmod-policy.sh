@@ -110,6 +110,11 @@ expect vm_goes_on_without_it kill -0 $vmm
 expect module_loads_again insmod /lab/pvsched.ko
 kill $vmm
 wait $vmm 2>/dev/null
+serve
+kill -9 $broker
+serve # while the module still puts back what the one before had
+kill $broker
+expect broker_ends_well wait $broker
 
 # what the native tier holds of boosts, budgets and owners, whoever decides; its vCPUs are threads
 export PVSCHED_TEST_ACTUATOR=kmod-policy

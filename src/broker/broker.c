@@ -732,9 +732,15 @@ static int choose_actuator(struct pvsched_broker *b, const char *name,
 static int need_actuator(struct pvsched_broker *b, const struct pvsched_actuator *a,
 			 const struct pvsched_broker_opts *o)
 {
+	const struct timespec nap = { .tv_nsec = 5000000 };
 	char why[160];
 	int err = a->programs ? a->usable(why, sizeof(why)) : 0;
 
+	/* of a broker that died: the lock is ours, so what it had is being put back */
+	for (int i = 0; i < 400 && err == -EBUSY; i++) {
+		nanosleep(&nap, NULL);
+		err = a->usable(why, sizeof(why));
+	}
 	if (err)
 		say(b, "%s: %s: or use --actuator agent", a->name, why);
 	else if (o->found_policy && !pvsched_actuator_has_bpf(a))

@@ -65,6 +65,25 @@ def resolve(path, name):
     return None
 
 
+def not_installed():
+    """Files of the kernel module that `make install` leaves out: what its sources include, on and on."""
+    module = ROOT / "src/actuator/kmod/module"
+    text = (ROOT / "src/actuator/meson.build").read_text()
+    table = re.search(r"^kmod_sources = \{(.*?)^\}", text, re.M | re.S).group(1)
+    listed = {f"{place}/{name}" for place, names in re.findall(r"'([^']+)': \[(.*?)\]", table, re.S)
+              for name in re.findall(r"'([^']+)'", names)}
+    seen, todo = set(), [module / "Kbuild", module / "Makefile", *module.glob("*.c")]
+    while todo:
+        file = todo.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        for name in INCLUDE.findall(file.read_text()):
+            bases = file.parent, module.parent, ROOT / "src/events", ROOT / "src", ROOT / "include"
+            todo += [p for p in [(base / name).resolve() for base in bases] if p.is_file()][:1]
+    return sorted({str(file.relative_to(ROOT)) for file in seen} - listed)
+
+
 def report(name, problems):
     print(f"not ok {name}: {'; '.join(problems)}" if problems else f"ok {name}")
     return bool(problems)
@@ -97,6 +116,7 @@ def main():
                 borrowed.append(f"{file} includes {target}")
 
     failed = report("layout_dependencies_point_one_way", upward)
+    failed |= report("layout_of_the_module_is_installed_whole", not_installed())
     failed |= report("licence_of_every_file_is_that_of_its_place", licence)
     failed |= report("licence_of_the_library_borrows_from_no_tool", borrowed)
     return int(failed)

@@ -9,13 +9,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "words.h"
-
-#define OPEN_TRIES  400 /* the broker before has died, and its threads are being put back: 2 s */
-#define OPEN_NAP_NS 5000000
 
 struct device {
 	int fd;
@@ -65,21 +61,6 @@ static void close_device(struct device *d)
 	free(d);
 }
 
-static int open_waiting(void)
-{
-	const struct timespec nap = { .tv_nsec = OPEN_NAP_NS };
-	int fd = -1;
-
-	for (int i = 0; i < OPEN_TRIES && fd < 0; i++) {
-		fd = open(PVSCHED_KMOD_DEVICE, O_RDWR | O_CLOEXEC);
-		if (fd < 0 && errno != EBUSY)
-			break;
-		if (fd < 0)
-			nanosleep(&nap, NULL);
-	}
-	return fd < 0 ? -errno : fd;
-}
-
 /* why: what failed, in one line. */
 static int open_device(struct device **ret, char *why, size_t size)
 {
@@ -93,8 +74,8 @@ static int open_device(struct device **ret, char *why, size_t size)
 	err = pvsched_kmod_layout(&layout, why, size);
 	if (err)
 		goto out;
-	d->fd = open_waiting();
-	err = d->fd < 0 ? d->fd : call(d->fd, PVSCHED_KMOD_LAYOUT, &layout);
+	d->fd = open(PVSCHED_KMOD_DEVICE, O_RDWR | O_CLOEXEC);
+	err = d->fd < 0 ? -errno : call(d->fd, PVSCHED_KMOD_LAYOUT, &layout);
 	if (!err) {
 		d->words = map_area(d->fd, PVSCHED_KMOD_WORDS, sizeof(*d->words));
 		err = d->words ? 0 : -errno;

@@ -223,11 +223,15 @@ static void probe_timer(void *data, struct hrtimer *timer)
 static void probe_accept(void *data, u32 apic_id)
 {
 	struct pvsched_apic_key key = { .tgid = this_tgid(), .apic_id = apic_id };
+	const struct apic_row *a;
 	struct pvsched_vcpu *v;
 	u32 at;
 
 	preempt_disable_notrace();
-	at = engine.apics[engine_apic_place(&key)].value;
+	a = &engine.apics[engine_apic_place(&key)];
+	at = READ_ONCE(a->value);
+	if (a->key.tgid != key.tgid || a->key.apic_id != key.apic_id)
+		at = 0; /* it is not there, and its neighbourhood is full */
 	v = at ? vcpu_of_slot(at - 1) : NULL;
 	if (v && is_ours(v) && events_of(v) & PVSCHED_EV_INTR_PENDING)
 		intr_pending(at - 1);
@@ -279,11 +283,11 @@ struct source sources[] = {
 	{ "sched_waking", probe_waking, PVSCHED_EV_ALL },
 	{ "sched_process_exit", probe_exit, PVSCHED_EV_ALL },
 	{ "hrtimer_expire_entry", probe_timer, PVSCHED_EV_INTR_PENDING },
-	{ "kvm_apic_accept_irq", probe_accept, PVSCHED_EV_INTR_PENDING, true },
-	{ "kvm_eoi", probe_eoi, PVSCHED_EV_INTR_DONE, true },
-	{ "kvm_exit", probe_kvm_exit, PVSCHED_EV_VMEXIT, true },
-	{ "kvm_entry", probe_kvm_entry, PVSCHED_EV_VMENTRY, true },
-	{ "kvm_inj_virq", probe_inj_virq, PVSCHED_EV_INTR_INJECT, true },
+	{ "kvm_apic_accept_irq", probe_accept, PVSCHED_EV_INTR_PENDING },
+	{ "kvm_eoi", probe_eoi, PVSCHED_EV_INTR_DONE },
+	{ "kvm_exit", probe_kvm_exit, PVSCHED_EV_VMEXIT },
+	{ "kvm_entry", probe_kvm_entry, PVSCHED_EV_VMENTRY },
+	{ "kvm_inj_virq", probe_inj_virq, PVSCHED_EV_INTR_INJECT },
 };
 const u32 n_sources = ARRAY_SIZE(sources);
 _Static_assert(ARRAY_SIZE(sources) <= SOURCES_MAX, "trace.c has room for them");

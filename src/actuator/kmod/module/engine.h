@@ -73,8 +73,7 @@ struct source {
 	const char *name;
 	void *probe;
 	u32 events; /* PVSCHED_EV_* for which it is needed */
-	bool kvm; /* it is the module kvm's */
-	struct module *owner; /* held while this is attached */
+	struct module *owner; /* that it is of: held while this is attached */
 	struct tracepoint *tp;
 	bool on;
 };

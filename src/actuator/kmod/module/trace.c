@@ -15,7 +15,7 @@ static void look(struct tracepoint *tp, void *arg)
 		s->tp = tp;
 }
 
-static struct source *wanted; /* of KVM's; under `registry` */
+static struct source *wanted; /* of a module's: KVM's; under `registry` */
 
 /* The kernel calls it for each module that is there, as if that came just now. */
 static int on_module(struct notifier_block *nb, unsigned long state, void *data)
@@ -39,10 +39,9 @@ static struct notifier_block modules = { .notifier_call = on_module };
 static void find(struct source *s)
 {
 	s->tp = NULL;
-	if (!s->kvm) {
-		for_each_kernel_tracepoint(look, s);
+	for_each_kernel_tracepoint(look, s);
+	if (s->tp)
 		return;
-	}
 	wanted = s;
 	if (!register_tracepoint_module_notifier(&modules))
 		unregister_tracepoint_module_notifier(&modules);
