@@ -183,13 +183,22 @@ static u32 refuse(const struct slot *s, u64 want, u64 now)
 	return IS_ENABLED(CONFIG_RT_GROUP_SCHED) ? PVSCHED_KMOD_FAIR : 0;
 }
 
+/* The nice that see_foreign() found, and returned `what` for: not that of now, which somebody may have
+ * set since, and which would then pass for ours when the boost ends. */
+static int nice_seen(const struct slot *s, u32 what)
+{
+	if (!is_boosted(s) || what & PVSCHED_KMOD_FOREIGN_NICE)
+		return s->base.nice;
+	return is_fair(s->set.policy) ? s->set.nice : s->under;
+}
+
 /* Under the slot's lock. */
 static void boost(struct slot *s, u64 want, u64 now)
 {
 	u32 what = see_foreign(s), why = refuse(s, want, now);
 	struct attr a = attr_of_word(want);
 	u64 slack_ns = s->task->timer_slack_ns;
-	int under = task_nice(s->task);
+	int under = nice_seen(s, what);
 	bool other;
 
 	if (why) {
