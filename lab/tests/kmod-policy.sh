@@ -23,6 +23,7 @@ refused() {
 
 # serve ARGUMENTS...: in the background, until it listens; $broker is its process
 serve() {
+	rm -f /tmp/serve
 	pvsched serve --actuator kmod-policy "$@" >/tmp/serve 2>&1 &
 	broker=$!
 	within broker_is_ready 60 grep -q ready /tmp/serve || cat /tmp/serve
@@ -58,6 +59,7 @@ expect module_loads insmod /lab/pvsched.ko
 pvsched check >"$LAB_OUT/check.txt"
 expect check_finds_it grep -q 'ok .*kmod-policy ' "$LAB_OUT/check.txt"
 expect it_is_not_chosen_by_itself grep -q 'chosen .*agent' "$LAB_OUT/check.txt"
+native_programs kmod_policy
 touch /tmp/mine.bpf.o
 refused a_policy_file_is_refused 'takes no files: those are BPF' --policy /tmp/mine.bpf.o
 refused finding_vms_is_refused 'use --found-policy none' --found-policy irq
@@ -112,9 +114,10 @@ kill $vmm
 wait $vmm 2>/dev/null
 serve
 kill -9 $broker
-serve # while the module still puts back what the one before had
+wait $broker 2>/dev/null
+serve
 kill $broker
-expect broker_ends_well wait $broker
+expect broker_after_a_killed_one_ends_well wait $broker
 
 # what the native tier holds of boosts, budgets and owners, whoever decides; its vCPUs are threads
 export PVSCHED_TEST_ACTUATOR=kmod-policy

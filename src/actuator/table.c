@@ -27,7 +27,7 @@ const struct pvsched_actuator *pvsched_actuator_find(const char *name)
 
 bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a)
 {
-	return !a->programs || !a->programs->engine;
+	return !a || !a->programs || !a->programs->engine;
 }
 
 const struct pvsched_actuator *pvsched_actuator_choose(void)
