@@ -128,4 +128,4 @@ unset PVSCHED_TEST_ACTUATOR
 # what it brings, beside who does it otherwise
 vcpus_are_boosted --variant pvsched --actuator kmod-policy
 within module_is_removed 10 rmmod pvsched
-expect no_thread_of_it_is_left sh -c '! ps | grep "[p]vsched/"'
+expect no_thread_of_it_is_left sh -c '! ps | grep "[[]pvsched/"'

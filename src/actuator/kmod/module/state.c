@@ -3,6 +3,7 @@
  * The memory of engine.h, and what the broker asks for by ioctl and mmap. Under `registry`.
  */
 #include <linux/capability.h>
+#include <linux/cpu.h>
 #include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/preempt.h>
@@ -10,6 +11,7 @@
 #include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include "engine.h"
 #include "slot.h"
@@ -40,14 +42,25 @@ static bool rq_is_proven(const struct pvsched_kmod_layout *l)
 	       peek(&util, rq, l->rq_cfs + l->cfs_rq_util, sizeof(util)) && util < FAR;
 }
 
-/* The root group has no parent and no quota. */
+/* A list head: who is next knows it. */
+static bool is_list(const void *head)
+{
+	void *next = NULL, *back = NULL;
+
+	return peek(&next, head, 0, sizeof(next)) &&
+	       peek(&back, next, sizeof(next), sizeof(back)) && back == head;
+}
+
+/* The root group has no parent and no quota; in all of them two lists come after the parent. */
 static bool group_is_proven(const struct pvsched_kmod_layout *l)
 {
 	void *group = current->sched_task_group, *parent;
 	u64 quota;
 
 	for (int i = 0; i < LEVELS; i++) {
-		if (!PEEK(parent, group, group_parent) || !PEEK(quota, group, group_quota))
+		if (!PEEK(parent, group, group_parent) || !PEEK(quota, group, group_quota) ||
+		    !is_list((char *)group + l->group_parent + 8) ||
+		    !is_list((char *)group + l->group_parent + 24))
 			return false;
 		if (!parent)
 			return quota == ~0ull;
@@ -56,18 +69,30 @@ static bool group_is_proven(const struct pvsched_kmod_layout *l)
 	return false;
 }
 
-static bool is_proven(const struct pvsched_kmod_layout *l)
+/* On the CPU that is asked for: what is 0 on one is not on all. */
+static long is_proven_here(void *arg)
+{
+	bool ok;
+
+	preempt_disable();
+	ok = rq_is_proven(arg);
+	preempt_enable();
+	return ok;
+}
+
+static bool is_proven(struct pvsched_kmod_layout *l)
 {
 	const u32 *offset = &l->cfs_rq_rq;
-	bool ok;
+	bool ok = true;
+	int cpu;
 
 	for (; offset < &l->reserved; offset++)
 		if (*offset >= FAR)
 			return false;
-	preempt_disable();
-	ok = rq_is_proven(l) && group_is_proven(l);
-	preempt_enable();
-	return ok;
+	cpus_read_lock();
+	for_each_online_cpu(cpu) ok = ok && work_on_cpu(cpu, is_proven_here, l);
+	cpus_read_unlock();
+	return ok && group_is_proven(l);
 }
 
 static void setup_timer(struct hrtimer *timer)
@@ -125,7 +150,7 @@ void engine_free(void)
 	memset(e, 0, sizeof(*e));
 }
 
-static int begin(const struct pvsched_kmod_layout *l)
+static int begin(struct pvsched_kmod_layout *l)
 {
 	struct engine *e = &engine;
 	int err;
