@@ -24,7 +24,9 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 #define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
 #define CREDIT_NS  2000000ull /* of who slept */
 #define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
+#define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
 #define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
+#define VCPUS_NS   100000000ull /* longer than a busy LLC goes without a dispatch */
 #define WALK_MOST  16 /* waiting tasks of a queue that are looked at for one in particular */
 
 #define DSQ_TASKS(llc)	(0x1000ull + (llc)) /* ordinary tasks, by virtual time */
@@ -160,7 +162,7 @@ static __always_inline __u64 weight_of(struct task_struct *p, struct pvsched_sha
 	return w ? w : 1;
 }
 
-/* Virtual time now of who runs on a CPU. */
+/* Virtual time now, which is scx_bpf_now(), of who runs on a CPU. */
 static __always_inline __u64 vtime_now(const struct scx_cpu *x, __u64 now)
 {
 	__u64 start = x->start_ns, w = x->weight;
@@ -312,19 +314,30 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 				cpu = choose_victim(cpu, p->cpus_ptr);
 		}
 	}
-	rebase(p, llc_of(prev), llc_of(cpu));
+	if (scx_llcs_n > 1)
+		rebase(p, llc_of(prev), llc_of(cpu));
 	if (idle)
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
 	return cpu;
 }
 
+/* A woken task is so far behind who runs on that CPU that it runs next, and now. */
+static __always_inline bool preempts(const struct scx_cpu *x, __u64 vtime, __u64 flags)
+{
+	__u64 now = scx_bpf_now();
+
+	return flags & SCX_ENQ_WAKEUP && x->start_ns && !MEMBER(x, urgent) &&
+	       now > x->start_ns + KEEP_NS && vtime + PREEMPT_NS < vtime_now(x, now);
+}
+
 /* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. */
 static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struct scx_cpu *x,
-					 __u64 vtime, __u64 flags, bool low, __u64 now)
+					 __u64 vtime, __u64 flags, bool low)
 {
 	__s32 idle;
 
-	if (scx_bpf_test_and_clear_cpu_idle(cpu)) {
+	/* one of ours runs: it does not idle */
+	if (!(x && x->start_ns) && scx_bpf_test_and_clear_cpu_idle(cpu)) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
 		return;
 	}
@@ -335,20 +348,20 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 			return;
 		}
 	}
-	if (!x || MEMBER(x, urgent) || !x->start_ns || low)
+	if (!x || low || x->given)
 		return;
-	if (x->low || (flags & SCX_ENQ_WAKEUP && vtime + PREEMPT_NS < vtime_now(x, now)))
+	if (x->low ? x->start_ns && !MEMBER(x, urgent) : preempts(x, vtime, flags))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 }
 
 static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
-					 struct scx_cpu *x, __u64 flags, __u64 now)
+					 struct scx_cpu *x, __u64 flags)
 {
 	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
 	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	__u64 vtime, now = bpf_ktime_get_ns();
 	struct scx_llc *l;
 	bool runs;
-	__u64 vtime;
 	int boosted;
 
 	if (!s || !v || !x)
@@ -364,15 +377,17 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 			return;
 		}
 	}
+	l = llc_at(x->llc);
+	if (l)
+		MEMBER(l, vcpus_until) = scx_bpf_now() + VCPUS_NS;
 	if (boosted) {
 		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
 		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr), SCX_KICK_PREEMPT);
 		return;
 	}
-	l = llc_at(x->llc);
 	vtime = vtime_of(p, l);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
-	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot), now);
+	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot));
 }
 
 SEC("struct_ops/pvsched_enqueue")
@@ -381,11 +396,11 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	__u32 cpu = scx_bpf_task_cpu(p);
 	struct scx_cpu *x = cpu_at(cpu);
 	__u32 llc = x ? x->llc : 0;
-	__u64 now = bpf_ktime_get_ns(), vtime;
 	int slot = slot_of(p);
+	__u64 vtime;
 
 	if (slot >= 0 && x) {
-		enqueue_vcpu(p, slot, cpu, x, flags, now);
+		enqueue_vcpu(p, slot, cpu, x, flags);
 		return 0;
 	}
 	/* a CPU's own kernel threads: what they do nobody else can, and it is short */
@@ -396,8 +411,16 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 		return 0;
 	}
 	vtime = vtime_of(p, llc_at(llc));
+	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
+	 * until then wait for whoever is free. */
+	if (x && !x->given && flags & SCX_ENQ_CPU_SELECTED && preempts(x, vtime, flags)) {
+		x->given = 1;
+		scx_bpf_task_set_dsq_vtime(p, vtime);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_PREEMPT);
+		return 0;
+	}
 	scx_bpf_dsq_insert_vtime(p, DSQ_TASKS(llc), SLICE_NS, vtime, flags);
-	look_for_cpu(p, cpu, x, vtime, flags, false, now);
+	look_for_cpu(p, cpu, x, vtime, flags, false);
 	return 0;
 }
 
@@ -446,12 +469,12 @@ SEC("struct_ops/pvsched_dispatch")
 int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct scx_cpu *x = cpu_at(cpu);
+	bool stays, vcpus, urgent = false;
 	struct pvsched_shared *s;
 	struct pvsched_vcpu *v;
 	struct task_struct *p;
 	struct scx_llc *l;
-	__u64 now, vtime, best = ~0ull, dsq = 0;
-	bool stays;
+	__u64 now, best = ~0ull, dsq = 0;
 	__u32 llc;
 	int slot;
 
@@ -459,28 +482,40 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	llc = x->llc;
 	l = llc_at(llc);
+	if (!l)
+		return 0;
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
-	if (l && MEMBER(l, wanted)) {
+	now = scx_bpf_now();
+	/* Each look at a queue costs a hash: where no vCPU has waited lately, it is saved. */
+	vcpus = MEMBER(l, vcpus_until) > now;
+	if (!vcpus && !stays && scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)))
+		return 0;
+	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
 		promote(llc);
+		vcpus = true;
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
 	if (p) {
 		best = p->scx.dsq_vtime;
 		dsq = DSQ_TASKS(llc);
 	}
-	p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
-	if (p && p->scx.dsq_vtime <= best) {
-		best = p->scx.dsq_vtime;
-		dsq = DSQ_VCPUS(llc);
+	if (vcpus || !p) {
+		p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
+		if (p && p->scx.dsq_vtime <= best) {
+			best = p->scx.dsq_vtime;
+			dsq = DSQ_VCPUS(llc);
+		}
+		urgent = scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
+		if (p || urgent)
+			MEMBER(l, vcpus_until) = now + VCPUS_NS;
 	}
-	now = bpf_ktime_get_ns();
-	if (stays && (dsq || scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0)) {
+	if (stays && (dsq || urgent)) {
 		slot = slot_of(prev);
 		if (slot >= 0) {
 			v = vcpu_of_slot(slot);
 			s = bpf_map_lookup_elem(&shared, &slot);
-			if (v && s && ask(v, s, slot, prev->prio, now)) {
+			if (v && s && ask(v, s, slot, prev->prio, bpf_ktime_get_ns())) {
 				MEMBER(x, urgent) = slot + 1;
 				scx_bpf_task_set_slice(prev, SLICE_NS);
 				return 0;
@@ -488,14 +523,11 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		}
 		MEMBER(x, urgent) = 0;
 	}
-	if (scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
+	if (urgent && scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
 		return 0;
-	if (stays) {
-		vtime = vtime_now(x, now);
-		if (!dsq || (x->start_ns && !x->low && vtime <= best)) {
-			scx_bpf_task_set_slice(prev, SLICE_NS);
-			return 0;
-		}
+	if (stays && (!dsq || (x->start_ns && !x->low && vtime_now(x, now) <= best))) {
+		scx_bpf_task_set_slice(prev, SLICE_NS);
+		return 0;
 	}
 	if (dsq && scx_bpf_dsq_move_to_local(dsq))
 		return 0;
@@ -524,8 +556,9 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 	MEMBER(x, urgent) = v && is_boosted(key) ? key + 1 : 0;
 	x->low = v && !x->urgent && is_low(v, s, key);
 	x->weight = weight_of(p, v ? s : NULL, x->low);
+	x->given = 0;
 	x->vtime = p->scx.dsq_vtime;
-	x->start_ns = bpf_ktime_get_ns();
+	x->start_ns = scx_bpf_now();
 	if (x->vtime > l->vnow)
 		l->vnow = x->vtime;
 	return 0;
@@ -539,7 +572,7 @@ int BPF_PROG(pvsched_stopping, struct task_struct *p, bool runnable)
 
 	if (!x || !x->start_ns)
 		return 0;
-	scx_bpf_task_set_dsq_vtime(p, vtime_now(x, bpf_ktime_get_ns()));
+	scx_bpf_task_set_dsq_vtime(p, vtime_now(x, scx_bpf_now()));
 	x->start_ns = 0;
 	if (!runnable)
 		MEMBER(x, urgent) = 0;

@@ -21,13 +21,15 @@ struct scx_cpu {
 	/* by the CPU itself, read by others: a stale one costs a preemption or saves none */
 	__u32 urgent; /* slot + 1 of the boosted vCPU that it runs or is about to */
 	__u32 low; /* who runs gives way to anybody */
-	__u64 start_ns; /* since when; 0 = nobody of ours */
+	__u32 given; /* to a woken task that is about to run: to one at a time */
+	__u64 start_ns; /* since when, by scx_bpf_now(); 0 = nobody of ours */
 	__u64 vtime; /* of who runs, at start_ns */
 	__u64 weight;
 };
 
 struct scx_llc {
 	__u64 vnow; /* virtual time of its queue: of who began to run last, never back */
+	__u64 vcpus_until; /* some may wait: a dispatch until then, or one with nothing else, looks */
 	__u32 wanted; /* a vCPU that waits in its queue was boosted */
 	__u32 n;
 	__u16 cpu[LLC_CPUS_MAX];
