@@ -147,9 +147,9 @@ class Run:
         elif line.startswith("lab log "):
             self.case("kernel_log_is_clean", line[8:])
         elif word in ("ok", "not", "skip"):
-            # The runner's form, and cmocka's TAP.
-            found = re.match(r"(ok|not ok|skip) (?:\d+ )?(?:- |(# SKIP) )?([^:\s]+)(?::\s*(.*))?$",
-                             line)
+            # The runner's form, and cmocka's TAP, which puts no colon before why a case could not run.
+            found = re.match(r"(ok|not ok|skip) (?:\d+ )?(?:- |(# SKIP) )?([^:\s]+)"
+                             r"(?:(?:: *| (?=Could not run))(.*))?$", line)
             if found and (found.group(1) == "skip" or found.group(2)):
                 self.current["cases"].append({"name": found.group(3), "skipped": found.group(4)})
             elif found:
