@@ -8,7 +8,8 @@
 
 #include <actuator/attr.h>
 
-#define CAP_NS 10000000ull
+#define CAP_NS	       10000000ull
+#define IMPATIENT_RATE 200 /* a second */
 
 struct scene {
 	struct pvsched_broker *broker;
@@ -261,6 +262,56 @@ static void host_reset_in_mid_boost_restores_the_thread(void **state)
 	}
 }
 
+static void sleep_long(struct bed_vcpu *v)
+{
+	(void)v;
+	bed_sleep_ms(1000);
+}
+
+/* Whatever times a guest brings its policy to ask for: looking costs what a boost does. */
+static void host_asking_again_counts_against_the_rate(void **state)
+{
+	struct pvsched_broker_counters before, after;
+	uint64_t from, took, asked;
+
+	(void)state;
+	if (!bed_has_bpf()) {
+		print_message("needs a policy of its own; here the module has them all\n");
+		skip();
+	}
+	for (unsigned int i = 0; i < BED_VCPUS; i++) {
+		scene.bed.vcpu[i].harm = sleep_long;
+		bed_mode(&scene.bed.vcpu[i], BED_HARM);
+	}
+	bed_sleep_ms(300); /* what may come at once has come */
+	assert_int_equal(pvsched_broker__counters(scene.broker, &before), 0);
+	from = bed_now();
+	bed_sleep_ms(500);
+	assert_int_equal(pvsched_broker__counters(scene.broker, &after), 0);
+	took = bed_now() - from;
+	asked = after.events[6] - before.events[6];
+	printf("# asked %llu times in %.0f ms\n", (unsigned long long)asked, took / 1e6);
+	assert_true(asked > 0);
+	/* twice: one that was put off is asked, and put off, once more */
+	assert_true(asked <= BED_VCPUS * 2 * took * IMPATIENT_RATE / 1000000000 + 100);
+}
+
+static int impatient_setup(void **state)
+{
+	static char policy[512];
+	static struct pvsched_broker_opts o = { .print = bed_say,
+						.policy = policy,
+						.rate = IMPATIENT_RATE };
+	const char *build = getenv("PVSCHED_BUILD");
+
+	snprintf(policy, sizeof(policy), "%s/tests/native/policies/impatient.bpf.o",
+		 build ? build : "build");
+	if (!bed_has_bpf())
+		o.policy = NULL;
+	*state = &o;
+	return setup(state);
+}
+
 int main(void)
 {
 #define CASE(f, opts) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, (void *)&(opts))
@@ -272,6 +323,8 @@ int main(void)
 		CASE(host_doorbell_flood_is_not_heard, as_it_is),
 		CASE(host_debts_survive_a_reset, poor),
 		CASE(host_reset_in_mid_boost_restores_the_thread, as_it_is),
+		cmocka_unit_test_setup_teardown(host_asking_again_counts_against_the_rate,
+						impatient_setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
