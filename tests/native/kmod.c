@@ -261,6 +261,24 @@ static void kmod_refuses_what_is_above_its_threads_or_lasts(void **state)
 	end_thread(tid);
 }
 
+/* What computes at a priority that the module's threads no longer are above, they could not end. */
+static void kmod_threads_that_go_down_leave_nothing_above_them(void **state)
+{
+	pid_t tid = start_thread();
+	struct pvsched_attr a = { 0 };
+	uint32_t least = 2;
+
+	(void)state;
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, PRIORITY - 1, 150)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, PRIORITY - 1));
+	assert_int_equal(ask(PVSCHED_KMOD_FIFO, least), 0);
+	assert_int_equal(pvsched_attr_get(tid, &a), 0);
+	assert_int_equal(a.policy, SCHED_OTHER);
+	assert_int_equal(a.nice, 4);
+	end_thread(tid);
+}
+
 static void kmod_leaves_what_somebody_else_set(void **state)
 {
 	struct pvsched_attr rr = { .policy = SCHED_RR, .priority = 7 }, now = { 0 };
@@ -388,6 +406,7 @@ int main(void)
 		CASE(kmod_unregistered_slot_is_refused),
 		CASE(kmod_boost_ends_at_its_expiry_and_all_is_as_it_was),
 		CASE(kmod_refuses_what_is_above_its_threads_or_lasts),
+		CASE(kmod_threads_that_go_down_leave_nothing_above_them),
 		CASE(kmod_leaves_what_somebody_else_set),
 		CASE(kmod_bell_is_heard_in_a_boost_and_a_flood_is_not),
 		CASE(kmod_killed_broker_leaves_nothing_boosted),

@@ -113,7 +113,7 @@ static __always_inline void ask_policy(const struct pvsched_vcpu *v,
 
 static __always_inline bool is_registered(u32 tid)
 {
-	u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	u32 at = READ_ONCE(slot_of_tid[tid & (PVSCHED_TIDS - 1)]);
 	struct pvsched_vcpu *v;
 
 	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
@@ -128,7 +128,7 @@ static __always_inline bool is_registered(u32 tid)
 /* The slot of a registered thread that is served, or -1. tids are reused: start_time tells threads apart. */
 static __always_inline int slot_of_task(u32 tid, u64 task, u64 start_time)
 {
-	u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
+	u32 at = READ_ONCE(slot_of_tid[tid & (PVSCHED_TIDS - 1)]);
 	struct pvsched_vcpu *v;
 
 	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {

@@ -6,8 +6,16 @@
 #ifndef PVSCHED_KMOD_LOOK_H
 #define PVSCHED_KMOD_LOOK_H
 
-/* Of a run queue whose lock is held. */
-#define FIELD(type, base, offset) (*(type *)((char *)(base) + engine.layout.offset))
+/* Of a run queue whose lock is held; 0 where nothing is mapped: what was proven of the root group's
+ * queue need not hold for another's. */
+#define FIELD(type, base, offset)                                                                  \
+	({                                                                                         \
+		type field_ = 0;                                                                   \
+                                                                                                   \
+		copy_from_kernel_nofault(&field_, (char *)(base) + engine.layout.offset,           \
+					 sizeof(field_));                                          \
+		field_;                                                                            \
+	})
 /* Of what may be gone: false, and `to` as it was, where nothing is mapped. */
 #define PEEK(to, base, offset)                                                                     \
 	(!copy_from_kernel_nofault(&(to), (char *)(base) + engine.layout.offset, sizeof(to)))
@@ -180,12 +188,16 @@ static __always_inline u32 rt_queued(struct task_struct *p)
 /* KVM's interrupt controller of a vCPU: its timer's function is told by the first that is seen. */
 static __always_inline void learn_timer(struct kvm_vcpu *kv)
 {
-	char *apic = (char *)kv->arch.apic;
-	void *back = NULL;
+	void *back = NULL, *fn = NULL;
+	struct hrtimer *timer;
+	char *apic = NULL;
 
-	if (engine.apic_timer_fn || !apic || !PEEK(back, apic, apic_vcpu) || back != kv)
+	if (engine.apic_timer_fn || get_kernel_nofault(apic, (char **)&kv->arch.apic) || !apic ||
+	    !PEEK(back, apic, apic_vcpu) || back != kv)
 		return;
-	WRITE_ONCE(engine.apic_timer_fn, timer_fn((void *)(apic + engine.layout.apic_timer)));
+	timer = (void *)(apic + engine.layout.apic_timer);
+	if (!copy_from_kernel_nofault(&fn, &ACCESS_PRIVATE(timer, function), sizeof(fn)))
+		WRITE_ONCE(engine.apic_timer_fn, fn);
 }
 
 /*
@@ -196,15 +208,16 @@ static __always_inline void learn(struct task_struct *prev)
 {
 	int slot = slot_of_task(prev->pid, (u64)prev, prev->start_time);
 	struct preempt_notifier *n;
+	struct pid *pid = NULL;
 	struct kvm_vcpu *kv;
-	struct pid *pid;
+	pid_t nr = 0;
 
 	if (slot < 0 || hlist_empty(&prev->preempt_notifiers))
 		return;
 	n = hlist_entry(prev->preempt_notifiers.first, struct preempt_notifier, link);
 	kv = container_of(n, struct kvm_vcpu, preempt_notifier);
-	pid = *(struct pid **)&kv->pid;
-	if (!pid || pid->numbers[0].nr != prev->pid)
+	if (get_kernel_nofault(pid, (struct pid **)&kv->pid) || !pid ||
+	    get_kernel_nofault(nr, &pid->numbers[0].nr) || nr != prev->pid)
 		return;
 	engine.vcpus[slot].kvm_vcpu = (u64)kv;
 	learn_timer(kv);

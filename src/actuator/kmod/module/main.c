@@ -95,11 +95,13 @@ static void hand(struct slot *s, u32 cpu)
 {
 	struct worker *w;
 
-	if (test_and_set_bit(QUEUED, &s->state))
-		return;
-	w = &workers[cpu < nr_cpu_ids && workers[cpu].thread ? cpu : first];
-	llist_add(&s->todo, &w->todo);
-	irq_work_queue(&w->irq);
+	preempt_disable(); /* who has set the bit queues it: all others rely on that */
+	if (!test_and_set_bit(QUEUED, &s->state)) {
+		w = &workers[cpu < nr_cpu_ids && workers[cpu].thread ? cpu : first];
+		llist_add(&s->todo, &w->todo);
+		irq_work_queue(&w->irq);
+	}
+	preempt_enable();
 }
 
 static enum hrtimer_restart on_expiry(struct hrtimer *timer)
@@ -211,13 +213,43 @@ BTF_KFUNCS_END(kfuncs)
 
 static const struct btf_kfunc_id_set kfunc_set = { .owner = THIS_MODULE, .set = &kfuncs };
 
+static int rest(u32 slot, bool drop);
+
+/* What runs at the priority of the module's threads, or above, cannot be ended by them: it ends first. */
+static int end_above(u32 priority)
+{
+	int err = 0;
+
+	for (u32 slot = 0; slot < PVSCHED_KMOD_SLOTS && !err; slot++) {
+		struct slot *s = &slots[slot];
+		bool above;
+
+		rt_mutex_lock(&s->lock); /* who has it after this sees the new ceiling */
+		above = s->task && PVSCHED_WORD_LEVEL(s->word) == PVSCHED_LEVEL_RT &&
+			PVSCHED_WORD_VALUE(s->word) >= (int)priority;
+		rt_mutex_unlock(&s->lock);
+		if (above)
+			err = rest(slot, false);
+	}
+	return err;
+}
+
 static int set_fifo(u32 priority)
 {
 	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = SCHED_FIFO };
+	u32 before = ceiling;
 	int err = 0;
 
 	if (priority < 2 || priority > MAX_RT_PRIO - 1)
 		return -EINVAL;
+	if (priority < before) {
+		WRITE_ONCE(ceiling, priority);
+		err = end_above(priority);
+		if (err) {
+			WRITE_ONCE(ceiling, before);
+			return err;
+		}
+	}
 	attr.sched_priority = priority;
 	for (u32 cpu = 0; cpu < nr_cpu_ids && !err; cpu++)
 		if (workers[cpu].thread)

@@ -8,6 +8,8 @@
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/vmalloc.h>
@@ -280,6 +282,7 @@ static int slot_op(const struct pvsched_kmod_slot *a)
 		return 0;
 	case PVSCHED_SLOT_FINI:
 		WRITE_ONCE(v->flags, 0);
+		synchronize_rcu(); /* events that saw it: they may arm the timer, and want */
 		hrtimer_cancel(&engine.side[a->slot].timer);
 		return 0;
 	case PVSCHED_SLOT_SETTLE:
@@ -352,6 +355,26 @@ static void forget_pointers(struct pvsched_vcpu *v)
 	v->reach_ns = v->reach_rq = v->reach_switches = 0;
 }
 
+/* Whole, or not at all: a copy may stall on the way, and events look as soon as it has flags. */
+static int write_vcpu(struct pvsched_vcpu *v, const void __user *from)
+{
+	struct pvsched_vcpu *its;
+	u32 flags;
+
+	if (v->flags)
+		return -EBUSY;
+	its = memdup_user(from, sizeof(*its));
+	if (IS_ERR(its))
+		return PTR_ERR(its);
+	flags = its->flags;
+	its->flags = 0;
+	forget_pointers(its);
+	memcpy(v, its, sizeof(*v));
+	smp_store_release(&v->flags, flags);
+	kfree(its);
+	return 0;
+}
+
 static int cell(const struct pvsched_kmod_cell *c)
 {
 	void __user *value = u64_to_user_ptr(c->value);
@@ -381,26 +404,29 @@ static int cell(const struct pvsched_kmod_cell *c)
 	}
 	if (c->op == PVSCHED_KMOD_READ)
 		return copy_to_user(value, at, size) ? -EFAULT : 0;
-	if (c->map == PVSCHED_MAP_VCPUS && engine.vcpus[slot].flags)
-		return -EBUSY;
-	if (copy_from_user(at, value, size))
-		return -EFAULT;
 	if (c->map == PVSCHED_MAP_VCPUS)
-		forget_pointers(at);
-	return 0;
+		return write_vcpu(at, value);
+	return copy_from_user(at, value, size) ? -EFAULT : 0;
+}
+
+/* Events have been waited for. */
+static void unpin(struct side *s)
+{
+	struct page *old = s->pinned;
+
+	s->pinned = NULL;
+	if (old)
+		unpin_user_pages_dirty_lock(&old, 1, true);
 }
 
 static void drop_page(struct side *s)
 {
-	struct page *old = s->pinned;
-
-	if (!old)
+	if (!s->pinned)
 		return;
 	WRITE_ONCE(s->page, NULL);
-	s->pinned = NULL;
 	/* model: disable.grace */
 	synchronize_rcu(); /* events run with preemption disabled */
-	unpin_user_pages_dirty_lock(&old, 1, true);
+	unpin(s);
 }
 
 /* Pinned for as long as events may look, so that a look is a load and cannot fault. One page a vCPU of
@@ -488,11 +514,12 @@ void engine_close(void)
 		if (engine.vcpus[slot].flags)
 			engine_settle(slot); /* its boost ends in `debts`, which stay */
 		WRITE_ONCE(engine.vcpus[slot].flags, 0);
+		WRITE_ONCE(engine.side[slot].page, NULL);
 	}
-	synchronize_rcu();
+	synchronize_rcu(); /* once for all of them: a next broker waits */
 	for (u32 slot = 0; slot < PVSCHED_SLOTS; slot++) {
 		hrtimer_cancel(&engine.side[slot].timer);
-		drop_page(&engine.side[slot]);
+		unpin(&engine.side[slot]);
 	}
 	memset(engine.used, 0, sizeof(engine.used));
 	WRITE_ONCE(engine.on, false);
