@@ -187,33 +187,45 @@ static void *holder(void *arg)
 	return NULL;
 }
 
+/* While another one has the lock and is late: restores without it. */
+static void restore_beside_a_late_one(pthread_t *ret_late)
+{
+	struct pvsched_applied r;
+
+	pthread_barrier_init(&held, NULL, 2);
+	assert_int_equal(pthread_create(ret_late, NULL, holder, NULL), 0);
+	pthread_barrier_wait(&held);
+	pvsched_apply(&act, 0, 0, true, &r);
+	assert_false(bed_tid_is_boosted(victim.tid));
+}
+
+static void late_one_is_done(pthread_t late)
+{
+	pthread_barrier_wait(&held);
+	pthread_join(late, NULL);
+	pthread_barrier_destroy(&held);
+}
+
 /* Whatever two of ours left behind that changed the thread at once is nobody else's. */
 static void actuator_that_raced_with_a_late_one_takes_it_for_its_own(void **state)
 {
 	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 1, .flags = 1 };
 	struct pvsched_attr before = slots[0].base, after;
-	struct pvsched_applied r;
-	pthread_t thread;
 	uint64_t until, word;
+	pthread_t late;
 
 	(void)state;
 	limit(90, 100 * MS, 5000, 1);
 	for (int order = 0; order < 2; order++) {
 		assert_true(ask(1, 50 * MS, &until));
 		word = shared[0].applied;
-		pthread_barrier_init(&held, NULL, 2);
-		assert_int_equal(pthread_create(&thread, NULL, holder, NULL), 0);
-		pthread_barrier_wait(&held);
-		pvsched_apply(&act, 0, 0, true, &r); /* without the lock: restores */
-		assert_false(bed_tid_is_boosted(victim.tid));
+		restore_beside_a_late_one(&late);
 		/* the late one has set the thread, or noted it, after that */
 		if (order)
 			assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
 		else
 			shared[0].applied = word;
-		pthread_barrier_wait(&held);
-		pthread_join(thread, NULL);
-		pthread_barrier_destroy(&held);
+		late_one_is_done(late);
 		end();
 		assert_int_equal(shared[0].external, 0);
 		assert_int_equal(shared[0].foreign, 0);
@@ -229,9 +241,8 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 {
 	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 1, .flags = 1 };
 	struct pvsched_attr after;
-	struct pvsched_applied r;
-	pthread_t thread;
 	uint64_t until, word;
+	pthread_t late;
 
 	(void)state;
 	limit(90, 100 * MS, 5000, 1);
@@ -239,20 +250,14 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 		assert_true(ask(1, 50 * MS, &until));
 		word = shared[0].applied;
 		assert_int_equal(setpriority(PRIO_PROCESS, victim.tid, 4 + order), 0);
-		pthread_barrier_init(&held, NULL, 2);
-		assert_int_equal(pthread_create(&thread, NULL, holder, NULL), 0);
-		pthread_barrier_wait(&held);
-		pvsched_apply(&act, 0, 0, true, &r); /* without the lock: restores */
-		assert_false(bed_tid_is_boosted(victim.tid));
+		restore_beside_a_late_one(&late);
 		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
 		assert_int_equal(after.nice, 4 + order);
 		if (order == 1)
 			assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
 		if (order == 2)
 			shared[0].applied = word;
-		pthread_barrier_wait(&held);
-		pthread_join(thread, NULL);
-		pthread_barrier_destroy(&held);
+		late_one_is_done(late);
 		end();
 		assert_int_equal(shared[0].foreign, PVSCHED_FOREIGN_NICE);
 		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
