@@ -30,7 +30,6 @@ pvsched run --cpus 2 --hogs 2 --workload busy --policy "$PVSCHED_BUILD/examples/
 	>/tmp/run 2>&1 &
 run=$!
 within policy_of_a_file_is_run_and_listed 120 serves audio
-cp /tmp/run "$LAB_OUT/run.txt"
 vm=$(vm_field vm) # a list that asked while the broker began may have had place 0
 pvsched list >"$LAB_OUT/list.txt"
 expect policy_that_asks_for_no_exits_has_no_program_there sh -c \
@@ -87,3 +86,5 @@ expect policy_is_swapped_back_on pvsched policy "$vm" latency
 within policy_latency_boosts_again 20 more_boosts_than "$boosts"
 kill $run
 wait $run
+expect run_ends_well test $? = 0
+cp /tmp/run "$LAB_OUT/run.txt" # what it said last, should it have ended before
