@@ -175,45 +175,8 @@ static __always_inline struct pvsched_cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&cpus, &zero);
 }
 
-/* Is it a vCPU's, whatever its policy? */
-static __always_inline bool is_registered(__u32 tid)
-{
-	__u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
-	struct pvsched_vcpu *v;
+#define slot_word(tid) slot_of_tid[(tid) & (PVSCHED_TIDS - 1)]
 
-	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		v = vcpu_of_slot(at - 1);
-		if (!v || v->tid == tid)
-			return v != NULL;
-		at = v->chain;
-	}
-	return false;
-}
-
-/* The slot of a registered thread whose policy this object carries, or -1. tids are reused: start_time tells threads apart. */
-static __always_inline int slot_of_task(__u32 tid, __u64 task, __u64 start_time)
-{
-	__u32 at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
-	struct pvsched_vcpu *v;
-
-	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		__u32 slot = at - 1;
-
-		v = vcpu_of_slot(slot);
-		if (!v)
-			return -1;
-		if (v->tid == tid) {
-			if (v->policy != policy_id)
-				return -1;
-			if (!v->start_time && task) {
-				v->task = task;
-				v->start_time = start_time;
-			}
-			return !task || v->start_time == start_time ? (int)slot : -1;
-		}
-		at = v->chain;
-	}
-	return -1;
-}
+#include "threads.h"
 
 #endif

@@ -111,45 +111,10 @@ static __always_inline void ask_policy(const struct pvsched_vcpu *v,
 		u->policy->ask(in, out);
 }
 
-static __always_inline bool is_registered(u32 tid)
-{
-	u32 at = READ_ONCE(slot_of_tid[tid & (PVSCHED_TIDS - 1)]);
-	struct pvsched_vcpu *v;
+/* Once: the broker may write it. */
+#define slot_word(tid) READ_ONCE(slot_of_tid[(tid) & (PVSCHED_TIDS - 1)])
 
-	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		v = vcpu_of_slot(at - 1);
-		if (!v || v->tid == tid)
-			return v != NULL;
-		at = v->chain;
-	}
-	return false;
-}
-
-/* The slot of a registered thread that is served, or -1. tids are reused: start_time tells threads apart. */
-static __always_inline int slot_of_task(u32 tid, u64 task, u64 start_time)
-{
-	u32 at = READ_ONCE(slot_of_tid[tid & (PVSCHED_TIDS - 1)]);
-	struct pvsched_vcpu *v;
-
-	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		u32 slot = at - 1;
-
-		v = vcpu_of_slot(slot);
-		if (!v)
-			return -1;
-		if (v->tid == tid) {
-			if (!is_ours(v))
-				return -1;
-			if (!v->start_time && task) {
-				v->task = task;
-				v->start_time = start_time;
-			}
-			return !task || v->start_time == start_time ? (int)slot : -1;
-		}
-		at = v->chain;
-	}
-	return -1;
-}
+#include "../../../events/threads.h"
 
 static __always_inline void start_timer(struct pvsched_vcpu *v, u64 ns)
 {
