@@ -221,7 +221,12 @@ inline apply(base_only, by_guardian) {
 		r_changed = 0;
 		is_wanted = !(base_only) && ACTIVE(r_word) }
 	do
-	:: is_wanted == boosted -> break
+	:: is_wanted == boosted ->
+		if /* the guardian, which cannot tell, may have ended it */
+		:: !boosted && grant && !(by_guardian) -> tell(0)
+		:: else
+		fi;
+		break
 	:: is_wanted != boosted ->
 		if
 		:: is_wanted -> boosted = 1 /* step: apply.boost */

@@ -82,6 +82,16 @@ static void tell_guest(const struct pvsched_actuation *act, struct pvsched_slot 
 		   pvsched_task_word(a->policy, a->nice, a->priority, flags, LOAD(sh->gen)));
 }
 
+/* The guardian, which has no page, may have ended a boost: the guest learns it from who comes next. */
+static void tell_of_its_end(const struct pvsched_actuation *act, struct pvsched_slot *s,
+			    struct pvsched_shared *sh, uint64_t applied)
+{
+	if (act->guardian || !s->page ||
+	    !(LOAD(s->page->grant) >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED))
+		return;
+	tell_guest(act, s, sh, &s->base, false, PVSCHED_WORD_REASON(applied));
+}
+
 bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
 			  const struct pvsched_shared *sh)
 {
@@ -437,8 +447,11 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 			out.until_ns = until;
 			break;
 		}
-		if (sure && !want && !is)
+		if (sure && !want && !is) {
+			if (locked)
+				tell_of_its_end(a, s, sh, applied);
 			break;
+		}
 		err = want ? boost(a, s, sh, desired, until, event_ns, locked)
 			   : restore(a, s, sh, desired, locked);
 		/* what could not be changed stays as it was applied: try again soon */

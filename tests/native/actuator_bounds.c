@@ -268,6 +268,30 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 	}
 }
 
+/* The guardian cannot reach a guest's page: whoever comes to the slot next says what it did. */
+static void boost_that_the_guardian_ended_is_told_by_the_next_agent(void **state)
+{
+	static struct pvsched_page page;
+	struct pvsched_actuation guardian = act;
+	struct pvsched_applied r;
+	uint64_t until;
+
+	(void)state;
+	guardian.guardian = true;
+	slots[0].page = &page;
+	slots[0].starttime = 0;
+	assert_int_equal(pvsched_starttime(victim.tid, &slots[0].starttime), 0);
+	assert_true(ask(1, 50 * MS, &until));
+	assert_true(page.grant >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED);
+	pvsched_apply(&guardian, 0, 0, true, &r);
+	assert_false(bed_tid_is_boosted(victim.tid));
+	assert_true(page.grant >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED);
+	end();
+	assert_false(page.grant >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_BOOSTED);
+	assert_int_equal(page.grant >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_GRANT_REASON,
+			 PVSCHED_REASON_EXPIRED);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -278,6 +302,7 @@ int main(void)
 		CASE(actuator_bounds_the_share_by_wall_time),
 		CASE(actuator_that_raced_with_a_late_one_takes_it_for_its_own),
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
+		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
