@@ -253,6 +253,22 @@ static void scheduling_and_pinning_are_as_asked(void **state)
 	}
 }
 
+/* One that spins for another would keep the CPU from it for ever: FIFO knows no turns. */
+static void vcpus_of_static_fifo_on_one_cpu_start(void **state)
+{
+	(void)state;
+	for (int round = 0; round < 5; round++) {
+		vmm_bed_init(&bed, 4, GUEST_IDLE, 0);
+		bed.opts.sched = VMM_SCHED_FIFO;
+		for (unsigned int i = 0; i < 4; i++) {
+			bed.opts.vcpu[i].pinned = true;
+			bed.opts.vcpu[i].cpu = vmm_bed_last_cpu();
+		}
+		vmm_bed_boot(&bed);
+		teardown(NULL);
+	}
+}
+
 static unsigned int entries(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -424,6 +440,7 @@ int main(void)
 		CASE(memory_of_huge_pages_and_memfd_runs),
 		CASE(memory_of_hugetlb_without_reserve_says_so),
 		CASE(scheduling_and_pinning_are_as_asked),
+		CASE(vcpus_of_static_fifo_on_one_cpu_start),
 		CASE(stop_from_another_thread_ends_everything),
 		CASE(stop_before_start_and_twice_is_harmless),
 		CASE(options_out_of_range_are_refused_in_one_line),

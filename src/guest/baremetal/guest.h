@@ -18,6 +18,8 @@
 #define READ_ONCE(x)	 (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
 
+#define MSR_TSC_DEADLINE 0x6e0
+
 #define control ((struct guest_control *)(unsigned long)GUEST_CONTROL_GPA)
 
 struct vcpu {

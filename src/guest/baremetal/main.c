@@ -14,6 +14,8 @@
 #define TDCR_DIVIDE_BY_1 0xb
 #define APIC_KHZ	 1000000 /* KVM's APIC timer counts nanoseconds unless told otherwise */
 
+#define RELEASE_TICKS (1 << 20) /* between two looks: half a millisecond at 2 GHz */
+
 #define CALIBRATE_ROUNDS     64
 #define CALIBRATE_ITERATIONS 20000
 
@@ -88,6 +90,16 @@ static void start_guest(void)
 	release();
 }
 
+/* Asleep: beside a spin of its own real-time priority the first vCPU might never get their CPU. */
+static void await_release(struct vcpu *v)
+{
+	while (!READ_ONCE(released)) {
+		wrmsr(MSR_TSC_DEADLINE, rdtsc() + RELEASE_TICKS);
+		halt(v);
+		take_stamp(&v->cpu->timer_at, &v->timer_seen);
+	}
+}
+
 static void start_vcpu(struct vcpu *v)
 {
 	struct guest_vcpu *io = v->io;
@@ -128,8 +140,7 @@ void guest_main(struct cpu *cpu)
 	WRITE_ONCE(v.io->state, GUEST_BOOTING);
 	if (!cpu->index)
 		start_guest();
-	while (!READ_ONCE(released))
-		pause();
+	await_release(&v);
 	start_vcpu(&v);
 	if (flags & GUEST_F_WAIT_GO) {
 		WRITE_ONCE(v.io->state, GUEST_READY);

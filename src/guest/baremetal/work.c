@@ -7,7 +7,6 @@
  */
 #include "guest.h"
 
-#define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC_TMCCT 0x839
 
 #define DEMO_PHASE_NS 2000000000ull
