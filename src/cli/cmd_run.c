@@ -189,8 +189,9 @@ static int look(struct run_session *s, unsigned int index, struct show_vcpu *v)
 	err = vmm_vcpu_info(s->vm, index, &v->info);
 	if (!err)
 		err = pvsched_vm__vcpu_stats(vmm_pvsched(s->vm), index, &v->stats);
-	/* the broker that was joined is gone: the VM goes on, and joins the next one */
-	if ((err == -EPIPE || err == -ETIMEDOUT) && !s->broker)
+	/* the broker is gone, or was busy for long: the VM goes on, and joins it or the next one; the
+	 * end of one in this process shows in its descriptor */
+	if (err == -EPIPE || err == -ETIMEDOUT)
 		err = 0;
 	if (!err && s->broker)
 		v->has_report = !pvsched_broker__vcpu_report(s->broker, v->info.tid, &v->report);

@@ -5,6 +5,8 @@
 
 Each case is a function; hosts that lack something are made with a mount namespace of their own.
 """
+import contextlib
+import ctypes
 import json
 import os
 import pathlib
@@ -230,6 +232,48 @@ def run_joins_a_broker_that_serves():
                 serve.terminate()
             check(serve.wait(20) == 0, "serve's exit status")
         check(not os.path.exists(socket), "the socket was left behind")
+
+
+def thread_of(pid, name):
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            return int(task.name)
+    return None
+
+
+@contextlib.contextmanager
+def stopped_thread(tid):
+    """By ptrace: SIGSTOP would stop all the threads of its process."""
+    seize, interrupt, detach, wall = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.ptrace(seize, tid, None, None) == 0, "seize", ctypes.get_errno())
+    check(libc.ptrace(interrupt, tid, None, None) == 0, "interrupt", ctypes.get_errno())
+    os.waitpid(tid, wall)
+    yield
+    libc.ptrace(detach, tid, None, None)
+
+
+@needs_kvm
+def run_whose_broker_is_busy_for_long_goes_on():
+    """As when a host that is slow, or loaded, swaps a policy: the client waits two seconds."""
+    wait_for_no_broker()
+    with subprocess.Popen([PVSCHED, "run", "--seconds", "10", "--hogs", "2", "--workload", "busy",
+                           "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as run:
+        until = time.monotonic() + 20
+        broker = None
+        while not broker and time.monotonic() < until:
+            time.sleep(0.1)
+            broker = thread_of(run.pid, "pvsched-broker")
+        time.sleep(2)  # booted
+        with stopped_thread(broker):
+            time.sleep(4)
+        out, err = run.communicate(timeout=60)
+    check(run.returncode == 0, run.returncode, out[-300:], err)
+    shots = json.loads(out)["snapshots"]
+    check(shots[-1]["seconds"] >= 9, shots[-1])
+    # joined again, and boosted again by who counts anew
+    check(shots[-1]["vcpus"][0]["boosts"] > 0, shots[-1])
 
 
 @needs_kvm
