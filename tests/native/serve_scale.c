@@ -230,11 +230,24 @@ static void be_vmm(int ready)
 		pause();
 }
 
+/* A kernel since 6.18 takes a timer's memory without waiting, and has none to take in some states (a
+ * machine that goes on setting up its memory while it runs): seen by who asks first. */
+static int timers = ALL;
+
+static void skip_for_want_of_timers(void)
+{
+	printf("this kernel has no timers for more than %d vCPUs: the lab has kernels that do\n",
+	       timers);
+	skip();
+}
+
 static void scale_256_found_vms_are_served(void **state)
 {
 	uint64_t begin;
 
 	(void)state;
+	if (timers < ALL)
+		skip_for_want_of_timers();
 	if (access("/dev/kvm", R_OK | W_OK)) {
 		printf("needs /dev/kvm: the lab runs it\n");
 		skip();
@@ -353,10 +366,8 @@ static void scale_64_clients_are_served(void **state)
 		for (int i = 0; full && i < CLIENTS; i++) {
 			client[i] = start(be_client);
 			if (client[i] == -ENOMEM) {
-				printf("this kernel has no timers for more than %d vCPUs: the lab "
-				       "has kernels that do\n",
-				       i * (ALL / CLIENTS));
-				skip();
+				timers = i * (ALL / CLIENTS);
+				skip_for_want_of_timers();
 			}
 			if (client[i] <= 0)
 				fail_msg("client %d of %d is not served: %s", i, CLIENTS,
@@ -390,8 +401,8 @@ int main(int argc, char **argv)
 {
 #define CASE(f) cmocka_unit_test_teardown(f, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(scale_256_found_vms_are_served),
 		CASE(scale_64_clients_are_served),
+		CASE(scale_256_found_vms_are_served),
 	};
 
 	if (argc > 1)
