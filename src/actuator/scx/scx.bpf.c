@@ -23,6 +23,7 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 
 #define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
 #define CREDIT_NS  2000000ull /* of who slept */
+#define DEBT_NS	   20000000ull /* of a vCPU, by its boosts: what it pays back after them at most */
 #define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
 #define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
 #define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
@@ -172,12 +173,13 @@ static __always_inline __u64 vtime_now(const struct scx_cpu *x, __u64 now)
 	return x->vtime + (now - start) * 100 / w;
 }
 
-/* Who slept long has no more credit than others. */
-static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l)
+/* Who slept long has no more credit than others. Who was preempted keeps its place: else others would
+ * pay for it what a boost took. */
+static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l, __u64 flags)
 {
 	__u64 vtime = p->scx.dsq_vtime;
 
-	if (l && vtime + CREDIT_NS < l->vnow)
+	if (l && flags & SCX_ENQ_WAKEUP && vtime + CREDIT_NS < l->vnow)
 		vtime = l->vnow - CREDIT_NS;
 	return vtime;
 }
@@ -385,7 +387,9 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr), SCX_KICK_PREEMPT);
 		return;
 	}
-	vtime = vtime_of(p, l);
+	vtime = vtime_of(p, l, flags);
+	if (l && vtime > l->vnow + DEBT_NS)
+		vtime = l->vnow + DEBT_NS;
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot));
 }
@@ -410,7 +414,7 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
-	vtime = vtime_of(p, llc_at(llc));
+	vtime = vtime_of(p, llc_at(llc), flags);
 	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
 	 * until then wait for whoever is free. */
 	if (x && !x->given && flags & SCX_ENQ_CPU_SELECTED && preempts(x, vtime, flags)) {
@@ -559,7 +563,7 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 	x->given = 0;
 	x->vtime = p->scx.dsq_vtime;
 	x->start_ns = scx_bpf_now();
-	if (x->vtime > l->vnow)
+	if (!x->urgent && x->vtime > l->vnow) /* who is boosted is ahead of its turn */
 		l->vnow = x->vtime;
 	return 0;
 }
