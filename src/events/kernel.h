@@ -149,8 +149,20 @@ struct vcpu_svm {
 	struct vmcb *vmcb;
 };
 
-struct vcpu_vmx {
-	__u32 exit_reason; /* a union of 32 bits; moved into a sub-structure in 6.15 */
+union vmx_exit_reason {
+	__u32 full;
+};
+
+struct vcpu_vmx { /* to 6.14 */
+	union vmx_exit_reason exit_reason;
+};
+
+struct vcpu_vt {
+	union vmx_exit_reason exit_reason;
+};
+
+struct vcpu_vmx___vt {
+	struct vcpu_vt vt;
 };
 
 #pragma clang attribute pop

@@ -135,16 +135,19 @@ static void exits_of_a_latency_vcpu_carry_no_program(void **state)
 	pvsched_broker__stop(s.broker);
 }
 
-static void start_vmexit(struct scene *s)
+/* `pvsched check` says why: a KVM without these tracepoints, or BPF may not have them */
+static void skip_where_kvm_lacks_them(const struct scene *s, int err)
 {
-	int err = start(s, "vmexit");
-
 	if (!err)
 		return;
-	/* `pvsched check` says why: a KVM without these tracepoints, or BPF may not have them */
 	print_message("%s\n", s->said);
 	assert_int_equal(err, -ENOTSUP);
 	skip();
+}
+
+static void start_vmexit(struct scene *s)
+{
+	skip_where_kvm_lacks_them(s, start(s, "vmexit"));
 }
 
 static void vmexit_sees_the_request_at_an_exit_and_answers_in_the_page(void **state)
@@ -186,6 +189,37 @@ static void vmexit_injection_of_an_interrupt_boosts(void **state)
 	pvsched_broker__stop(s.broker);
 }
 
+/* A policy from outside that asks for VMENTRY and HALT, and says by its reasons what it was told. */
+static void exits_by_halt_and_entries_after_them_reach_a_policy_that_asks(void **state)
+{
+	const char *build = getenv("PVSCHED_BUILD");
+	struct pvsched_broker_counters counters;
+	struct vmm_bed bed;
+	struct scene s;
+	char policy[400];
+	int err;
+
+	(void)state;
+	snprintf(policy, sizeof(policy), "%s/tests/native/policies/halts.bpf.o",
+		 build ? build : "build");
+	err = start(&s, policy);
+	skip_where_kvm_lacks_them(&s, err);
+	bed_of(&bed, GUEST_SLEEPING, 0, true);
+	vmm_bed_run(&bed);
+	for (int i = 0; i < 2; i++) {
+		uint8_t reason = i ? PVSCHED_REASON_PENDING : PVSCHED_REASON_TASK;
+
+		WAIT_UNTIL((vmm_bed_info(&bed, 0).page.grant >> PVSCHED_TASK_FLAGS_SHIFT &
+			    PVSCHED_GRANT_REASON) == reason);
+	}
+	assert_int_equal(pvsched_broker__counters(s.broker, &counters), 0);
+	assert_true(counters.events[8] >= counters.events[10]);
+	assert_true(counters.events[9] > 10); /* VMENTRY */
+	assert_true(counters.events[10] > 10); /* HALT */
+	vmm_destroy(bed.vm);
+	pvsched_broker__stop(s.broker);
+}
+
 static void vmexit_costs_a_program_at_each_exit(void **state)
 {
 	struct vmm_bed bed;
@@ -212,6 +246,7 @@ int main(void)
 		cmocka_unit_test(exits_of_a_latency_vcpu_carry_no_program),
 		cmocka_unit_test(vmexit_sees_the_request_at_an_exit_and_answers_in_the_page),
 		cmocka_unit_test(vmexit_injection_of_an_interrupt_boosts),
+		cmocka_unit_test(exits_by_halt_and_entries_after_them_reach_a_policy_that_asks),
 		cmocka_unit_test(vmexit_costs_a_program_at_each_exit),
 	};
 

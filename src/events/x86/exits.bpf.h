@@ -52,11 +52,16 @@ static __always_inline __u8 svm_reason(struct kvm_vcpu *kv)
 static __always_inline __u8 vmx_reason(struct kvm_vcpu *kv)
 {
 	struct vcpu_vmx *vmx = (void *)kv; /* vcpu is its first member */
+	struct vcpu_vmx___vt *vt = (void *)kv;
 	__u32 code = 0;
 
-	if (!bpf_core_field_exists(vmx->exit_reason) ||
-	    bpf_core_read(&code, sizeof(code), &vmx->exit_reason))
+	if (bpf_core_field_exists(vt->vt.exit_reason.full)) {
+		if (bpf_core_read(&code, sizeof(code), &vt->vt.exit_reason.full))
+			return PVSCHED_EXIT_OTHER;
+	} else if (!bpf_core_field_exists(vmx->exit_reason.full) ||
+		   bpf_core_read(&code, sizeof(code), &vmx->exit_reason.full)) {
 		return PVSCHED_EXIT_OTHER;
+	}
 	switch (code & 0xffff) { /* the basic reason */
 	case VMX_EXIT_HLT:
 		return PVSCHED_EXIT_HALT;
