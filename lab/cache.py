@@ -6,6 +6,7 @@ downloaded, apt/ the private apt state, and one tree per group and lock state, c
 has a `.complete`. A file lock serialises fetching. Nothing on the system is installed or changed.
 """
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -17,6 +18,7 @@ import subprocess
 HERE = pathlib.Path(__file__).resolve().parent
 MANIFEST = HERE / "packages"
 LOCK = HERE / "packages.lock"
+TOOL_LIMIT = 900 # seconds; a slow network's largest package takes minutes
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 
@@ -69,6 +71,20 @@ def mirror():
     return matching[0]
 
 
+def run(command, cwd=None):
+    """A tool that writes into the cache. Its errors are in stdout."""
+    try:
+        result = subprocess.run(command, cwd=cwd, text=True, check=False, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env=dict(os.environ, LC_ALL="C"), timeout=TOOL_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"{command[0]}: no end after {TOOL_LIMIT} s: look at the network and at the "
+                       "disk, then run again") from error
+    if result.returncode and "No space left on device" in result.stdout:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder()))
+    return result
+
+
 class Apt:
     """apt with sources, lists and caches of its own, for one suite."""
 
@@ -90,9 +106,7 @@ class Apt:
 
     def run(self, tool, *arguments, cwd=None):
         options = [item for key, value in self.options.items() for item in ("-o", f"{key}={value}")]
-        return subprocess.run([tool, "-q", *options, *arguments], cwd=cwd, text=True, check=False,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, env=dict(os.environ, LC_ALL="C"))
+        return run([tool, "-q", *options, *arguments], cwd)
 
     def update(self):
         signed = f"Signed-By: {KEYRING}\n" if os.path.exists(KEYRING) else ""
@@ -201,10 +215,9 @@ def tree(group, say, finish=None):
             if sha256(file) != checksum:
                 file.unlink()
                 raise LabError(f"{file}: damaged, removed: run again")
-            result = subprocess.run(["dpkg-deb", "-x", file, path], capture_output=True, text=True,
-                                    check=False)
+            result = run(["dpkg-deb", "-x", file, path])
             if result.returncode:
-                raise LabError(f"cannot unpack {file}: {result.stderr.strip()}")
+                raise LabError(f"cannot unpack {file}: {result.stdout.strip()}")
         if finish:
             finish(path)
         (path / ".complete").write_text("".join(" ".join(row) + "\n" for row in rows))

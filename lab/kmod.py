@@ -20,6 +20,7 @@ SHARED = ("src/actuator/*.h", "src/actuator/kmod/*.h", "src/core/*.h", "src/even
 SOURCES = {str(file.relative_to(ROOT)): file
            for place in (f"{PLACE}/*.[ch]", f"{PLACE}/Kbuild", f"{PLACE}/Makefile", *SHARED)
            for file in sorted(ROOT.glob(place))}
+BUILD_LIMIT = 600 # seconds; 5 to 20 are usual
 MOUNTS = ("dev", "proc", "build", "headers", "image", "tools", "tmp")
 ENTER = """
 tree=$1; shift
@@ -54,9 +55,13 @@ def make(name, kernel, image_tree, headers, build, say):
         tools = cache.tree("headers-6.12", say)
         found = next(tools.glob("usr/lib/linux-kbuild-*/tools/bpf/resolve_btfids/resolve_btfids"))
         command.append(f"RESOLVE_BTFIDS=/tools/{found.relative_to(tools)}")
-    result = subprocess.run(["unshare", "-rm", "sh", "-ec", ENTER, "sh", tree, build, headers,
-                             image_tree, tools, *command], stdin=subprocess.DEVNULL, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    try:
+        result = subprocess.run(["unshare", "-rm", "sh", "-ec", ENTER, "sh", tree, build, headers,
+                                 image_tree, tools, *command], stdin=subprocess.DEVNULL, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                                timeout=BUILD_LIMIT)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"the module for {kernel.release} was not built in {BUILD_LIMIT} s") from error
     (build / "log").write_text(result.stdout)
     if result.returncode or not (build / PLACE / "pvsched.ko").exists():
         raise LabError(f"the module does not build for {kernel.release}: see {build}/log")

@@ -108,7 +108,7 @@ l2_linux() {
 		-M microvm,x-option-roms=off,pit=off,pic=off,rtc=on,isa-serial=on \
 		-nodefaults -no-user-config -no-reboot -display none \
 		-serial "file:$l2_console" -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
-		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1" "$@"
+		-append "console=ttyS0 loglevel=5 mitigations=off nokaslr panic=-1" "$@"
 }
 
 # l2_q35 TASK [QEMU ARGUMENTS]: the same on a machine with PCI and ACPI, its console on stdin and stdout.
@@ -122,7 +122,7 @@ l2_q35() {
 	LD_LIBRARY_PATH=/l2/lib exec /l2/qemu-q35 -L /l2/share -accel kvm -cpu host,-svm -smp 2 \
 		-m 192M -M q35 -nodefaults -no-user-config -no-reboot -display none \
 		-serial stdio -kernel /l2/vmlinux -initrd /tmp/l2.cpio \
-		-append "console=ttyS0 quiet mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@"
+		-append "console=ttyS0 loglevel=5 mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@"
 }
 
 # qemu_start TASK CONSOLE [QEMU ARGUMENTS]: l2_q35 in the background; what is written to descriptor 3
@@ -152,7 +152,7 @@ vmm_start() {
 	rm -f /tmp/keys
 	mkfifo /tmp/keys
 	pvsched run --kernel /l2/bzImage --initrd /tmp/l2.cpio --memory 256M --append \
-		"console=ttyS0 quiet mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@" \
+		"console=ttyS0 loglevel=5 mitigations=off nokaslr panic=-1 $VMM_APPEND" "$@" \
 		</tmp/keys >"$vmm_console" 2>/tmp/said &
 	vmm=$!
 	exec 3>/tmp/keys

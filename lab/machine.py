@@ -6,6 +6,7 @@ every exception, and by the kernel if this process dies. Results come as lines o
 serial port; lab/init says which.
 """
 import base64
+import binascii
 import ctypes
 import io
 import math
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import tarfile
 import time
+import zlib
 
 from cache import LabError
 
@@ -116,6 +118,7 @@ class Run:
         self.current = None
         self.release = None
         self.files = None # base64 lines while they come
+        self.lost = False # files were sent and cannot be read
         self.done = False
 
     def line(self, line, out, say):
@@ -126,9 +129,13 @@ class Run:
         elif line == "lab files":
             self.files = []
         elif line == "lab files-end":
-            data = base64.b64decode("".join(self.files))
-            with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-                tar.extractall(out, filter="data")
+            try:
+                data = base64.b64decode("".join(self.files))
+                with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+                    tar.extractall(out, filter="data")
+            except (binascii.Error, tarfile.TarError, EOFError, zlib.error) as error:
+                say(f"its files did not come whole: {error}")
+                self.lost = True
             self.files = None
         elif line == "lab done":
             self.done = True
@@ -140,12 +147,12 @@ class Run:
             self.started = time.monotonic()
             self.results[name] = self.current
             say(f"{name} ...")
+        elif line.startswith("lab log "):
+            self.log(line[8:], say)
         elif self.current is None:
             say(line)
         elif line.startswith("lab end "):
             self.end(int(line.rsplit(" ", 1)[1]), say)
-        elif line.startswith("lab log "):
-            self.case("kernel_log_is_clean", line[8:])
         elif word in ("ok", "not", "skip"):
             # The runner's form, and cmocka's TAP, which puts no colon before why a case could not run.
             found = re.match(r"(ok|not ok|skip) (?:\d+ )?(?:- |(# SKIP) )?([^:\s]+)"
@@ -165,12 +172,23 @@ class Run:
         else:
             say(f"  | {line}")
 
-    def case(self, name, why):
+    def case(self, name, why, of=None):
+        of = of or self.current
         case = {"name": name, "ok": why is None}
         if why is not None:
             case["why"] = why or "no reason given"
-            self.current["ok"] = False
-        self.current["cases"].append(case)
+            of["ok"] = False
+        of["cases"].append(case)
+
+    def log(self, line, say):
+        """A kernel's error: the test's that runs, or that ran last."""
+        of = self.current or (list(self.results.values()) or [None])[-1]
+        if of is None:
+            say(f"kernel log: {line}")
+            return
+        self.case("kernel_log_is_clean", line, of)
+        if not self.current:
+            say(f"{of['test']}: FAILED after its end: {line}")
 
     def end(self, status, say):
         result = self.current
@@ -183,10 +201,12 @@ class Run:
         self.current = None
 
     def broken(self, why, say):
-        """The machine ended or hung inside a test."""
+        """The machine ended or hung inside a test, or did not bring back what the tests left."""
         if self.current:
             self.case("the_machine_survives", why)
             self.end(0, say)
+        elif self.lost and self.results:
+            self.case("the_files_come_back", why, list(self.results.values())[-1])
 
 
 def boot(command, env, tests, directory, scale, say):
@@ -221,6 +241,8 @@ def boot(command, env, tests, directory, scale, say):
             if ended:
                 if not run.done:
                     wrong = f"the machine stopped during {phase}"
+                elif run.lost:
+                    wrong = "the tests' files did not come whole"
                 break
             if time.monotonic() > deadline:
                 wrong = f"no sign of life during {phase}: killed"

@@ -89,7 +89,7 @@ threads_are_ordinary() {
 }
 
 VMM_APPEND=iomem=relaxed
-log=$LAB_OUT/none.log
+log=$LAB_OUT/console-none.log
 vmm_start /tmp/task "$log" --cpus 1 --no-device
 vmm_shows linux_without_a_device_boots 150 1 '^task waits'
 echo start >&3
@@ -97,7 +97,7 @@ vmm_shows guest_without_a_device_says_so 30 1 '^start: pvsched-guest: find the d
 echo off >&3
 vmm_ended linux_without_a_device_ends
 
-log=$LAB_OUT/eight.log
+log=$LAB_OUT/console-eight.log
 vmm_start /tmp/task "$log" --cpus 8
 vmm_shows linux_boots_with_eight_cpus 200 1 '^task waits'
 echo start >&3
@@ -123,7 +123,7 @@ vmm_ended linux_with_eight_cpus_ends
 
 # Versions and features: what is refused is said, leaves no page, and stands in no later one's way.
 # The host is the newer one where it offers what the guest does not know.
-log=$LAB_OUT/versions.log
+log=$LAB_OUT/console-versions.log
 cp /l2/bzImage /tmp/l2/bzImage
 vmm_start /tmp/task "$log" --cpus 2 --placement
 vmm_shows linux_boots_with_a_newer_host 150 1 '^task waits'
@@ -178,14 +178,14 @@ expect linux_after_kexec_did_not_reboot grep -q 'and 0 reboots' /tmp/said
 rm /tmp/l2/bzImage
 
 # Two at once: the second joins the first's broker.
-log=$LAB_OUT/first.log
+log=$LAB_OUT/console-first.log
 vmm_start /tmp/task "$log" --cpus 1
 vmm_shows first_of_two_boots 150 1 '^task waits'
 echo start >&3
 vmm_shows first_of_two_shares 60 1 '^start: 1 of 1 CPUs share'
 first=$vmm
 exec 4>&3
-log=$LAB_OUT/second.log
+log=$LAB_OUT/console-second.log
 vmm_start /tmp/task "$log" --cpus 1
 vmm_shows second_of_two_boots 150 1 '^task waits'
 echo start >&3

@@ -36,9 +36,9 @@ printf '[broker]\nfound-policy = irq\n[vm x]\npolicy = off\n[vm y]\npolicy = lat
 cyclictest_task "cyclictest -m -p 80" 0 | sed 's/poweroff -f/exit/' >/tmp/task.late
 echo 'sleep 1000' >/tmp/task.early
 
-l2_q35 /tmp/task.early -name early </dev/null >/tmp/console-early 2>&1 &
+l2_q35 /tmp/task.early -name early </dev/null >$LAB_OUT/console-early.log 2>&1 &
 early=$!
-within early_boots 60 grep -q '^l2 up' /tmp/console-early
+within early_boots 60 grep -q '^l2 up' $LAB_OUT/console-early.log
 pvsched serve >/tmp/ready 2>/tmp/serve-said &
 serve=$!
 within serve_is_ready 20 grep -q ready /tmp/ready

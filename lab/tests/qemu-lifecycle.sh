@@ -26,7 +26,7 @@ vm() {
 	cat "/tmp/$vm_name.out" >"/tmp/$vm_name.said" &
 	l2_q35 /tmp/task -smp 1,sockets=2,cores=1,threads=1,maxcpus=2 -action reboot=reset \
 		-name "guest=$vm_name,debug-threads=on" -monitor "pipe:/tmp/$vm_name" "$@" \
-		</dev/null >"/tmp/$vm_name.console" 2>&1 &
+		</dev/null >"$LAB_OUT/console-$vm_name.log" 2>&1 &
 	eval "pid_$vm_name=$!"
 }
 # monitor NAME COMMAND
@@ -80,7 +80,7 @@ serve() {
 }
 
 vm one
-within vm_boots 120 grep -q '^l2 up' /tmp/one.console
+within vm_boots 120 grep -q '^l2 up' "$LAB_OUT/console-one.log"
 for cpu in 0 1; do
 	taskset $((1 << cpu)) sh -c 'while :; do :; done' &
 	hogs="$hogs $!"
@@ -97,7 +97,7 @@ goes_on other_vcpu_is_boosted one
 
 threads=$(vcpus one)
 monitor one system_reset
-within vm_boots_again 120 count 2 '^l2 up' /tmp/one.console
+within vm_boots_again 120 count 2 '^l2 up' "$LAB_OUT/console-one.log"
 expect reset_vm_has_its_threads test "$(vcpus one)" = "$threads"
 expect reset_vm_is_listed listed one 1
 goes_on reset_vm_is_boosted one

@@ -5,6 +5,7 @@
 # tier: short
 # timeout: 20
 
+echo "<4>last words of panic" >/dev/kmsg
 ok panic_reached_the_test
 echo 1 >/proc/sys/kernel/sysrq
 echo c >/proc/sysrq-trigger

@@ -5,5 +5,6 @@
 # tier: short
 # timeout: 2
 
+echo "<4>last words of silence" >/dev/kmsg
 kill -KILL $(pidof timeout)
 sleep 1000
