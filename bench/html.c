@@ -232,9 +232,10 @@ static void put_programs(const struct bench_report *r, FILE *f)
 	if (r->cost.measured)
 		fprintf(f,
 			"<p class=\"small soft\">A context switch pays %.0f ns when it concerns a "
-			"registered vCPU and %.0f ns otherwise; an empty program costs %.0f ns. These "
-			"include the kernel’s own measuring of programs.</p>",
-			r->cost.vcpu_ns, r->cost.other_ns, r->cost.empty_ns);
+			"registered vCPU, %.0f ns when that is boosted each period, and %.0f ns "
+			"otherwise; an empty program costs %.0f ns. These include the kernel’s own "
+			"measuring of programs.</p>",
+			r->cost.vcpu_ns, r->cost.acting_ns, r->cost.other_ns, r->cost.empty_ns);
 	fputs("</div>\n", f);
 }
 

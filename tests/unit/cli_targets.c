@@ -168,6 +168,7 @@ static void targets_of_cost_need_a_measurement(void **state)
 	r.cost = (struct bench_cost){ true, 60, 91, 250, 800, 1 };
 	assert_int_equal(bench_targets(&r), 0);
 	expect(&r, "cost: a vCPU's context switch <= 250 ns", true, 250, 250);
+	expect(&r, "cost: a boosted vCPU's <= 250 ns", false, 800, 250);
 	expect(&r, "cost: any other's <= 1.5x an empty program", false, 91.0 / 60, 1.5);
 	expect(&r, "cost: no program on the VM-exit path", false, 1, 0);
 	bench_report_free(&r);

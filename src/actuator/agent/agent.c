@@ -324,7 +324,7 @@ static void look(struct agent *a)
 		if (!w.boosted && w.until_ns <= now) {
 			sh->again_ns = 0;
 			ask(a, w.slot, PVSCHED_EV_TIMER);
-			event_ns = now;
+			event_ns = w.until_ns; /* when it was due: this thread may wake late */
 		}
 		serve(a, w.slot, event_ns);
 	}
