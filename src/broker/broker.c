@@ -977,7 +977,8 @@ int pvsched_broker__programs(struct pvsched_broker *b, struct pvsched_program_ro
 							   .run_ns = p[i].run_ns };
 			snprintf(r->name, sizeof(r->name), "%s", p[i].name);
 			snprintf(r->attached_to, sizeof(r->attached_to), "%s",
-				 p[i].attached_to ? p[i].attached_to : "");
+				 p[i].attached_to ? p[i].attached_to
+						  : "called, by broker or agent");
 		}
 	}
 	pthread_mutex_unlock(&b->mutex);

@@ -71,7 +71,7 @@ const char *pvsched_broker__actuator(struct pvsched_broker *b);
 
 struct pvsched_program_row {
 	char name[32];
-	char attached_to[48]; /* "sched_switch"; "" = run by the broker */
+	char attached_to[48]; /* "sched_switch"; "called, ..." = run by us */
 	uint64_t runs; /* 0 without opts.stats */
 	uint64_t run_ns; /* total */
 };

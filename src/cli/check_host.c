@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What the host's KVM, BPF and scheduler settings allow, read from the kernel's own files and
- * asked of /dev/kvm. No state; nothing is changed.
+ * asked of /dev/kvm and of a child. No state; nothing is changed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <pvsched/abi.h>
@@ -326,6 +327,35 @@ static void check_quota_v2(struct check_list *l, const char *section, bool *foun
 	}
 }
 
+/*
+ * Where no cgroup v1 tells: in v2 there is no file for it, and a group other than the root has no
+ * real-time time if the kernel has it at all (kernel: tg_rt_schedulable(), __sched_setscheduler()).
+ * Tried, in a child.
+ */
+static void check_rt_group(struct check_list *l, const char *section)
+{
+	struct sched_param fifo = { .sched_priority = 1 };
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(sched_setscheduler(0, SCHED_FIFO, &fifo) ? errno : 0);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		check_add(l, section, "RT group scheduling", CHECK_NOTE, "not known: fork: %s",
+			  strerror(errno));
+	else if (!WEXITSTATUS(status))
+		check_add(l, section, "RT group scheduling", CHECK_OK,
+			  "off, or this group has real-time time");
+	else if (geteuid())
+		check_add(l, section, "RT group scheduling", CHECK_NOTE, "not known: %s: not root",
+			  strerror(WEXITSTATUS(status)));
+	else
+		check_add(l, section, "RT group scheduling", CHECK_NOTE,
+			  "real-time scheduling: %s: this group has no time for it, or "
+			  "CAP_SYS_NICE lacks; a vCPU of such a group is boosted by nice instead",
+			  strerror(WEXITSTATUS(status)));
+}
+
 static void check_cgroups(struct check_list *l, const char *section)
 {
 	char group[2048], file[2200], line[64];
@@ -353,8 +383,7 @@ static void check_cgroups(struct check_list *l, const char *section)
 		else
 			check_add(l, section, "RT group scheduling", CHECK_OK, "off");
 	} else {
-		check_add(l, section, "RT group scheduling", CHECK_OK,
-			  "off (it exists in cgroup v1 only)");
+		check_rt_group(l, section);
 	}
 	if (!found)
 		check_add(

@@ -149,14 +149,14 @@ def run_without_kvm_is_refused():
 
 def run_without_btf_is_refused():
     wait_for_no_broker()
-    refused(call("run", "--seconds", "1", before=NO_BTF), 1)
+    refused(call("run", "--seconds", "1", before=NO_BTF), 1, "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF")
 
 
 def run_without_capabilities_is_refused():
     wait_for_no_broker()
     result = subprocess.run(["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", PVSCHED,
                              "run", "--seconds", "1"], capture_output=True, text=True)
-    refused(result, 1)
+    refused(result, 1, "permission denied", "run as root")
 
 
 def run_unknown_policy_is_refused():

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A guest whose TSC is not the host's: what it announces in next_event is still the right moment. A
- * real guest under KVM, the broker in a process of its own, a hog on the vCPU's CPU. */
+ * real guest under KVM, the broker in a process of its own, hogs on the vCPU's CPU. */
 /* timeout: 120, needs: /dev/kvm */
 #include <helpers/threads.h>
 #include <helpers/vmm_bed.h>
@@ -11,12 +11,13 @@
 #include <sys/ioctl.h>
 #include <x86intrin.h>
 
-#define PERIOD_MS 20
+#define PERIOD_MS 19 /* of no slice a multiple: else the vCPU may run at each of its timers */
+#define HOGS	  3
 #define CLOSE_MS  3
 #define OFFSET	  (1ll << 46)
 #define ANNOUNCED 60 /* boosts ahead of a timer, to be seen */
 
-static pid_t broker, hog;
+static pid_t broker, hog[HOGS];
 
 static int setup(void **state)
 {
@@ -24,14 +25,16 @@ static int setup(void **state)
 
 	(void)state;
 	broker = bed_start_broker(&o);
-	hog = bed_start_hog(bed_last_cpu());
+	for (int i = 0; i < HOGS; i++)
+		hog[i] = bed_start_hog(bed_last_cpu());
 	return broker > 0 ? 0 : -1;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	bed_stop_child(&hog);
+	for (int i = 0; i < HOGS; i++)
+		bed_stop_child(&hog[i]);
 	bed_stop_child(&broker);
 	return 0;
 }
@@ -45,7 +48,7 @@ static uint64_t guest_now(int64_t offset, uint32_t khz, uint32_t host_khz)
 }
 
 /*
- * A busy guest beside a hog, with this clock: its timers are known ahead, so the vCPU is boosted
+ * A busy guest beside hogs, with this clock: its timers are known ahead, so the vCPU is boosted
  * for them again and again, each time close to the timer. Were the time converted wrongly it would
  * seem to be seconds away, and no boost of that reason came; or past, and one came at any time.
  */
