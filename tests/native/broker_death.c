@@ -4,6 +4,7 @@
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
+#include <dirent.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -66,6 +67,19 @@ static void boost(struct scene *s)
 	assert_true(bed_await_boosted(&s->bed.vcpu[0], true, PATIENCE_MS));
 }
 
+/* What a broker leaves pinned: what its VMs owe, for the next one. */
+static void only_debts_are_pinned(void)
+{
+	DIR *dir = opendir("/sys/fs/bpf/pvsched");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)))
+		if (e->d_name[0] != '.')
+			assert_memory_equal(e->d_name, "debts", strlen("debts"));
+	if (dir)
+		closedir(dir);
+}
+
 static void broker_killed_in_mid_boost_leaves_nothing_boosted(void **state)
 {
 	struct scene *s = *state;
@@ -82,6 +96,7 @@ static void broker_killed_in_mid_boost_leaves_nothing_boosted(void **state)
 	bed_sleep_ms(200);
 	assert_false(bed_is_boosted(v));
 	assert_true(programs_loaded() < before || !bed_has_bpf());
+	only_debts_are_pinned();
 	/* the VMM hears of it and goes on */
 	assert_int_equal(pvsched_vm__dispatch(s->bed.vm), -EPIPE);
 	assert_int_equal(v->page->status, PVSCHED_PAGE_OFF);
