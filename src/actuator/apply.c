@@ -363,6 +363,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (counted && !act->debts[slot].stretch.on_ns) {
 		pvsched_wall_on(&act->debts[slot], now, pvsched_limits_now(act, slot));
 		sh->boosts++;
+		s->bells = 0; /* not at a change from boost to boost: a guest may ask for those */
 		s->granted[PVSCHED_WORD_REASON(desired) % PVSCHED_REASONS]++;
 		if (event_ns && now > event_ns)
 			pvsched_hist_add(&s->apply, now - event_ns);

@@ -292,6 +292,30 @@ static void boost_that_the_guardian_ended_is_told_by_the_next_agent(void **state
 			 PVSCHED_REASON_EXPIRED);
 }
 
+/* A guest under `mirror` changes its nice as it likes: that is one boost, and one count of rings. */
+static void boost_that_changes_its_level_keeps_the_count_of_its_rings(void **state)
+{
+	struct pvsched_applied r;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	for (int nice = -10; nice < -5; nice++) {
+		shared[0].desired = pvsched_word(100 + nice, PVSCHED_LEVEL_NICE, nice,
+						 PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+		pvsched_apply(&act, 0, 0, false, &r);
+		assert_true(r.boosted && r.changed);
+		assert_int_equal(slots[0].bells, nice + 10);
+		slots[0].bells++; /* as an agent that hears one */
+	}
+	end();
+	shared[0].desired = pvsched_word(1, PVSCHED_LEVEL_NICE, -10, PVSCHED_REASON_MIRROR,
+					 bed_now() + 50 * MS);
+	pvsched_apply(&act, 0, 0, false, &r);
+	assert_true(r.boosted);
+	assert_int_equal(slots[0].bells, 0);
+	end();
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -303,6 +327,7 @@ int main(void)
 		CASE(actuator_that_raced_with_a_late_one_takes_it_for_its_own),
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
+		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

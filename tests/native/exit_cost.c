@@ -189,7 +189,8 @@ static void vmexit_injection_of_an_interrupt_boosts(void **state)
 	pvsched_broker__stop(s.broker);
 }
 
-/* A policy from outside that asks for VMENTRY and HALT, and says by its reasons what it was told. */
+/* A policy from outside that asks for VMENTRY and HALT, and for no other exit, and says by the reasons of
+ * its boosts what it was told. */
 static void exits_by_halt_and_entries_after_them_reach_a_policy_that_asks(void **state)
 {
 	const char *build = getenv("PVSCHED_BUILD");
@@ -213,7 +214,7 @@ static void exits_by_halt_and_entries_after_them_reach_a_policy_that_asks(void *
 			    PVSCHED_GRANT_REASON) == reason);
 	}
 	assert_int_equal(pvsched_broker__counters(s.broker, &counters), 0);
-	assert_true(counters.events[8] >= counters.events[10]);
+	assert_true(counters.events[8] > counters.events[10]); /* it was passed by others */
 	assert_true(counters.events[9] > 10); /* VMENTRY */
 	assert_true(counters.events[10] > 10); /* HALT */
 	vmm_destroy(bed.vm);

@@ -205,7 +205,6 @@ static bool unseen(struct agent *a, uint32_t slot)
 	uint64_t ack;
 
 	pthread_mutex_lock(&s->lock);
-	s->bells = 0;
 	if (s->used)
 		listen_bell(a, s);
 	if (s->page) {

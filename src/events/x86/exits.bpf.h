@@ -107,7 +107,9 @@ int BPF_PROG(pvsched_kvm_exit, struct kvm_vcpu *kv, __u32 isa)
 		event |= PVSCHED_EV_HALT;
 		count(this_cpu(), events[10]);
 	}
-	pvsched_decide(slot, event & policy_events, bpf_ktime_get_ns(), RIVALS_ASK);
+	event &= policy_events; /* a policy that asks for HALT alone hears of no other exit */
+	if (event)
+		pvsched_decide(slot, event, bpf_ktime_get_ns(), RIVALS_ASK);
 	return 0;
 }
 

@@ -218,7 +218,10 @@ static void boost(struct slot *s, u64 want, u64 now)
 			s->slack_ns = slack_ns;
 		s->under = is_fair(a.policy) ? a.nice : under;
 		s->set = a;
-		WRITE_ONCE(s->bells, 0);
+		/* not from boost to boost: a guest may ask for those changes */
+		if (!pvsched_is_boost(PVSCHED_WORD_LEVEL(s->word), PVSCHED_WORD_VALUE(s->word),
+				      s->base.policy, s->base.nice))
+			WRITE_ONCE(s->bells, 0);
 	}
 	WRITE_ONCE(s->word, want);
 	hrtimer_start(&s->expiry, ns_to_ktime(now + pvsched_word_left(want, now)),
