@@ -3,7 +3,6 @@
 # kernels: 6.12 7.3
 # guests: linux
 # tier: short
-# ci: 7.3
 # timeout: 90
 
 cat >/tmp/task <<'END'

@@ -216,6 +216,8 @@ static int set_ceiling(void *ctx, unsigned int ceiling)
 
 	if (!err && b->guardian.pid > 0 && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
 		err = -errno;
+	if (!err && b->guardian.pid > 0)
+		err = -pthread_setschedparam(b->guardian.maker, SCHED_FIFO, &param);
 	if (err) {
 		set_priority(b, b->ceiling + 1);
 		return err;

@@ -11,18 +11,34 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define MAKER_DIED SIGUSR1
 
 struct guard {
 	struct pvsched_actuation act;
 	struct ring_buffer *ring;
 	int pipe, ep;
+	int ring_fd, lock_fd;
+	unsigned int priority;
+	int maker_died; /* signalfd */
+};
+
+/* The thread that makes the guardian, and what it tells who waits for that. */
+struct maker {
+	struct guard *guard;
+	int end;
+	sem_t made;
+	pid_t pid; /* or -errno */
 };
 
 static int on_hint(void *ctx, void *data, size_t size)
@@ -54,16 +70,22 @@ static void restore_all(struct guard *g)
 
 static void __attribute__((noreturn)) run(struct guard *g)
 {
-	struct epoll_event ev[2];
+	struct signalfd_siginfo died;
+	struct epoll_event ev[3];
 	int n;
 
 	for (;;) {
-		n = epoll_wait(g->ep, ev, 2, -1);
+		n = epoll_wait(g->ep, ev, 3, -1);
 		if (n < 0 && errno != EINTR)
 			break;
 		for (int i = 0; i < n; i++) {
 			if (ev[i].data.fd == g->pipe)
 				goto gone;
+			if (ev[i].data.fd == g->maker_died) {
+				if (read(g->maker_died, &died, sizeof(died)) == sizeof(died))
+					restore_all(g);
+				continue;
+			}
 			ring_buffer__consume(g->ring);
 		}
 	}
@@ -112,60 +134,106 @@ static void sort(int a[KEPT])
 			}
 }
 
-static void __attribute__((noreturn))
-child(struct guard *g, int ring_fd, int lock_fd, unsigned int priority)
+static void __attribute__((noreturn)) child(struct guard *g)
 {
-	struct sched_param param = { .sched_priority = priority };
-	int keep[KEPT] = { g->pipe, g->ep, ring_fd, lock_fd };
-	sigset_t all;
+	struct sched_param param = { .sched_priority = g->priority };
+	int keep[KEPT] = { g->pipe, g->ep, g->ring_fd, g->lock_fd };
+	struct epoll_event ev = { .events = EPOLLIN };
+	sigset_t all, died;
 
 	/* Not the terminal's signals and not the broker's service: it ends when the broker does. */
 	setsid();
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "pvsched-guard");
-	prctl(PR_SET_PDEATHSIG, 0);
 	sched_setscheduler(0, SCHED_FIFO, &param);
 	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	sort(keep);
 	close_others(keep);
+	sigemptyset(&died);
+	sigaddset(&died, MAKER_DIED);
+	g->maker_died = signalfd(-1, &died, SFD_CLOEXEC | SFD_NONBLOCK);
+	ev.data.fd = g->maker_died;
+	/* without it the pipe still tells, later */
+	if (g->maker_died >= 0 && !epoll_ctl(g->ep, EPOLL_CTL_ADD, g->maker_died, &ev))
+		prctl(PR_SET_PDEATHSIG,
+		      MAKER_DIED); /* of the thread that forked; kernel: exit_notify() */
+	else
+		prctl(PR_SET_PDEATHSIG, 0);
 	g->act.guardian = true;
 	run(g);
 }
 
+static void stop_maker(struct pvsched_guardian *g)
+{
+	eventfd_write(g->end, 1);
+	pthread_join(g->maker, NULL);
+	close(g->end);
+	g->end = -1;
+}
+
 /*
  * While a process is copied its threads wait for its memory, the agents among them; and the copying
- * thread is an ordinary one that others may keep off the CPU: a boost would last as long. So it goes
- * before all that is boosted.
+ * thread must not be kept off the CPU: a boost would last as long. So it goes before all that is boosted,
+ * and stays there, asleep, to die at once when the process is killed: the other threads, ordinary ones,
+ * may have to wait for a CPU to die on.
  */
-static pid_t fork_first(unsigned int priority)
+static void *make(void *arg)
 {
-	struct sched_param param = { .sched_priority = priority }, old = { 0 };
-	int policy = sched_getscheduler(0), err;
-	bool raised;
+	struct maker *m = arg;
+	struct sched_param param = { .sched_priority = m->guard->priority };
+	eventfd_t end;
+	int fd = m->end;
 	pid_t pid;
 
-	raised = policy >= 0 && !sched_getparam(0, &old) &&
-		 !sched_setscheduler(0, SCHED_FIFO, &param);
+	prctl(PR_SET_NAME, "pvsched-maker");
+	sched_setscheduler(0, SCHED_FIFO, &param); /* refused: slower, and no worse */
 	pid = fork();
-	err = errno;
-	if (pid && raised)
-		sched_setscheduler(0, policy, &old);
-	return pid < 0 ? -err : pid;
+	if (!pid)
+		child(m->guard);
+	m->pid = pid < 0 ? -errno : pid;
+	pvsched_caps_keep(0, 0);
+	sem_post(&m->made); /* m is gone from here on */
+	while (eventfd_read(fd, &end) && errno == EINTR)
+		;
+	return NULL;
+}
+
+/* Starts the thread and waits for what it made: a process id, or -errno. */
+static pid_t start_maker(struct guard *g, struct pvsched_guardian *ret)
+{
+	struct maker m = { .guard = g, .end = ret->end };
+	sigset_t all, old;
+	int err;
+
+	sem_init(&m.made, 0, 0);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the process's, not its */
+	err = pthread_create(&ret->maker, NULL, make, &m);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	while (!err && sem_wait(&m.made) && errno == EINTR)
+		;
+	sem_destroy(&m.made);
+	if (!err && m.pid < 0)
+		stop_maker(ret);
+	return err ? -err : m.pid;
 }
 
 int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, int lock_fd,
 			   unsigned int priority, struct pvsched_guardian *ret)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
-	struct guard g = { .act = *act, .ep = -1 };
+	struct guard g = {
+		.act = *act, .ep = -1, .ring_fd = ring_fd, .lock_fd = lock_fd, .priority = priority
+	};
 	int fds[2] = { -1, -1 }, err = 0;
 	pid_t pid;
 
 	/* Made before the fork: the child must not allocate. */
 	g.ring = ring_buffer__new(ring_fd, on_hint, &g, NULL);
 	g.ep = epoll_create1(EPOLL_CLOEXEC);
-	if (!g.ring || g.ep < 0 || pipe2(fds, O_CLOEXEC)) {
+	ret->end = eventfd(0, EFD_CLOEXEC);
+	if (!g.ring || g.ep < 0 || ret->end < 0 || pipe2(fds, O_CLOEXEC)) {
 		err = -errno;
 		goto out;
 	}
@@ -177,13 +245,11 @@ int pvsched_guardian_start(const struct pvsched_actuation *act, int ring_fd, int
 		err = epoll_ctl(g.ep, EPOLL_CTL_ADD, ring_fd, &ev) ? -errno : 0;
 	if (err)
 		goto out;
-	pid = fork_first(priority);
+	pid = start_maker(&g, ret);
 	if (pid < 0) {
 		err = pid;
 		goto out;
 	}
-	if (!pid)
-		child(&g, ring_fd, lock_fd, priority);
 	ret->pid = pid;
 	ret->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	ret->pipe = fds[1];
@@ -200,6 +266,10 @@ out:
 		close(fds[0]);
 	if (fds[1] >= 0)
 		close(fds[1]);
+	if (err && ret->end >= 0) {
+		close(ret->end);
+		ret->end = -1;
+	}
 	return err;
 }
 
@@ -209,6 +279,7 @@ void pvsched_guardian_stop(struct pvsched_guardian *g)
 		return;
 	close(g->pipe);
 	waitpid(g->pid, NULL, 0);
+	stop_maker(g);
 	if (g->pidfd >= 0)
 		close(g->pidfd);
 	g->pid = 0;

@@ -116,6 +116,10 @@ static unsigned int expect_threads(pid_t pid, uint64_t effective, uint64_t dorma
 			expect_rights(files.gl_pathv[i], PVSCHED_CAP(CAP_BPF), 0);
 			continue;
 		}
+		if (!strcmp(r.name, "pvsched-maker")) { /* of the guardian; sleeps */
+			expect_rights(files.gl_pathv[i], 0, 0);
+			continue;
+		}
 		if (strcmp(r.name, "pvsched-agent")) {
 			expect_rights(files.gl_pathv[i], effective, dormant);
 			continue;
