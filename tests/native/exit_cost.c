@@ -237,7 +237,7 @@ static void vmexit_costs_a_program_at_each_exit(void **state)
 	pvsched_broker__stop(s.broker);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exits_of_a_latency_vcpu_carry_no_program),
@@ -247,5 +247,7 @@ int main(void)
 		cmocka_unit_test(vmexit_costs_a_program_at_each_exit),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
