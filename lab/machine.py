@@ -6,8 +6,8 @@ every exception, and by the kernel if this process dies. Results come as lines o
 serial port; lab/init says which.
 """
 import base64
-import binascii
 import ctypes
+import gzip
 import io
 import math
 import os
@@ -130,10 +130,10 @@ class Run:
             self.files = []
         elif line == "lab files-end":
             try:
-                data = base64.b64decode("".join(self.files))
+                data = gzip.decompress(base64.b64decode("".join(self.files)))
                 with tarfile.open(fileobj=io.BytesIO(data)) as tar:
                     tar.extractall(out, filter="data")
-            except (binascii.Error, tarfile.TarError, EOFError, zlib.error) as error:
+            except (ValueError, EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error) as error:
                 say(f"its files did not come whole: {error}")
                 self.lost = True
             self.files = None
@@ -201,12 +201,12 @@ class Run:
         self.current = None
 
     def broken(self, why, say):
-        """The machine ended or hung inside a test, or did not bring back what the tests left."""
+        """The machine ended or hung inside a test or after the last, or the tests' files are lost."""
         if self.current:
             self.case("the_machine_survives", why)
             self.end(0, say)
-        elif self.lost and self.results:
-            self.case("the_files_come_back", why, list(self.results.values())[-1])
+        elif self.results and (self.lost or not self.done):
+            self.case("the_machine_survives", why, list(self.results.values())[-1])
 
 
 def boot(command, env, tests, directory, scale, say):

@@ -216,8 +216,9 @@ static int set_ceiling(void *ctx, unsigned int ceiling)
 
 	if (!err && b->guardian.pid > 0 && sched_setscheduler(b->guardian.pid, SCHED_FIFO, &param))
 		err = -errno;
-	if (!err && b->guardian.pid > 0)
-		err = -pthread_setschedparam(b->guardian.maker, SCHED_FIFO, &param);
+	if (!err &&
+	    b->guardian.pid > 0) /* it may be an ordinary one where it was not allowed more */
+		pthread_setschedparam(b->guardian.maker, SCHED_FIFO, &param);
 	if (err) {
 		set_priority(b, b->ceiling + 1);
 		return err;

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 """What lab/run makes of the lines that a machine reports, and of a kernel's log."""
+import base64
+import gzip
 import pathlib
 import re
 import sys
@@ -42,6 +44,12 @@ run = told(*WELL, "lab files", "no base64 of a tar", "lab files-end", "lab done"
 run.broken("cut off", lambda text: None)
 report("machine_files_that_are_cut_off_fail_the_test", run.lost and not run.results["one"]["ok"],
        str(run.results))
+run = told(*WELL, "lab files", "never ends")
+run.broken("the machine stopped during its end", lambda text: None)
+report("machine_that_dies_after_the_last_test_fails_it", not run.results["one"]["ok"], str(run.results))
+flipped = base64.b64encode(gzip.compress(bytes(1000))[:-4] + b"fals").decode()
+run = told(*WELL, "lab files", flipped, "lab files-end", "lab done")
+report("machine_files_with_a_wrong_sum_are_lost", run.lost)
 
 # Lines of real kernels, each of which must be seen; and of a clean boot, which must not.
 PATTERNS = [re.compile(line) for line in (LAB / "kernel-errors").read_text().splitlines()]

@@ -205,7 +205,7 @@ static bool unseen(struct agent *a, uint32_t slot)
 	uint64_t ack;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->used)
+	if (s->used && s->bells < BELLS_MAX)
 		listen_bell(a, s);
 	if (s->page) {
 		/* model: agent.unseen */

@@ -23,7 +23,7 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 
 #define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
 #define CREDIT_NS  2000000ull /* of who slept */
-#define DEBT_NS	   20000000ull /* of a vCPU, by its boosts: what it pays back after them at most */
+#define DEBT_NS	   20000000ull /* lag of who waits, and what a vCPU pays back after boosts, at most */
 #define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
 #define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
 #define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
@@ -173,13 +173,28 @@ static __always_inline __u64 vtime_now(const struct scx_cpu *x, __u64 now)
 	return x->vtime + (now - start) * 100 / w;
 }
 
+/* Virtual times wrap: as the kernel's queues order them. */
+static __always_inline bool before(__u64 a, __u64 b)
+{
+	return (__s64)(a - b) < 0;
+}
+
+/* Neither lag nor debt is without end: a queue that falls behind an LLC's other CPUs would keep all that
+ * wakes there from running, one that slept for long would keep a CPU. */
+static __always_inline __u64 bounded(__u64 vtime, __u64 vnow)
+{
+	if (before(vtime, vnow - DEBT_NS))
+		return vnow - DEBT_NS;
+	return before(vnow + DEBT_NS, vtime) ? vnow + DEBT_NS : vtime;
+}
+
 /* Who slept long has no more credit than others. Who was preempted keeps its place: else others would
  * pay for it what a boost took. */
 static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l, __u64 flags)
 {
 	__u64 vtime = p->scx.dsq_vtime;
 
-	if (l && flags & SCX_ENQ_WAKEUP && vtime + CREDIT_NS < l->vnow)
+	if (l && flags & SCX_ENQ_WAKEUP && before(vtime, l->vnow - CREDIT_NS))
 		vtime = l->vnow - CREDIT_NS;
 	return vtime;
 }
@@ -329,7 +344,7 @@ static __always_inline bool preempts(const struct scx_cpu *x, __u64 vtime, __u64
 	__u64 now = scx_bpf_now();
 
 	return flags & SCX_ENQ_WAKEUP && x->start_ns && !MEMBER(x, urgent) &&
-	       now > x->start_ns + KEEP_NS && vtime + PREEMPT_NS < vtime_now(x, now);
+	       now > x->start_ns + KEEP_NS && before(vtime + PREEMPT_NS, vtime_now(x, now));
 }
 
 /* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. */
@@ -388,8 +403,8 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 		return;
 	}
 	vtime = vtime_of(p, l, flags);
-	if (l && vtime > l->vnow + DEBT_NS)
-		vtime = l->vnow + DEBT_NS;
+	if (l)
+		vtime = bounded(vtime, l->vnow);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot));
 }
@@ -506,7 +521,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	}
 	if (vcpus || !p) {
 		p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
-		if (p && p->scx.dsq_vtime <= best) {
+		if (p && (!dsq || !before(best, p->scx.dsq_vtime))) {
 			best = p->scx.dsq_vtime;
 			dsq = DSQ_VCPUS(llc);
 		}
@@ -529,7 +544,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	}
 	if (urgent && scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
 		return 0;
-	if (stays && (!dsq || (x->start_ns && !x->low && vtime_now(x, now) <= best))) {
+	if (stays && (!dsq || (x->start_ns && !x->low && !before(best, vtime_now(x, now))))) {
 		scx_bpf_task_set_slice(prev, SLICE_NS);
 		return 0;
 	}
@@ -562,8 +577,10 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
 	x->vtime = p->scx.dsq_vtime;
+	if (before(x->vtime, l->vnow - DEBT_NS) || v)
+		x->vtime = bounded(x->vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
-	if (!x->urgent && x->vtime > l->vnow) /* who is boosted is ahead of its turn */
+	if (!x->urgent && before(l->vnow, x->vtime)) /* who is boosted is ahead of its turn */
 		l->vnow = x->vtime;
 	return 0;
 }
