@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a VMM does for libpvsched, in one that runs: one vCPU on /dev/kvm that runs the installed bare-metal guest,
- * with a pvsched function at 00:01.0. Prints each second what the host does for it; ends after
- * SECONDS (default 10). Usage: vmm [SECONDS [IMAGE]]. Needs a broker: pvsched serve.
- * What any VMM needs of KVM is in kvm.h.
- * One thread does everything: it is the vCPU, and a timer takes it out of the guest each second.
+ * What a VMM does for libpvsched, in one that runs (what any VMM needs of KVM is in kvm.h): one vCPU on
+ * /dev/kvm with the installed bare-metal guest and a pvsched function at 00:01.0. Prints each second
+ * what the host does for it; ends after SECONDS (default 10). Usage: vmm [SECONDS [IMAGE]]. Needs a
+ * broker: pvsched serve. One thread does everything: it is the vCPU, and a timer takes it out of the
+ * guest each second.
  */
 #include "kvm.h"
 

@@ -154,12 +154,10 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	sigaddset(&died, MAKER_DIED);
 	g->maker_died = signalfd(-1, &died, SFD_CLOEXEC | SFD_NONBLOCK);
 	ev.data.fd = g->maker_died;
-	/* without it the pipe still tells, later */
+	/* The signal comes when the thread that forked ends (kernel: exit_notify()). A child begins
+	 * without one; then the pipe still tells, later. */
 	if (g->maker_died >= 0 && !epoll_ctl(g->ep, EPOLL_CTL_ADD, g->maker_died, &ev))
-		prctl(PR_SET_PDEATHSIG,
-		      MAKER_DIED); /* of the thread that forked; kernel: exit_notify() */
-	else
-		prctl(PR_SET_PDEATHSIG, 0);
+		prctl(PR_SET_PDEATHSIG, MAKER_DIED);
 	g->act.guardian = true;
 	run(g);
 }

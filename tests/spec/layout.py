@@ -47,7 +47,7 @@ LICENCES = {
     "src/broker/wire.h": LIBRARY,
     "src/vmm/guestabi.h": LIBRARY,
 }
-SOURCE = re.compile(r"(\.([chS]|py|sh|ld|map)|^meson_options\.txt|^packages\.txt|/meson\.build|^meson\.build|^Makefile)$")
+SOURCE = re.compile(r"(\.([chS]|py|sh|ld|map)|^meson_options\.txt|^packages\.txt|(^|/)meson\.build|^Makefile)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
 
 
