@@ -195,11 +195,13 @@ def download(group, rows, say):
         into.rmdir()
 
 
-def tree(group, say, finish=None):
+def tree(group, say, finish=None, form=None):
     """The unpacked tree of a group, fetched when it is not there. finish(tree) runs once, after
-    unpacking: a tree is complete only when it has returned."""
+    unpacking: a tree is complete only when it has returned. form: of what finish makes of it, when
+    that may change; another form is another tree."""
     rows = locked(group)
-    path = folder() / f"{group}-{hashlib.sha256(repr(rows).encode()).hexdigest()[:12]}"
+    state = repr(rows if form is None else (rows, form))
+    path = folder() / f"{group}-{hashlib.sha256(state.encode()).hexdigest()[:12]}"
     if (path / ".complete").exists():
         return path
     with held():

@@ -23,6 +23,7 @@ from cache import LabError
 
 BOOT_LIMIT = 60 # seconds to `lab up`; 5-8 are usual
 END_GRACE = 20 # seconds beyond a test's own limit, and for the files at the end
+PROGRAM = "usr/bin/qemu-system-x86_64" # in the unpacked package
 OLDEST_QEMU = (10, 0) # 7.2's emulation crashes SMP L1 kernels
 # Time counted in instructions: a run repeats, whatever else this system does.
 DETERMINISTIC = ["-icount", "shift=1,sleep=off,align=off",
@@ -52,7 +53,7 @@ class Qemu:
         self.libs = [str(tree / "usr/lib/x86_64-linux-gnu"), str(tree / "lib/x86_64-linux-gnu")]
         self.data = [str(tree / "usr/share/qemu"), str(tree / "usr/share/seabios")]
         own = os.environ.get("PVSCHED_LAB_QEMU")
-        self.program = own or str(tree / "usr/bin/qemu-system-x86_64")
+        self.program = own or str(tree / PROGRAM)
         # A QEMU from elsewhere brings its own libraries and firmware.
         self.env = os.environ if own else dict(os.environ, LD_LIBRARY_PATH=":".join(self.libs))
         self.data = [] if own else [arg for path in self.data for arg in ("-L", path)]

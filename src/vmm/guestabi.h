@@ -75,7 +75,6 @@ enum guest_workload {
 #define GUEST_F_NO_DEVICE   0x04 /* do not look for the PCI function */
 #define GUEST_F_NO_DOORBELL 0x08 /* break the rule: never ring */
 #define GUEST_F_NO_ACK	    0x10 /* break the rule: never answer a ticket */
-#define GUEST_F_REALTIME    0x20 /* by the VMM: its threads are real-time, so wait asleep */
 
 enum guest_state {
 	GUEST_OFF = 0,

@@ -92,7 +92,7 @@ void vmm_write_control(struct vmm *vm)
 	c->magic = GUEST_MAGIC;
 	c->version = GUEST_VERSION;
 	c->vcpus = vm->opts.vcpus;
-	c->flags = vm->opts.guest_flags | (vm->opts.sched == VMM_SCHED_FIFO ? GUEST_F_REALTIME : 0);
+	c->flags = vm->opts.guest_flags;
 	c->tsc_khz = vm->tsc_khz;
 	c->pages_gpa = vm->opts.pages_gpa;
 	c->steps = vm->opts.steps;

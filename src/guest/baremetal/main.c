@@ -90,16 +90,10 @@ static void start_guest(void)
 	release();
 }
 
-/* Asleep if they are real-time: beside a spin the first vCPU might never get their CPU. */
+/* Asleep: beside a real-time vCPU that spins the first one might never get their CPU. */
 static void await_release(struct vcpu *v)
 {
-	int asleep = control->magic == GUEST_MAGIC && control->flags & GUEST_F_REALTIME;
-
 	while (!READ_ONCE(released)) {
-		if (!asleep) {
-			pause();
-			continue;
-		}
 		wrmsr(MSR_TSC_DEADLINE, rdtsc() + RELEASE_TICKS);
 		halt(v);
 		take_stamp(&v->cpu->timer_at, &v->timer_seen);
