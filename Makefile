@@ -31,7 +31,7 @@ bench: all
 	@tools/bench bench $(BUILD)
 
 lab: all
-	lab/run
+	lab/run --build $(BUILD) --tier long
 
 # The bench's cells on a clock that counts instructions, held to lab/record.json.
 bench-lab: all

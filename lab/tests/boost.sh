@@ -4,10 +4,10 @@
 # cells with pvsched are those that every `make test` holds to lab/record.json.
 # kernels: 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # clock: instructions
 # record: 7.3
-# ci: 7.3
+# short: 7.3
 # timeout: 120
 
 # bench VARIANT SAMPLES: a percentile above 99 of few samples is that of the first milliseconds

@@ -3,7 +3,6 @@
 # kernels: 6.1 6.12 7.3
 # guests: none
 # tier: short
-# ci: 6.1 6.12 7.3
 # programs: bpftool
 # timeout: 20
 

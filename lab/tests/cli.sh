@@ -3,8 +3,8 @@
 # refuses. tests/native/cli_command.py has the rest, and these too where the machine has KVM.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
-# ci: 6.12
+# tier: long
+# short: 6.12
 # timeout: 200
 
 # refused NAME STATUS WORDS COMMAND...: one line, progress aside, that begins with "pvsched: " and

@@ -3,7 +3,7 @@
 # times, each a few seconds on an emulated machine.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
+# tier: long
 # timeout: 900
 
 export CMOCKA_MESSAGE_OUTPUT=TAP

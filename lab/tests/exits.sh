@@ -3,8 +3,8 @@
 # with `vmexit`, interleaved; and the talk's sample at work. Time is counted in instructions.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
-# ci: 7.3
+# tier: long
+# short: 7.3
 # clock: instructions
 # timeout: 200
 

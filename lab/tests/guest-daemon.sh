@@ -3,7 +3,7 @@
 # happens when it ends, is killed, starts again, and when a CPU goes and comes.
 # kernels: 6.1 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 400
 # inner: chrt
 

@@ -4,8 +4,8 @@
 # several VMs. What a machine without /dev/kvm skips is run here, in tsc.sh, exits.sh and stream.sh.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
-# ci: 6.12
+# tier: long
+# short: 6.12
 # timeout: 900
 
 names=

@@ -4,7 +4,7 @@
 # next daemon takes over. strace kills: as the daemon enters its Nth call of that name.
 # kernels: 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 400
 # inner: strace
 

@@ -4,7 +4,7 @@
 # not know, a reboot, kexec, two VMs at once. What is killed in it: handshake-killed.sh.
 # kernels: 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 500
 # inner: chrt kexec
 

@@ -2,7 +2,7 @@
 # How much later tasks of the host run because of such a guest; static SCHED_FIFO beside it.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 120
 # soak: 600
 

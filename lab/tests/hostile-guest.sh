@@ -3,7 +3,7 @@
 # task of the host: in one process, and against a standing broker whose memory and log are watched.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 340
 # soak: 1200
 

@@ -3,7 +3,7 @@
 # VMs over, a KVM guest among them.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 600
 # soak: 7200
 

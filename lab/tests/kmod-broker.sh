@@ -3,7 +3,7 @@
 # dies, same respect for what somebody else sets. Their vCPUs are threads.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
+# tier: long
 # timeout: 1800
 # module: pvsched
 

@@ -4,7 +4,7 @@
 # removed while a VM runs; refusals are one line.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 2400
 # module: pvsched
 # programs: bpftool

@@ -3,7 +3,7 @@
 # hogs is boosted through it, its threads are restored however the broker ends, and it can be removed.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 300
 # module: pvsched
 # programs: bpftool

@@ -2,7 +2,7 @@
 # Stock Debian Linux as a KVM guest of stock Debian Linux: what tests of Linux guests stand on.
 # kernels: 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 90
 
 cat >/tmp/task <<'END'

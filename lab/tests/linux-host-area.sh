@@ -4,7 +4,7 @@
 # SCHED_IN.
 # kernels: 6.1 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 200
 # inner: chrt
 

@@ -4,7 +4,7 @@
 # speaks to the device by /dev/mem, over memory that its kernel was told to leave alone.
 # kernels: 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 300
 
 VMM_APPEND='memmap=64K$0x8000000 iomem=relaxed'

@@ -3,7 +3,7 @@
 # console in both directions, power-off, reboot, and what cannot be booted.
 # kernels: 6.12 7.3
 # guests: linux
-# tier: short
+# tier: long
 # timeout: 400
 
 # What is typed on the guest's console tells it what to do.

@@ -3,7 +3,7 @@
 # Those that boot guests are in guests.sh, of their own are death.sh, swap.sh and exits.sh.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
+# tier: long
 # timeout: 1800
 
 names=

@@ -4,7 +4,7 @@
 # refused leaves the old one in place. Debts over swaps: swap.sh.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # programs: bpftool
 # timeout: 600
 

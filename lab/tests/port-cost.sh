@@ -2,7 +2,7 @@
 # What a page over a port costs beside one under an overlay, in one run. Time is counted in instructions.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
+# tier: long
 # clock: instructions
 # timeout: 100
 

@@ -5,7 +5,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: linux
 # machine: q35
-# tier: short
+# tier: long
 # timeout: 400
 # programs: bpftool
 

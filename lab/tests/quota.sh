@@ -2,7 +2,7 @@
 # A KVM guest that asks for everything, under a CPU quota of its cgroup: it gets no more than that.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 260
 # soak: 200
 

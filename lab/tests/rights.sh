@@ -3,7 +3,7 @@
 # and its types are looked up by id.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # timeout: 200
 
 export CMOCKA_MESSAGE_OUTPUT=TAP

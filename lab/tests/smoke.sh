@@ -5,7 +5,6 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: short
-# ci: 6.1 6.12 7.3
 # timeout: 300
 # programs: bpftool
 

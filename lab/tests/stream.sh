@@ -2,8 +2,8 @@
 # The stream's port under KVM: a VMM that is found, its guest's frames and pages, the lease, who is refused.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
-# ci: 6.12
+# tier: long
+# short: 6.12
 # timeout: 300
 
 LAB_LIMIT=240 native_programs ports

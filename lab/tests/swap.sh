@@ -3,7 +3,7 @@
 # Of its own because it is little but loads, each a few seconds on an emulated machine.
 # kernels: 6.1 6.12 7.3
 # guests: none
-# tier: short
+# tier: long
 # timeout: 1200
 
 LAB_LIMIT=1150 native_programs policy_swap

@@ -3,7 +3,7 @@
 # and four. Time is counted in instructions: a share of a CPU is then nobody else's business.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # clock: instructions
 # timeout: 120
 # soak: 1800

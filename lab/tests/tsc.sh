@@ -3,7 +3,7 @@
 # looked for within 3 ms of a timer, which a crowded machine's wall clock does not keep.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
-# tier: short
+# tier: long
 # clock: instructions
 # timeout: 200
 
