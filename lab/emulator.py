@@ -4,9 +4,9 @@
 To restore its x87 state, which every task switch may do, an emulated CPU clears IGNNE, a pin of
 MS-DOS's days, in CPU 0's `hflags2`: from its own thread, by an AND that nothing makes atomic. CPU 0
 keeps there whether its pages are nested, and GIF; when a change of its own is lost it runs the host
-by the guest's rules: one or two of 40,000 exits beside a busy CPU 1. Nothing in the lab sets the
-pin, so the AND is left out. With one thread for all CPUs (DETERMINISTIC in machine.py) there is no
-race. docs/lab.md tells what it looked like.
+by the guest's rules: one of 40,000 to 900,000 exits beside a busy CPU 1. Nothing in the lab sets
+the pin, so the AND is left out. With one thread for all CPUs (DETERMINISTIC in machine.py) there is
+no race. docs/lab.md tells what it looked like.
 """
 import re
 

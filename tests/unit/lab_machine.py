@@ -8,18 +8,10 @@ import re
 import sys
 import tempfile
 
-sys.dont_write_bytecode = True
-LAB = pathlib.Path(__file__).resolve().parent.parent.parent / "lab"
-sys.path.insert(0, str(LAB))
+sys.dont_write_bytecode = True # the source tree stays as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "helpers"))
+from cases import LAB, end, report # noqa: E402
 import machine # noqa: E402
-
-failed = 0
-
-
-def report(name, ok, why=""):
-    global failed
-    failed += not ok
-    print(f"ok {name}" if ok else f"not ok {name}: {why}")
 
 
 def told(*lines):
@@ -94,4 +86,4 @@ missed = [line for line in BAD.splitlines() if not seen(line)]
 report("machine_kernel_errors_are_all_seen", not missed, str(missed))
 wrong = [line for line in GOOD.splitlines() if seen(line)]
 report("machine_clean_boot_is_clean", not wrong, str(wrong))
-sys.exit(1 if failed else 0)
+end()

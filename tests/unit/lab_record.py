@@ -5,13 +5,13 @@ import pathlib
 import sys
 import tempfile
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent / "lab"))
+sys.dont_write_bytecode = True # the source tree stays as it is
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "helpers"))
+from cases import end, report # noqa: E402
 import record # noqa: E402
 from cache import LabError # noqa: E402
 
 WANTED = {("7.3", "t")}
-failed = 0
 
 
 def runs(values, figure="busy_pvsched_4_p99_us", ok=True):
@@ -39,12 +39,6 @@ def judged(old, new, more, figure="busy_pvsched_4_p99_us"):
         result["cases"] = []
     record.judge(results, WANTED, again)
     return results[0]["cases"][0], results[0]["ok"], asked
-
-
-def report(name, good, why):
-    global failed
-    failed |= not good
-    print(f"ok {name}" if good else f"not ok {name}: {why}")
 
 
 def main():
@@ -106,9 +100,9 @@ def main():
         report("record_that_is_damaged_is_told_of", False, "accepted")
     except LabError as error:
         report("record_that_is_damaged_is_told_of", "record anew" in str(error), error)
-    return failed
 
 
 with tempfile.TemporaryDirectory() as directory:
     record.RECORD = pathlib.Path(directory, "record.json")
-    sys.exit(main())
+    main()
+end()
