@@ -59,7 +59,7 @@ while read -r what more; do
 		echo "revived: $(tail -n 1 /tmp/out)"
 		;;
 	kexec) # the same kernel; its initramfs is what is here
-		(cd / && find . -xdev -type f ! -path './proc/*' ! -path './sys/*' ! -path './tmp/*' |
+		(cd / && find . -xdev ! -path './proc/*' ! -path './sys/*' ! -path './tmp/*' |
 			cpio -o -H newc) >/tmp/again.cpio 2>/dev/null
 		kexec -s -l /bzImage --initrd=/tmp/again.cpio --reuse-cmdline 2>&1
 		echo "kexec: loaded $?"

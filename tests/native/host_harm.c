@@ -52,7 +52,7 @@ static void measure(struct scene *s, enum variant variant, uint64_t ret_p99[2], 
 {
 	struct pvsched_broker_opts gap = { .print = bed_say, .gap_ns = GAP_NS };
 	bool boosts = variant == PVSCHED || variant == PVSCHED_GAP;
-	unsigned int samples = storm_long(500, 10000);
+	unsigned int samples = storm_long(500, 2500);
 	char name[64];
 
 	if (variant == PVSCHED_GAP) {
