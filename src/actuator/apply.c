@@ -323,9 +323,9 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	uint32_t slot = s - act->slots;
 	int err;
 
-	/* Baseline better than the boost: a VMM that runs its vCPUs FIFO 50 needs none. */
-	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
-	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
+	/* A VMM that runs its vCPUs FIFO 50 needs none. */
+	if (pvsched_needs_none(PVSCHED_WORD_LEVEL(desired), PVSCHED_WORD_VALUE(desired),
+			       s->base.policy, pvsched_attr_prio(&s->base)))
 		return -EALREADY;
 	if (locked)
 		see_foreign(act, s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE);

@@ -316,6 +316,46 @@ static void boost_that_changes_its_level_keeps_the_count_of_its_rings(void **sta
 	end();
 }
 
+/* What a policy asks in its own scale may be less than what the owner gave. */
+static void actuator_lowers_no_realtime_thread(void **state)
+{
+	static const struct {
+		uint8_t level;
+		int8_t value;
+	} ask_for[] = { { PVSCHED_LEVEL_NICE, -20 },
+			{ PVSCHED_LEVEL_NICE, 10 },
+			{ PVSCHED_LEVEL_IDLE, 0 },
+			{ PVSCHED_LEVEL_RT, 1 },
+			{ PVSCHED_LEVEL_RT, 50 } };
+	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 50 };
+	struct pvsched_applied r;
+	struct pvsched_attr now;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 50);
+	assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &slots[0].base), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ask_for); i++) {
+		shared[0].desired = pvsched_word(i + 1, ask_for[i].level, ask_for[i].value,
+						 PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+		assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), -EALREADY);
+		assert_false(r.boosted || r.changed);
+		assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
+		assert_int_equal(now.policy, SCHED_FIFO);
+		assert_int_equal(now.priority, 50);
+	}
+	/* better than what it has is a boost */
+	limit(90, 100 * MS, 5000, 60);
+	shared[0].desired =
+		pvsched_word(9, PVSCHED_LEVEL_RT, 60, PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_true(r.boosted);
+	shared[0].desired = 0;
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
+	assert_int_equal(now.priority, 50);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -328,6 +368,7 @@ int main(void)
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
+		CASE(actuator_lowers_no_realtime_thread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
