@@ -20,10 +20,10 @@
  * lock whose wait times out. Of other vCPUs there is only that agents work for them (OTHERS).
  *
  * Built with, each 0 or 1: EXPIRY, LOSS (any ring entry may be lost), SILENT (the guest may not
- * ring), TICKET (a device interrupt), DETACH, REMOVE (after DETACH: the thread is nobody's any more), HANG (the agents stop for good at any moment; the
- * guardian does not); and how many: SECTIONS (critical ones), PREEMPTIONS (a rival takes the CPU),
- * OTHERS (an agent takes a CPU for another vCPU); and the broken variants MUTANT_*, each of which must
- * be found.
+ * ring), TICKET (a device interrupt), DETACH, REMOVE (after DETACH: nobody looks after the thread any
+ * more), HANG (the agents stop for good at any moment; the guardian does not); and how many: SECTIONS
+ * (critical ones), PREEMPTIONS (a rival takes the CPU), OTHERS (an agent takes a CPU for another vCPU);
+ * and the broken variants MUTANT_*, each of which must be found.
  */
 #ifndef SECTIONS
 #define SECTIONS 2
