@@ -109,21 +109,21 @@ bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
 }
 
 /* Removed, not told nothing: a client that hangs up is told of whatever is asked for. */
-static void hear(struct pvsched_server *s, const struct pvsched_client *c, bool on)
+static int hear(struct pvsched_server *s, const struct pvsched_client *c, bool on)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = c - s->client };
 
-	if (s->ep > 0)
-		epoll_ctl(s->ep, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, c->fd, &ev);
+	if (s->ep <= 0 || !epoll_ctl(s->ep, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, c->fd, &ev))
+		return 0;
+	return errno == EEXIST ? 0 : -errno;
 }
 
 static void be_deaf(struct pvsched_server *s, bool deaf)
 {
 	struct epoll_event ev = { .events = deaf ? 0 : EPOLLIN, .data.u32 = s->tag };
 
-	if (s->ep > 0 && s->deaf != deaf)
-		epoll_ctl(s->ep, EPOLL_CTL_MOD, s->listen_fd, &ev);
-	s->deaf = deaf;
+	if (s->deaf != deaf && (s->ep <= 0 || !epoll_ctl(s->ep, EPOLL_CTL_MOD, s->listen_fd, &ev)))
+		s->deaf = deaf;
 }
 
 void pvsched_server_drop_locked(struct pvsched_server *s, struct pvsched_client *c)
@@ -142,13 +142,13 @@ void pvsched_server_drop_locked(struct pvsched_server *s, struct pvsched_client 
 		s->pending.operator= - 1;
 	if (s->pending.target == c - s->client)
 		s->pending.target = -1;
+	if (c->pidfd >= 0)
+		close(c->pidfd);
 	if (c->fd >= 0) {
 		if (!c->fetched && !c->waits)
 			hear(s, c, false); /* what is buried is still open */
 		pvsched_porters_bury(&s->porters, c->fd, c->uid);
 	}
-	if (c->pidfd >= 0)
-		close(c->pidfd);
 	if (c->fd >= 0 && c->hello)
 		s->changed = c->pid;
 	c->fd = c->pidfd = -1;
@@ -319,8 +319,10 @@ struct pvsched_client *pvsched_server_porter_back(struct pvsched_server *s, uint
 		if (c->fd < 0 || c->id != id)
 			continue;
 		c->fetched = false;
-		hear(s, c, true);
-		return c;
+		if (!hear(s, c, true))
+			return c;
+		pvsched_server_drop(s, i); /* nobody would listen to it */
+		break;
 	}
 	return NULL;
 }

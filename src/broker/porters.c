@@ -309,11 +309,12 @@ static bool is_harmless(int fd)
 
 void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
 {
-	shutdown(fd, SHUT_RDWR);
+	shutdown(fd, SHUT_RD);
 	if (is_harmless(fd)) {
 		close(fd);
 		return;
 	}
+	shutdown(fd, SHUT_WR); /* he is told now, not when it is closed */
 	p->grave[p->graves].fd = fd;
 	p->grave[p->graves++].uid = uid;
 	bury_all_of(p, uid, false);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The broker when the system fails it: each system call and allocation of its start and of a
- * client's life fails once. Then it says so in one line, every thread has its own scheduling back,
+ * The broker when the system fails it: each system call and allocation of its start, of a client's life
+ * and of a VM's that is found fails once. Then it says so in one line, every thread has its own scheduling back,
  * and no descriptor, thread, process, program, block of memory, lock or socket is left; and the next
  * start, or client, fares as if nothing had been.
  *
  * Programs are loaded once and kept: loading takes longer than all the rest, and has a case of its
  * own, for the calls of ours. PVSCHED_SWEEP=short takes every third call of a client's life only.
  */
+#include <helpers/port_bed.h>
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
@@ -20,9 +21,11 @@
 #include <sys/file.h>
 #include <sys/un.h>
 
+#define VMM	    "--vmm" /* this program as a VMM that is found */
 #define SOCKET	    "/run/pvsched/sweep.sock"
 #define PATIENCE_MS 10000 /* for what the kernel or a thread does in its own time */
 #define BOOST_MS    200 /* of a life that may not have a boost */
+#define VMM_S	    4 /* of a VMM that is not served */
 #define CALLS_MAX   20000
 #define AGENT_CALLS 60
 
@@ -276,6 +279,45 @@ static struct pvsched_msg operate(uint32_t type, uint32_t index, const char *pol
 	return m;
 }
 
+/* --- the life of a VM that is found, and whose guest speaks over the port */
+
+static void *run_vcpu(void *arg)
+{
+	(void)arg;
+	for (;;)
+		ioctl(vcpu_fd, KVM_RUN, 0);
+	return NULL;
+}
+
+/* Status 0: its page was shared, and is its own again. */
+static int be_vmm(void)
+{
+	alarm(VMM_S); /* who is not answered */
+	if (start_vm(run_vcpu))
+		return 2;
+	renewing = true;
+	port = dial();
+	share();
+	assert_int_equal(command(PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	return 0;
+}
+
+static bool live_found(unsigned int ms)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)ms;
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close_range(3, ~0u, 0); /* the broker's, which is in this process */
+		execl("/proc/self/exe", "soak_broker_sweep", VMM, NULL);
+		_exit(3);
+	}
+	waitpid(pid, &status, 0);
+	return !status;
+}
+
 /* Returns whether a thread was boosted within ms. */
 static bool live(unsigned int ms)
 {
@@ -318,13 +360,14 @@ static void assert_no_client(void)
 }
 
 /* Of a thread's calls in one life every stride-th, up to `most`; or until one life has no more. */
-static void sweep_life(const char *thread, int most, int stride, bool endless)
+static void sweep_life(const struct pvsched_broker_opts *o, bool (*live)(unsigned int ms),
+		       const char *thread, int most, int stride, bool endless)
 {
 	struct held before;
 	int n, lives = 0;
 
 	fail_spared = true; /* the client's calls are unit/lib_sweep's */
-	assert_int_equal(bed_broker(&opts, &broker), 0);
+	assert_int_equal(bed_broker(o, &broker), 0);
 	for (int i = 0; i < 3; i++)
 		assert_true(live(PATIENCE_MS));
 	assert_no_client();
@@ -354,14 +397,29 @@ static void sweep_life(const char *thread, int most, int stride, bool endless)
 static void broker_serving_each_call_that_fails_is_one_clients_loss(void **state)
 {
 	(void)state;
-	sweep_life("pvsched-broker", CALLS_MAX, full ? 1 : 3, false);
+	sweep_life(&opts, live, "pvsched-broker", CALLS_MAX, full ? 1 : 3, false);
 }
 
 /* While it boosts, an agent's calls have no end: the first ones. */
 static void broker_boosting_each_call_that_fails_leaves_nothing_boosted(void **state)
 {
 	(void)state;
-	sweep_life("pvsched-agent", full ? AGENT_CALLS : AGENT_CALLS / 2, full ? 1 : 2, true);
+	sweep_life(&opts, live, "pvsched-agent", full ? AGENT_CALLS : AGENT_CALLS / 2, full ? 1 : 2,
+		   true);
+}
+
+static void broker_finding_each_call_that_fails_is_one_vms_loss(void **state)
+{
+	static const struct pvsched_broker_opts finding = { .socket = SOCKET,
+							    .print = count_lines,
+							    .found_policy = "irq" };
+
+	(void)state;
+	if (access("/dev/kvm", R_OK | W_OK)) {
+		print_message("needs /dev/kvm, to have a VM that is found\n");
+		skip();
+	}
+	sweep_life(&finding, live_found, "pvsched-broker", CALLS_MAX, 1, false);
 }
 
 /* --- loading */
@@ -416,7 +474,7 @@ static int setup(void **state)
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(broker_start_each_call_that_fails_leaves_nothing_behind,
@@ -425,8 +483,14 @@ int main(void)
 					  reset),
 		cmocka_unit_test_teardown(
 			broker_boosting_each_call_that_fails_leaves_nothing_boosted, reset),
+		cmocka_unit_test_teardown(broker_finding_each_call_that_fails_is_one_vms_loss,
+					  reset),
 		cmocka_unit_test_teardown(broker_loading_each_call_that_fails_is_said, reset),
 	};
 
+	if (argc > 1 && !strcmp(argv[1], VMM))
+		return be_vmm();
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
