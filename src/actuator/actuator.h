@@ -28,6 +28,8 @@ struct pvsched_actuator_opts {
 struct pvsched_actuator {
 	const char *name, *summary;
 	enum pvsched_actuator_kind kind;
+	/* What carrying a boost out takes of the vCPU's CPU, there and back; its budget pays. */
+	uint32_t act_ns;
 	bool automatic; /* is taken where it is usable and nobody named another */
 	/* 0, or -errno and in one line why this host cannot use it. May take 100 ms. Asked before
 	 * `programs` are loaded, so start need not. */

@@ -266,6 +266,7 @@ static int start_actuator(struct pvsched_broker *b, const struct pvsched_actuato
 	int err;
 
 	b->act_opts.programs = b->policies.set[b->policies.standard].programs;
+	pvsched_programs_bss(b->programs)->config->act_ns = a->act_ns;
 	err = a->start(&b->act_opts, &r->actuator_state);
 	r->actuator = err ? NULL : a;
 	return err;

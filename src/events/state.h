@@ -227,6 +227,7 @@ struct pvsched_config {
 	__u64 grace_ns;
 	__u64 slack_ns; /* after an expiry, before the second line is called */
 	__u64 min_ns; /* boosts shorter than this are not worth an actuation */
+	__u64 act_ns; /* what carrying a boost out takes of its CPU, there and back; charged with it */
 	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
 	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 payback; /* boosted time is paid back by a worse nice */
