@@ -4,7 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: linux
 # tier: long
-# timeout: 400
+# timeout: 500
 # inner: chrt
 
 # Commands typed on the console; each says what came of it in a line of its own.
@@ -54,6 +54,15 @@ while read -r what more; do
 		pvsched-guest latency --clear
 		kill $hog; wait $hog
 		;;
+	busy) # CPU 1 runs one task and never idles: its next timer, twelve times
+		taskset 2 sh -c 'while :; do :; done' & hog=$!
+		: >/tmp/next
+		for i in $(seq 12); do
+			taskset 1 pvsched-guest status --json | sed -n 's/.*"next_event": \([0-9]*\).*/\1/p' | tail -n 1 >>/tmp/next
+		done
+		echo "busy: $(grep -c '^[1-9]' /tmp/next) times $(sort -u /tmp/next | grep -c '^[1-9]') moments"
+		kill $hog; wait $hog
+		;;
 	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
 		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
 	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
@@ -90,6 +99,11 @@ echo latency >&3
 vmm_shows guest_declared_process_is_published 30 1 '^latency: 1 shown 1'
 vmm_shows guest_cleared_process_is_not 30 1 '^cleared: 0'
 vmm_shows guest_declared_cgroup_is_published 30 1 '^cgroup: 1'
+echo busy >&3
+vmm_shows guest_busy_cpu_is_looked_at 60 1 '^busy:'
+grep '^busy:' "$log"
+expect guest_busy_cpu_publishes_its_next_event grep -q '^busy: \(9\|1[0-2]\) times' "$log"
+expect guest_busy_cpus_next_event_moves_on grep -q '^busy: .* times \([6-9]\|1[0-2]\) moments' "$log"
 echo cpu 0 >&3
 vmm_shows guest_cpu_offline_gives_its_page_up 30 1 '^cpu 0: 1'
 within guest_cpu_offline_is_known_to_the_host 10 enabled 1

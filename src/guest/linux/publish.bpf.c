@@ -54,10 +54,15 @@ struct clock_event_device {
 struct tick_device {
 	struct clock_event_device *evtdev;
 };
+struct hrtimer_cpu_base {
+	bool deferred_rearm; /* since 7.1 */
+	__s64 deferred_expires_next;
+};
 #pragma clang attribute pop
 
 /* The CPU's clock event device: what the kernel arms, after all coalescing. */
 extern struct tick_device tick_cpu_device __ksym __weak;
+extern struct hrtimer_cpu_base hrtimer_bases __ksym __weak;
 
 /* max_entries: the CPUs, set before loading */
 struct {
@@ -239,23 +244,44 @@ static __always_inline void ring_if_over(struct here *h)
 	c->rings++;
 }
 
+/*
+ * When the device will fire, ns. Since 7.1 (CONFIG_HRTIMER_REARM_DEFERRED) a timer interrupt leaves it
+ * unarmed, and what it is to be armed with in the CPU's base, until the way out of the interrupt: behind
+ * local_timer_exit, and perhaps behind a switch. False: this kernel does not tell.
+ */
+static __always_inline bool find_next_event(__s64 *next)
+{
+	struct hrtimer_cpu_base *base;
+	struct clock_event_device *dev;
+	struct tick_device *tick;
+
+	if (bpf_core_field_exists(struct hrtimer_cpu_base, deferred_rearm) && &hrtimer_bases) {
+		base = bpf_this_cpu_ptr(&hrtimer_bases);
+		if (base->deferred_rearm) {
+			*next = base->deferred_expires_next;
+			return true;
+		}
+	}
+	if (!&tick_cpu_device)
+		return false;
+	tick = bpf_this_cpu_ptr(&tick_cpu_device);
+	dev = tick->evtdev;
+	if (!dev)
+		return false;
+	*next = dev->next_event;
+	return true;
+}
+
 /* The next clock event, as guest TSC. */
 static __always_inline void put_next_event(struct here *h)
 {
 	struct publish_clock *clock = &h->s->clock;
-	struct clock_event_device *dev = NULL;
-	struct tick_device *tick;
 	__u64 mono, tsc, at = 0;
 	__u32 seq, mult;
 	__s64 next;
 
-	if (!&tick_cpu_device)
+	if (!find_next_event(&next))
 		return;
-	tick = bpf_this_cpu_ptr(&tick_cpu_device);
-	dev = tick->evtdev;
-	if (!dev)
-		return;
-	next = dev->next_event;
 	if (next == h->c->event && READ_ONCE(h->page->next_event))
 		return;
 	seq = READ_ONCE(clock->seq);
