@@ -63,6 +63,19 @@ while read -r what more; do
 		echo "busy: $(grep -c '^[1-9]' /tmp/next) times $(sort -u /tmp/next | grep -c '^[1-9]') moments"
 		kill $hog; wait $hog
 		;;
+	demoted) # waits behind another on CPU 1, loses its class, moves to CPU 0
+		mkfifo /tmp/gate
+		taskset 2 chrt -f 5 sh -c 'read -r go </tmp/gate; while :; do :; done' & waits=$!
+		for i in $(seq 50); do grep -q 'State:.S' /proc/$waits/status && break; usleep 100000; done
+		taskset 2 chrt -f 50 sh -c 'while :; do :; done' & hog=$!
+		echo "ahead: $(seen 1 'FIFO 50')"
+		echo go >/tmp/gate
+		echo "waits: $(seen 1 '"pending": true')"
+		chrt -o -p 0 $waits
+		taskset -p 1 $waits >/dev/null
+		echo "demoted: $(seen 0 '"pending": true')"
+		kill $waits $hog; wait $waits $hog
+		;;
 	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
 		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
 	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
@@ -104,6 +117,9 @@ vmm_shows guest_busy_cpu_is_looked_at 60 1 '^busy:'
 grep '^busy:' "$log"
 expect guest_busy_cpu_publishes_its_next_event grep -q '^busy: \(9\|1[0-2]\) times' "$log"
 expect guest_busy_cpus_next_event_moves_on grep -q '^busy: .* times \([6-9]\|1[0-2]\) moments' "$log"
+echo demoted >&3
+vmm_shows guest_task_that_waits_is_pending 60 1 '^waits: 1'
+vmm_shows guest_task_that_moves_is_withdrawn_whatever_it_is 60 1 '^demoted: 0'
 echo cpu 0 >&3
 vmm_shows guest_cpu_offline_gives_its_page_up 30 1 '^cpu 0: 1'
 within guest_cpu_offline_is_known_to_the_host 10 enabled 1

@@ -395,14 +395,16 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 	struct here h;
 	__u64 word;
 
-	if (!s || is_plain(s, p))
+	if (!s)
 		return 0;
-	word = word_of(s, p);
-	if (!urgency(word))
-		return 0;
+	/* whatever it is now: it may have been urgent when it was woken */
 	if (where(p->thread_info.cpu, &h))
 		withdraw(h.page, p->pid);
-	offer(cpu, word, p->pid);
+	if (is_plain(s, p))
+		return 0;
+	word = word_of(s, p);
+	if (urgency(word))
+		offer(cpu, word, p->pid);
 	return 0;
 }
 
