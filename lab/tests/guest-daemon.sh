@@ -76,6 +76,10 @@ while read -r what more; do
 		echo "demoted: $(seen 0 '"pending": true')"
 		kill $waits $hog; wait $waits $hog
 		;;
+	twice) # while the first lives
+		timeout 30 pvsched-guest run >/tmp/second 2>&1
+		echo "twice: $? $(tail -n 1 /tmp/second)"
+		;;
 	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
 		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
 	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
@@ -120,6 +124,9 @@ expect guest_busy_cpus_next_event_moves_on grep -q '^busy: .* times \([6-9]\|1[0
 echo demoted >&3
 vmm_shows guest_task_that_waits_is_pending 60 1 '^waits: 1'
 vmm_shows guest_task_that_moves_is_withdrawn_whatever_it_is 60 1 '^demoted: 0'
+echo twice >&3
+vmm_shows guest_second_daemon_is_refused 60 1 '^twice: 1 .*another pvsched-guest run has it'
+expect guest_second_daemon_leaves_the_firsts_pages enabled 2
 echo cpu 0 >&3
 vmm_shows guest_cpu_offline_gives_its_page_up 30 1 '^cpu 0: 1'
 within guest_cpu_offline_is_known_to_the_host 10 enabled 1

@@ -250,9 +250,8 @@ static void end(struct daemon *d)
 static bool pages_live(struct daemon *d)
 {
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
-		if (d->vcpu[cpu] >= 0 && (*(volatile uint64_t *)&d->publisher.pages[cpu].status !=
-						  PVSCHED_PAGE_ENABLED ||
-					  !device_has_page(&d->device, d->vcpu[cpu])))
+		if (d->vcpu[cpu] >= 0 &&
+		    !device_has_page(&d->device, d->vcpu[cpu], &d->publisher.pages[cpu]))
 			return false;
 	return true;
 }
