@@ -277,6 +277,29 @@ void publisher_close(struct publisher *p)
 	*p = (struct publisher){ 0 };
 }
 
+/*
+ * The kernel waits for a grace period before it answers an update of a map of maps (maybe_wait_bpf_programs()),
+ * for just this; membarrier() does so, too, but not on a kernel with nohz_full.
+ */
+int publisher_settle(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "settle_inner", 4, 4, 1, NULL);
+	int outer = -1, err = -errno;
+	uint32_t zero = 0;
+
+	opts.inner_map_fd = inner;
+	if (inner >= 0) {
+		outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "settle", 4, 4, 1, &opts);
+		err = outer < 0 || bpf_map_update_elem(outer, &zero, &inner, BPF_ANY) ? -errno : 0;
+	}
+	if (outer >= 0)
+		close(outer);
+	if (inner >= 0)
+		close(inner);
+	return err;
+}
+
 uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu)
 {
 	const volatile struct pvsched_page *page = &p->pages[cpu];

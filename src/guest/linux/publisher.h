@@ -44,6 +44,10 @@ void publisher_close(struct publisher *p);
 /* Guest frame of a CPU's page. 0 = not known: errno. */
 uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu);
 
+/* A program that saw a page enabled, which no longer is, writes to it no more when this returns 0. Else
+ * -errno: it may. */
+int publisher_settle(void);
+
 /* For the other commands: maps the pinned pages and state read-only, or, writable, the state alone.
  * Exit status: 1 when no daemon has pinned them. */
 int publisher_look(struct publisher *p, struct cli_error *e);
