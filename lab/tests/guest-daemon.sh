@@ -5,7 +5,7 @@
 # guests: linux
 # tier: long
 # timeout: 500
-# inner: chrt
+# inner: chrt cyclictest
 
 # Commands typed on the console; each says what came of it in a line of its own.
 cat >/tmp/task <<'END'
@@ -52,7 +52,23 @@ while read -r what more; do
 		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
 		echo "cgroup: $(seen 1 'nice 0, latency')"
 		pvsched-guest latency --clear
+		deep=/sys/fs/cgroup/fast/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20
+		mkdir -p $deep
+		echo $hog >$deep/cgroup.procs
+		echo "cleared again: $(seen 0 'nice 0, latency')"
+		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
+		echo "deep: $(seen 1 'nice 0, latency')"
+		pvsched-guest latency --clear
+		pvsched-guest latency --pid $hog
 		kill $hog; wait $hog
+		echo "ended: $(pvsched-guest latency | grep -c pid)"
+		;;
+	thread) # not the one whose id is the process's
+		cyclictest -q -t 1 -D 60 >/dev/null 2>&1 & threads=$!
+		for i in $(seq 50); do thread=$(ls /proc/$threads/task | grep -vx $threads) && break; usleep 100000; done
+		echo "thread: $(pvsched-guest latency --pid $thread 2>&1)"
+		echo "shown: $(pvsched-guest latency | grep -c pid) of process $threads"
+		kill $threads; wait $threads
 		;;
 	busy) # CPU 1 runs one task and never idles: its next timer, twelve times
 		taskset 2 sh -c 'while :; do :; done' & hog=$!
@@ -116,6 +132,11 @@ echo latency >&3
 vmm_shows guest_declared_process_is_published 30 1 '^latency: 1 shown 1'
 vmm_shows guest_cleared_process_is_not 30 1 '^cleared: 0'
 vmm_shows guest_declared_cgroup_is_published 30 1 '^cgroup: 1'
+vmm_shows guest_cgroup_twenty_below_is_published 30 1 '^deep: 1'
+vmm_shows guest_process_that_ended_is_declared_no_longer 30 1 '^ended: 0'
+echo thread >&3
+vmm_shows guest_single_thread_is_refused 30 1 '^thread: .*it is one thread of process'
+vmm_shows guest_thread_that_was_refused_is_not_declared 30 1 '^shown: 0'
 echo busy >&3
 vmm_shows guest_busy_cpu_is_looked_at 60 1 '^busy:'
 grep '^busy:' "$log"

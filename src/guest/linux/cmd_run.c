@@ -22,6 +22,7 @@
 
 #include "clock.h"
 #include "cmd.h"
+#include "declared.h"
 #include "device.h"
 #include "publisher.h"
 
@@ -238,7 +239,8 @@ static int start(struct daemon *d, struct cli_error *e)
 		if (!d->v->quiet)
 			printf("took over from a daemon that did not end in good order\n");
 	}
-	if (publisher_open(&d->publisher, cpus, ring, d, e) || publisher_recount(e))
+	if (publisher_open(&d->publisher, cpus, ring, d, e) || declared_forget_ended(e) ||
+	    declared_recount(e))
 		return e->exit;
 	clock_start(&d->publisher.state->clock);
 	return start_lease(d, e) || shake(d, e) ? e->exit : 0;
@@ -351,8 +353,12 @@ static bool is_about_cpus(int fd)
 /* What no event tells, or told in vain. */
 static void look_again(struct daemon *d, bool events)
 {
+	struct cli_error e = { 0 };
+
 	if (!d->lost && (d->unserved || !events))
 		follow_cpus(d);
+	if (d->publisher.state->declared)
+		declared_recount(&e); /* if it fails, programs go on looking up what is not there */
 }
 
 static int loop(struct daemon *d, int signals, struct cli_error *e)

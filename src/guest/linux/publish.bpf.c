@@ -39,6 +39,11 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+struct signal_struct {
+	struct {
+		int counter;
+	} live; /* threads that have not ended */
+};
 struct task_struct {
 	struct thread_info thread_info;
 	int prio, static_prio;
@@ -47,6 +52,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	__u64 start_boottime;
 	struct css_set *cgroups;
+	struct signal_struct *signal;
 };
 struct clock_event_device {
 	__s64 next_event;
@@ -129,7 +135,7 @@ static __always_inline bool where(__u32 cpu, struct here *h)
 	return h->page != NULL;
 }
 
-#define CGROUP_DEPTH 8 /* ancestors that are looked at */
+#define CGROUP_DEPTH 32 /* a task's cgroup and what is above it, as far as is looked */
 #define TICK_NS	     10000000ull /* 1 / USER_HZ, in which /proc tells a start */
 
 /* Only asked while something is declared. */
@@ -405,6 +411,19 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 	word = word_of(s, p);
 	if (urgency(word))
 		offer(cpu, word, p->pid);
+	return 0;
+}
+
+/* A process that ends is declared no longer: its entry would fill the map, and cost every look-up. The
+ * daemon counts what is left. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(publish_exit, struct task_struct *p)
+{
+	struct publish_state *s = the_state();
+	__u32 tgid = p->tgid;
+
+	if (s && READ_ONCE(s->declared) && BPF_CORE_READ(p, signal, live.counter) <= 0)
+		bpf_map_delete_elem(&declared_tasks, &tgid);
 	return 0;
 }
 

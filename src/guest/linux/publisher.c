@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "declared.h"
 #include "publisher.h"
 
 #define BPFFS	    "/sys/fs/bpf"
@@ -24,7 +25,7 @@ extern const unsigned char publish_bpf[];
 extern const size_t publish_bpf_size;
 
 /* Pins in the order in which they may go: who writes the pages before the pages. */
-static const char *const kept[] = { "declared_tasks", "declared_cgroups" };
+static const char *const kept[] = { DECLARED_TASKS, DECLARED_CGROUPS };
 static const char *const pinned[] = { "state", "pages" };
 
 static void pin_path(char *path, size_t size, const char *name)
@@ -342,46 +343,11 @@ int publisher_look(struct publisher *p, struct cli_error *e)
 	return 0;
 }
 
-int publisher_declared(const char *name, struct cli_error *e)
-{
-	char path[64];
-	int fd;
-
-	pin_path(path, sizeof(path), name);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		cli_fail(e, CLI_FAILED, "open what is declared", path,
-			 errno == ENOENT ? "start 'pvsched-guest run'" : "run as root", "%s",
-			 strerror(errno));
-	return fd;
-}
-
-static int count(const char *name, unsigned int *n, struct cli_error *e)
-{
-	int fd = publisher_declared(name, e);
-	uint64_t key[2];
-	void *last = NULL;
-
-	if (fd < 0)
-		return e->exit;
-	while (!bpf_map_get_next_key(fd, last, key)) {
-		last = key;
-		++*n;
-	}
-	close(fd);
-	return 0;
-}
-
-int publisher_recount(struct cli_error *e)
+int publisher_tell_declared(unsigned int n, struct cli_error *e)
 {
 	struct publish_state *state;
-	unsigned int n = 0;
-	int fd;
+	int fd = bpf_obj_get(PUBLISH_PINS "/state");
 
-	for (unsigned int i = 0; i < sizeof(kept) / sizeof(*kept); i++)
-		if (count(kept[i], &n, e))
-			return e->exit;
-	fd = bpf_obj_get(PUBLISH_PINS "/state");
 	if (fd < 0)
 		return 0; /* no daemon: it counts when it starts */
 	state = map_memory(fd, state_size(), PROT_READ | PROT_WRITE);

@@ -48,12 +48,10 @@ uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu);
  * -errno: it may. */
 int publisher_settle(void);
 
-/* For the other commands: maps the pinned pages and state read-only, or, writable, the state alone.
- * Exit status: 1 when no daemon has pinned them. */
+/* For the other commands: maps the pinned pages and state read-only. Exit status: 1 when no daemon has
+ * pinned them. */
 int publisher_look(struct publisher *p, struct cli_error *e);
-/* One of the maps of declared tasks, by name; the descriptor is the caller's. -1: e. */
-int publisher_declared(const char *name, struct cli_error *e);
-/* Counts both maps and tells the programs. */
-int publisher_recount(struct cli_error *e);
+/* How many entries declared.h has. Exit status. */
+int publisher_tell_declared(unsigned int n, struct cli_error *e);
 
 #endif
