@@ -336,10 +336,12 @@ int publisher_look(struct publisher *p, struct cli_error *e)
 		close(pages);
 	if (state >= 0)
 		close(state);
-	if (err)
+	if (err) {
+		publisher_close(p);
 		return cli_fail(e, CLI_FAILED, "look at the pages", PUBLISH_PINS,
 				err == -ENOENT ? "start 'pvsched-guest run'" : "run as root", "%s",
 				strerror(-err));
+	}
 	return 0;
 }
 

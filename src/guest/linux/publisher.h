@@ -49,7 +49,7 @@ uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu);
 int publisher_settle(void);
 
 /* For the other commands: maps the pinned pages and state read-only. Exit status: 1 when no daemon has
- * pinned them. */
+ * pinned them; p is empty then. */
 int publisher_look(struct publisher *p, struct cli_error *e);
 /* How many entries declared.h has. Exit status. */
 int publisher_tell_declared(unsigned int n, struct cli_error *e);
