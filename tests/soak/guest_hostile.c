@@ -17,8 +17,8 @@
 
 #include "guest/linux/device.h"
 
-#define CPUS  2
-#define PAGES 4
+#define CPUS	2
+#define PAGES	4
 #define TAME_NS 400000000 /* of each second */
 
 static struct device device;
