@@ -321,7 +321,7 @@ static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_
 	if (llc_of(prev) == home && bpf_cpumask_test_cpu(prev, p->cpus_ptr) &&
 	    (!core || is_calm(prev, true)) && scx_bpf_test_and_clear_cpu_idle(prev))
 		return prev;
-	l = llc_at(home);
+	l = p->nr_cpus_allowed > 1 ? llc_at(home) : NULL;
 	if (!l)
 		return -1;
 	cpu = idle_of(p, l, core);
@@ -380,7 +380,7 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 		idle = cpu >= 0;
 		if (!idle) {
 			cpu = busy_at_home(p, v, prev);
-			if (is_boosted(slot))
+			if (p->nr_cpus_allowed > 1 && is_boosted(slot))
 				cpu = choose_victim(cpu, p->cpus_ptr, 0);
 		}
 	}
