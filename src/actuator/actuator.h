@@ -70,5 +70,7 @@ const struct pvsched_actuator *pvsched_actuator_find(const char *name); /* NULL 
 bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a);
 /* The first automatic one that this host can use; there always is one to try. */
 const struct pvsched_actuator *pvsched_actuator_choose(void);
+/* The same, of these rows. */
+const struct pvsched_actuator *pvsched_actuator_first(const struct pvsched_actuator *const *rows);
 
 #endif

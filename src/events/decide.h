@@ -253,8 +253,8 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 		out->level = PVSCHED_LEVEL_NICE;
 		out->value = -20;
 #ifdef PVSCHED_IN_KERNEL
-		/* this scheduler charges no quota at all */
-		if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		/* a scheduler of ours charges no quota at all */
+		if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 			out->level = PVSCHED_LEVEL_BASE;
 #endif
 	}

@@ -214,12 +214,24 @@ enum pvsched_map {
 	PVSCHED_MAP_N
 };
 
+/* What the code that all actuators share asks of one: bits of its kind, so that it names none. */
+enum pvsched_actuator_trait {
+	PVSCHED_ACTS_IN_KERNEL = 1 << 8, /* told by a call, not a ring; ends boosts by itself */
+	PVSCHED_ACTS_BY_ORDER = 1 << 9, /* a boost leaves the kernel's priority number as it is */
+	PVSCHED_ACTS_BY_WORKERS = 1 << 10, /* threads of the kernel's do: worker_of_cpu */
+};
+
 enum pvsched_actuator_kind {
-	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
-	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
-	PVSCHED_ACTUATOR_KMOD, /* a kernel module: told by a call, its threads do what agents do */
-	PVSCHED_ACTUATOR_NONE, /* between two of them: all go back to their baselines */
-	PVSCHED_ACTUATOR_KMOD_POLICY, /* the same module, which takes the decisions, too */
+	/* threads: told by rings, they change a thread's scheduling */
+	PVSCHED_ACTUATOR_AGENT = 0,
+	/* the scheduler itself: a thread's scheduling stays as it is */
+	PVSCHED_ACTUATOR_SCX = 1 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_ORDER,
+	/* a kernel module: its threads do what agents do */
+	PVSCHED_ACTUATOR_KMOD = 2 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_WORKERS,
+	/* between two of them: all go back to their baselines */
+	PVSCHED_ACTUATOR_NONE = 3 | PVSCHED_ACTS_IN_KERNEL,
+	/* the same module, which takes the decisions, too */
+	PVSCHED_ACTUATOR_KMOD_POLICY = 4 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_WORKERS,
 };
 
 struct pvsched_config {

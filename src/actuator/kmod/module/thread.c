@@ -14,13 +14,22 @@
 
 #define MOST_NS	 200000000ll /* twice PVSCHED_YIELD_MAX_NS: no word lasts longer */
 #define RETRY_NS 1000000ll /* after a change that failed */
+#ifndef SCHED_EXT /* before 6.12; without a scheduler of that class it is SCHED_NORMAL */
+#define SCHED_EXT 7
+#endif
 
 struct slot *slots; /* as long as the module: programs may look at any time */
 u32 ceiling;
 
 static bool is_fair(u32 policy)
 {
-	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE;
+	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE ||
+	       policy == SCHED_EXT;
+}
+
+static bool is_realtime(u32 policy)
+{
+	return policy == SCHED_FIFO || policy == SCHED_RR;
 }
 
 static struct attr attr_of(struct task_struct *p)
@@ -168,6 +177,9 @@ static u32 refuse(const struct slot *s, u64 want, u64 now)
 	s8 value = PVSCHED_WORD_VALUE(want);
 
 	if (s->foreign & PVSCHED_KMOD_FOREIGN_POLICY || pvsched_word_left(want, now) > MOST_NS)
+		return PVSCHED_KMOD_REFUSED;
+	/* one that is real-time already is made neither fair nor worse: it needs no boost */
+	if (!is_fair(s->base.policy) && (level != PVSCHED_LEVEL_RT || !is_realtime(s->base.policy)))
 		return PVSCHED_KMOD_REFUSED;
 	if (level == PVSCHED_LEVEL_NICE)
 		return s->foreign || value < MIN_NICE || value > MAX_NICE ? PVSCHED_KMOD_REFUSED
