@@ -122,14 +122,14 @@ int pvsched_slack_set(pid_t tid, uint64_t ns)
 	return err;
 }
 
-int pvsched_starttime(pid_t tid, uint64_t *ret_ticks)
-{
-	char path[32], buf[1024], *p;
-	ssize_t n;
-	int fd;
+#define PF_EXITING 4 /* kernel: set before anybody is told that the thread exits */
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+static int read_stat(const char *path, unsigned long *ret_flags, uint64_t *ret_ticks)
+{
+	char buf[1024], *p;
+	ssize_t n;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
 	if (fd < 0)
 		return -errno;
 	n = read(fd, buf, sizeof(buf) - 1);
@@ -139,10 +139,33 @@ int pvsched_starttime(pid_t tid, uint64_t *ret_ticks)
 	buf[n] = 0;
 	/* the name may hold anything, blanks and parentheses too: field 3 follows the last one */
 	p = strrchr(buf, ')');
-	for (int field = 2; p && field < 22; field++)
+	for (int field = 2; p && field < 22; field++) {
 		p = strchr(p + 1, ' ');
+		if (p && field == 8)
+			*ret_flags = strtoul(p + 1, NULL, 10);
+	}
 	if (!p)
 		return -EINVAL;
 	*ret_ticks = strtoull(p + 1, NULL, 10);
 	return 0;
+}
+
+int pvsched_starttime(pid_t tid, uint64_t *ret_ticks)
+{
+	unsigned long flags;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", tid);
+	return read_stat(path, &flags, ret_ticks);
+}
+
+bool pvsched_thread_stays(pid_t tid, pid_t tgid, uint64_t ticks)
+{
+	unsigned long flags = 0;
+	uint64_t start;
+	char path[64];
+
+	/* found there only if it is that process's */
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", tgid, tid);
+	return !read_stat(path, &flags, &start) && start == ticks && !(flags & PF_EXITING);
 }

@@ -45,5 +45,7 @@ int pvsched_slack_get(pid_t tid, uint64_t *ret_ns);
 int pvsched_slack_set(pid_t tid, uint64_t ns);
 /* /proc/TID/stat field 22, clock ticks since boot: tells two threads with one tid apart. */
 int pvsched_starttime(pid_t tid, uint64_t *ret_ticks);
+/* It is this process's thread of that time, and its end is still to be heard of. */
+bool pvsched_thread_stays(pid_t tid, pid_t tgid, uint64_t ticks);
 
 #endif

@@ -310,6 +310,7 @@ static void stop_actuator(struct pvsched_broker *b)
 #define TAG_ACTUATOR 1000007u
 #define TAG_PORTS    1000008u
 #define TAG_LAPSED   1000009u
+#define TAG_PORTERS  1000010u
 #define TAG_FOUND    2000000u /* + place */
 #define TAG_PORT     3000000u /* + index */
 
@@ -599,9 +600,14 @@ int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_bro
 
 static int due_in(struct pvsched_broker *b)
 {
-	int found = pvsched_found_timeout(&b->found), ports = pvsched_ports_timeout(&b->ports);
+	const int due[] = { pvsched_found_timeout(&b->found), pvsched_ports_timeout(&b->ports),
+			    pvsched_server_timeout(&b->server) };
+	int first = -1;
 
-	return found < 0 || (ports >= 0 && ports < found) ? ports : found;
+	for (unsigned int i = 0; i < sizeof(due) / sizeof(due[0]); i++)
+		if (due[i] >= 0 && (first < 0 || due[i] < first))
+			first = due[i];
+	return first;
 }
 
 static void *serve(void *arg)
@@ -657,6 +663,8 @@ static void *serve(void *arg)
 				pvsched_found_news(&b->found);
 			else if (ev[i].data.u32 == TAG_PORTS)
 				pvsched_ports_accept(&b->ports);
+			else if (ev[i].data.u32 == TAG_PORTERS)
+				pvsched_server_ported(&b->server);
 			else if (ev[i].data.u32 == TAG_LAPSED)
 				pvsched_ports_lapsed(&b->ports);
 			else if (ev[i].data.u32 >= TAG_PORT)
@@ -672,6 +680,7 @@ static void *serve(void *arg)
 		pvsched_found_run(&b->found);
 		pvsched_ports_check(&b->ports);
 		pvsched_ports_run(&b->ports);
+		pvsched_server_run(&b->server);
 	}
 	eventfd_write(b->ended_fd, 1);
 	return NULL;
@@ -774,7 +783,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->ports.listen_fd = b->ports.wake_fd = b->ports.lapsed_fd = -1;
 	b->server.listen_fd = b->server.spare_fd = -1;
 	b->policies.loading.done_fd = -1;
-	for (int i = 0; i < PVSCHED_VMS; i++)
+	for (int i = 0; i < PVSCHED_PLACES; i++)
 		b->server.client[i].fd = -1;
 	memset(b->ring_fd, -1, sizeof(b->ring_fd));
 	snprintf(b->socket, sizeof(b->socket), "%s", socket_path(opts));
@@ -856,8 +865,12 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 			      b->configured_fd < 0
 		      ? -errno
 		      : 0;
+	b->server.ep = b->ep;
+	b->server.tag = TAG_LISTEN;
 	if (!err)
 		err = watch(b, b->configure_fd, TAG_CONF);
+	if (!err)
+		err = watch(b, b->server.porters.home_fd, TAG_PORTERS);
 	if (!err)
 		err = watch(b, b->stop_fd, TAG_STOP);
 	if (!err)

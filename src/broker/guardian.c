@@ -6,6 +6,7 @@
 #include "guardian.h"
 
 #include "../privilege/caps.h"
+#include "table.h"
 
 #include <bpf/libbpf.h>
 #include <errno.h>
@@ -16,7 +17,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -94,50 +94,10 @@ gone:
 	_exit(0);
 }
 
-static void close_between(unsigned int first, unsigned int last)
-{
-	struct rlimit most = { .rlim_cur = 1024 };
-
-	if (first > last || !syscall(SYS_close_range, first, last, 0))
-		return;
-	/* where a sandbox forbids it: one by one */
-	getrlimit(RLIMIT_NOFILE, &most);
-	for (unsigned int fd = first; fd <= last && fd < most.rlim_cur; fd++)
-		close(fd);
-}
-
-#define KEPT 4
-
-/* Everything but pipe, epoll, ring and lock is closed: the links, which must die with the broker, the
- * pidfds, and the broker's end of the pipe, which only the broker may hold. */
-static void close_others(const int keep[KEPT])
-{
-	unsigned int from = 0;
-
-	for (int i = 0; i < KEPT; i++) {
-		if ((unsigned int)keep[i] > from)
-			close_between(from, keep[i] - 1);
-		from = keep[i] + 1;
-	}
-	close_between(from, ~0u);
-}
-
-static void sort(int a[KEPT])
-{
-	for (int i = 0; i < KEPT - 1; i++)
-		for (int j = 0; j < KEPT - 1; j++)
-			if (a[j] > a[j + 1]) {
-				int t = a[j];
-
-				a[j] = a[j + 1];
-				a[j + 1] = t;
-			}
-}
-
 static void __attribute__((noreturn)) child(struct guard *g)
 {
 	struct sched_param param = { .sched_priority = g->priority };
-	int keep[KEPT] = { g->pipe, g->ep, g->ring_fd, g->lock_fd };
+	int keep[] = { g->pipe, g->ep, g->ring_fd, g->lock_fd };
 	struct epoll_event ev = { .events = EPOLLIN };
 	sigset_t all, died;
 
@@ -148,8 +108,8 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	prctl(PR_SET_NAME, "pvsched-guard");
 	sched_setscheduler(0, SCHED_FIFO, &param);
 	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
-	sort(keep);
-	close_others(keep);
+	/* The links must die with the broker, and only it may hold its end of the pipe. */
+	pvsched_table_keep(keep, sizeof(keep) / sizeof(keep[0]));
 	sigemptyset(&died);
 	sigaddset(&died, MAKER_DIED);
 	g->maker_died = signalfd(-1, &died, SFD_CLOEXEC | SFD_NONBLOCK);

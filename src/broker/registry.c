@@ -301,7 +301,12 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	route_apic(r, s->tgid, s->apic_id);
 	__atomic_store_n(&bss->slot_of_tid[t->tid & (PVSCHED_TIDS - 1)], slot + 1,
 			 __ATOMIC_RELEASE);
-	return slot;
+	/* An end that came before this was heard by nobody: its number may be anybody's next. */
+	if (pvsched_thread_stays(t->tid, t->tgid, start))
+		return slot;
+	s->pidfd = s->doorbell_fd = -1;
+	pvsched_registry_remove(r, slot);
+	return -ESRCH;
 out:
 	drop_page(r, slot);
 	return err;

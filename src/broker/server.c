@@ -1,194 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The broker's socket, see server.h. */
+/* What clients ask for, see server.h; how they come and go is in door.c. */
 #include "server.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "door.h"
 #include "wire.h"
 
-#define FDS_MAX	 4 /* accepted per message; more are closed */
 #define DEFERRED 1 /* the reply comes later */
-
-int pvsched_server_open(struct pvsched_server *s, const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char dir[PATH_MAX];
-	int fd, err;
-
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		s->client[i].fd = -1;
-	s->pending.operator= s->pending.target = - 1;
-	s->listen_fd = s->spare_fd = -1;
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path));
-	snprintf(dir, sizeof(dir), "%s", path);
-	if (mkdir(dirname(dir), 0755) && errno != EEXIST)
-		return -errno;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	/* Only the holder of the host's lock comes here, so a socket that exists is a leftover. */
-	unlink(path);
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	s->listen_fd = fd;
-	s->spare_fd = eventfd(0, EFD_CLOEXEC);
-	if (s->spare_fd < 0 || chmod(path, 0660) || listen(fd, 64)) {
-		err = -errno;
-		pvsched_server_close(s, path);
-		return err;
-	}
-	return 0;
-}
-
-static bool is_used(const struct pvsched_client *c)
-{
-	return c->fd >= 0 || c->kvm;
-}
-
-int pvsched_server_place(struct pvsched_server *s)
-{
-	for (int i = 0; i < PVSCHED_VMS; i++) {
-		struct pvsched_client *c = &s->client[i];
-
-		if (is_used(c))
-			continue;
-		memset(c, 0, sizeof(*c));
-		memset(c->slot, -1, sizeof(c->slot));
-		c->fd = c->pidfd = -1;
-		return i;
-	}
-	return -ENOSPC;
-}
-
-bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
-{
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		if (s->client[i].fd >= 0 && s->client[i].hello && s->client[i].pid == pid)
-			return true;
-	return false;
-}
-
-static void drop_locked(struct pvsched_server *s, struct pvsched_client *c)
-{
-	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
-		if (c->slot[i] < 0)
-			continue;
-		pvsched_registry_remove(s->reg, c->slot[i]);
-		c->slot[i] = -1;
-	}
-	if (c->hello) {
-		s->reg->vm_used[c->vm] = false;
-		pvsched_policies_put(s->policies, c->policy);
-	}
-	if (s->pending.operator== c - s->client)
-		s->pending.operator= - 1;
-	if (s->pending.target == c - s->client)
-		s->pending.target = -1;
-	if (c->fd >= 0)
-		close(c->fd);
-	if (c->pidfd >= 0)
-		close(c->pidfd);
-	if (c->fd >= 0 && c->hello)
-		s->changed = c->pid;
-	c->fd = c->pidfd = -1;
-	c->kvm = 0;
-	c->hello = c->speaks = false;
-}
-
-void pvsched_server_drop(struct pvsched_server *s, int index)
-{
-	pthread_mutex_lock(s->mutex);
-	if (is_used(&s->client[index]))
-		drop_locked(s, &s->client[index]);
-	pthread_mutex_unlock(s->mutex);
-}
-
-void pvsched_server_close(struct pvsched_server *s, const char *path)
-{
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		pvsched_server_drop(s, i);
-	if (s->listen_fd >= 0) {
-		unlink(path);
-		close(s->listen_fd);
-		s->listen_fd = -1;
-	}
-	if (s->spare_fd >= 0)
-		close(s->spare_fd);
-	s->spare_fd = -1;
-}
-
-/* Out of descriptors: whoever waits is sent away by means of the spare one. Left alone he would wait
- * for ever, and the broker's thread would be woken for him without end. */
-static void refuse(struct pvsched_server *s)
-{
-	int fd;
-
-	s->refused++;
-	close(s->spare_fd);
-	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		close(fd);
-	s->spare_fd = eventfd(0, EFD_CLOEXEC);
-}
-
-int pvsched_server_accept(struct pvsched_server *s)
-{
-	struct ucred cred = { 0 };
-	socklen_t len = sizeof(cred);
-	struct pvsched_client *c;
-	int fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
-
-	if (fd < 0) {
-		i = -errno;
-		if (i == -EMFILE || i == -ENFILE)
-			refuse(s);
-		return i;
-	}
-	i = pvsched_server_place(s);
-	if (i < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || cred.pid <= 0) {
-		s->refused++;
-		close(fd);
-		return -EAGAIN;
-	}
-	c = &s->client[i];
-	c->fd = fd;
-	c->pid = cred.pid;
-	c->uid = cred.uid;
-	return i;
-}
-
-static bool read_number(const char *path, const char *key, long *ret)
-{
-	FILE *f = fopen(path, "re");
-	char line[256];
-	bool found = false;
-
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, strlen(key))) {
-			*ret = strtol(line + strlen(key), NULL, 10);
-			found = true;
-		}
-	fclose(f);
-	return found;
-}
 
 /*
  * A client registers threads of its own process and no others. The kernel says whose they are:
@@ -197,23 +21,18 @@ static bool read_number(const char *path, const char *key, long *ret)
  */
 static int own_thread(const struct pvsched_client *c, int pidfd, pid_t claimed, pid_t *ret_tid)
 {
-	char path[64];
-	long pid = 0, tgid = 0;
+	long pid = pvsched_pid_of(pidfd);
 
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	if (!read_number(path, "Pid:", &pid))
+	if (pid < 0)
 		return -EBADF;
-	if (pid <= 0)
+	if (!pid || !pvsched_client_lives(c))
 		return -ESRCH;
 	if (pid == c->pid && claimed != c->pid)
 		pid = claimed;
-	snprintf(path, sizeof(path), "/proc/%ld/status", pid);
-	if (pid <= 0 || !read_number(path, "Tgid:", &tgid))
+	if (pid <= 0)
 		return -ESRCH;
-	if (tgid != c->pid)
-		return -EPERM;
 	*ret_tid = pid;
-	return 0;
+	return pvsched_thread_is_of(pid, c->pid);
 }
 
 uint32_t pvsched_server_policy_id(const struct pvsched_server *s, const struct pvsched_client *c,
@@ -438,7 +257,7 @@ static int set_policy(struct pvsched_server *s, int operator, struct pvsched_msg
 static int operate(struct pvsched_server *s, const struct pvsched_client *c, struct pvsched_msg *m,
 		   const int *fds, int nfds)
 {
-	if (c->uid && c->uid != geteuid())
+	if (!pvsched_is_operator(c->uid))
 		return -EPERM;
 	if (m->type == PVSCHED_MSG_LIST)
 		return list(s, m);
@@ -487,6 +306,10 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 	if (m->type == PVSCHED_MSG_HELLO) {
 		if (c->hello)
 			return -EALREADY;
+		if (c - s->client >= PVSCHED_VMS) /* an operator's place */
+			return -ENOSPC;
+		if (!pvsched_client_lives(c)) /* who connected may have passed the socket on */
+			return -ESRCH;
 		if (m->hello.version != PVSCHED_WIRE_VERSION)
 			return -EPROTO;
 		if (!m->hello.vcpus || m->hello.vcpus > PVSCHED_VCPUS_MAX)
@@ -498,7 +321,7 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		/* found before it spoke: from now on it says itself what its vCPUs are */
 		for (int i = 0; i < PVSCHED_VMS; i++)
 			if (s->client[i].kvm && s->client[i].pid == c->pid) {
-				drop_locked(s, &s->client[i]);
+				pvsched_server_drop_locked(s, &s->client[i]);
 				s->changed = c->pid;
 			}
 		slot = pvsched_server_choose(s, c);
@@ -541,31 +364,18 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 	}
 }
 
-static int receive(int fd, struct pvsched_msg *m, int *fds, int *ret_nfds)
+/* One without descriptors. */
+static int receive(int fd, struct pvsched_msg *m)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int) * FDS_MAX)];
-		struct cmsghdr align;
-	} control;
 	struct iovec iov = { .iov_base = m, .iov_len = sizeof(*m) };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
-	struct cmsghdr *c;
-	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT);
 
-	*ret_nfds = 0;
 	if (n < 0)
 		return -errno;
-	for (c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-			*ret_nfds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-			memcpy(fds, CMSG_DATA(c), *ret_nfds * sizeof(int));
-		}
 	if (!n)
 		return -EPIPE;
-	return n == sizeof(*m) && !(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
+	return n == sizeof(*m) && !(msg.msg_flags & MSG_TRUNC) ? 0 : -EPROTO;
 }
 
 static int reply(int fd, const struct pvsched_msg *m, int pass)
@@ -591,28 +401,72 @@ static int reply(int fd, const struct pvsched_msg *m, int pass)
 	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(*m) ? 0 : -EPIPE;
 }
 
-void pvsched_server_serve(struct pvsched_server *s, int index)
+static void answer(struct pvsched_server *s, int index, struct pvsched_msg *m, int *fds, int nfds)
 {
 	struct pvsched_client *c = &s->client[index];
-	int fds[FDS_MAX], nfds, err, pass = -1;
-	struct pvsched_msg m = { 0 };
+	int err, pass = -1;
 
-	if (c->fd < 0)
-		return;
-	err = receive(c->fd, &m, fds, &nfds);
-	if (err == -EAGAIN)
-		return;
-	if (!err) {
-		pthread_mutex_lock(s->mutex);
-		m.error = handle(s, c, &m, fds, nfds, &pass);
-		pthread_mutex_unlock(s->mutex);
-		err = m.error == DEFERRED ? 0 : reply(c->fd, &m, m.error ? -1 : pass);
-	}
+	pthread_mutex_lock(s->mutex);
+	m->error = handle(s, c, m, fds, nfds, &pass);
+	pthread_mutex_unlock(s->mutex);
+	if (c->hello || pvsched_is_operator(c->uid))
+		c->joined_ns = 0;
+	err = m->error == DEFERRED ? 0 : reply(c->fd, m, m->error ? -1 : pass);
 	for (int i = 0; i < nfds; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
 	if (err)
 		pvsched_server_drop(s, index);
+}
+
+void pvsched_server_serve(struct pvsched_server *s, int index)
+{
+	struct pvsched_client *c = &s->client[index];
+	struct pvsched_msg m = { 0 };
+	int err;
+
+	if (c->fd < 0 || c->fetched || c->waits)
+		return;
+	err = pvsched_brings_fds(c->fd);
+	if (err > 0) {
+		pvsched_server_send_porter(s, c);
+		return;
+	}
+	if (!err)
+		err = receive(c->fd, &m);
+	if (!err)
+		answer(s, index, &m, NULL, 0);
+	else if (err != -EAGAIN)
+		pvsched_server_drop(s, index);
+}
+
+static void take_parcel(struct pvsched_server *s, struct pvsched_parcel *p, int *fds, int nfds)
+{
+	struct pvsched_client *c = pvsched_server_porter_back(s, p->sender);
+
+	if (c && !p->err) {
+		answer(s, c - s->client, &p->msg, fds, nfds);
+		return;
+	}
+	while (nfds)
+		close(fds[--nfds]);
+	if (!c)
+		return;
+	s->refused += p->err == -EBADF;
+	p->msg.error = p->err;
+	if (p->err == -EPIPE || p->err == -EPROTO || reply(c->fd, &p->msg, -1))
+		pvsched_server_drop(s, c - s->client);
+}
+
+void pvsched_server_ported(struct pvsched_server *s)
+{
+	int fds[PVSCHED_PASSED_MAX], nfds;
+	struct pvsched_parcel parcel;
+
+	while (pvsched_porters_take(&s->porters, &parcel, fds, &nfds))
+		if (!parcel.back)
+			take_parcel(s, &parcel, fds, nfds);
+	pvsched_server_send_waiting(s);
 }
 
 void pvsched_server_loaded(struct pvsched_server *s)

@@ -11,15 +11,24 @@
 
 #include "conf.h"
 #include "policies.h"
+#include "porters.h"
 #include "registry.h"
 #include "wire.h"
+
+/* The last places are for operators: root's, when all others are taken. */
+#define PVSCHED_PLACES (PVSCHED_VMS + 16)
 
 /* A client; or a VM that was found (found.h): its VMM knows nothing of us, so there is no socket. */
 struct pvsched_client {
 	int fd; /* -1 = free, or found */
 	uint64_t kvm; /* found: which of the process's VMs; 0 = not found */
-	int pidfd; /* found: readable when the process has ended */
+	int pidfd; /* of its process; found: readable when that has ended. -1 = none, before Linux 6.5 */
 	pid_t pid;
+	uint64_t start; /* of the process, since pids are reused; not if found */
+	uint64_t id; /* of the connection, since places are */
+	uint64_t joined_ns; /* when it connected; 0 = it has said what it is here for */
+	bool fetched; /* a porter is out for its next message */
+	bool waits; /* its next message waits for a porter */
 	uid_t uid;
 	bool hello; /* it is a VM */
 	bool speaks; /* found, and its guest has enabled a page */
@@ -37,6 +46,12 @@ struct pvsched_server {
 	pthread_mutex_t *mutex;
 	int listen_fd;
 	int spare_fd; /* given up to accept, and refuse, when there is no other */
+	int ep; /* what wakes the main thread, for clients by their places; 0 = the caller looks */
+	uint32_t tag; /* for listen_fd */
+	bool retry; /* a porter was not to be had, for want of memory */
+	bool deaf; /* nobody is accepted: there is no room to refuse anybody */
+	uint64_t last_id; /* of a connection */
+	struct pvsched_porters porters;
 	/* Another policy is the standard; its predecessor is still loaded. Under the mutex. NULL =
 	 * nobody minds. */
 	int (*on_standard)(void *ctx, struct pvsched_programs *p);
@@ -56,7 +71,7 @@ struct pvsched_server {
 	/* agents and guardian go above it; -errno: they stay where they are */
 	int (*set_ceiling)(void *ctx, unsigned int ceiling);
 	void *ctx;
-	struct pvsched_client client[PVSCHED_VMS];
+	struct pvsched_client client[PVSCHED_PLACES];
 };
 
 /* Binds and listens; path's directory is made if absent. -EADDRINUSE a broker listens there. */
@@ -64,7 +79,7 @@ int pvsched_server_open(struct pvsched_server *s, const char *path);
 void pvsched_server_close(struct pvsched_server *s, const char *path);
 /* Accepts one; returns the client's index, or -errno. */
 int pvsched_server_accept(struct pvsched_server *s);
-/* A free place, or -ENOSPC; it is taken once it has a fd or a kvm. */
+/* A free place for a VM, or -ENOSPC; it is taken once it has a fd or a kvm. */
 int pvsched_server_place(struct pvsched_server *s);
 /* Gives up whatever is at a place: threads are restored, slots free. */
 void pvsched_server_drop(struct pvsched_server *s, int index);
@@ -85,6 +100,11 @@ void pvsched_server_move(struct pvsched_server *s, struct pvsched_client *c, int
 bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid);
 /* Handles what can be read. The client may be gone afterwards (fd -1). */
 void pvsched_server_serve(struct pvsched_server *s, int index);
+/* When porters.home_fd is readable: handles what they bring. */
+void pvsched_server_ported(struct pvsched_server *s);
+/* Drops who has been silent for too long; ms until the next such, -1 = nobody is. */
+void pvsched_server_run(struct pvsched_server *s);
+int pvsched_server_timeout(const struct pvsched_server *s);
 /* When policies->loading.done_fd is readable: moves the VMs, and answers the operator. */
 void pvsched_server_loaded(struct pvsched_server *s);
 

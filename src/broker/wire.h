@@ -12,7 +12,7 @@
 #define PVSCHED_WIRE_VERSION 1
 
 enum pvsched_msg_type {
-	/* client -> broker; fds are passed by SCM_RIGHTS in the order named */
+	/* client -> broker; fds are passed by SCM_RIGHTS in the order named, others: -EBADF */
 	PVSCHED_MSG_HELLO = 1, /* hello */
 	PVSCHED_MSG_ADD_VCPU = 2, /* add; fds: pidfd, doorbell eventfd. Reply fd: page map */
 	PVSCHED_MSG_REMOVE_VCPU = 3,

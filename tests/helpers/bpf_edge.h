@@ -38,6 +38,7 @@ struct pvsched_programs {
 
 static struct {
 	bool fail; /* the next call fails */
+	void (*on_slot)(enum pvsched_slot_op op); /* before the slot is told; NULL = nothing */
 	unsigned int programs; /* loaded */
 	struct pvsched_vcpu vcpu[PVSCHED_SLOTS];
 	bool has_page[PVSCHED_SLOTS];
@@ -184,6 +185,8 @@ int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsche
 	EDGE_CHECK(p && slot < PVSCHED_SLOTS);
 	if (edge_fails())
 		return -ENOMEM;
+	if (edge.on_slot)
+		edge.on_slot(op);
 	switch (op) {
 	case PVSCHED_SLOT_INIT:
 		EDGE_CHECK(v->flags == PVSCHED_V_USED);

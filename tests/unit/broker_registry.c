@@ -161,6 +161,38 @@ static void registry_what_is_taken_back_is_gone_whatever_fails(void **state)
 	}
 }
 
+static void end_thread(enum pvsched_slot_op op)
+{
+	if (op != PVSCHED_SLOT_INIT)
+		return;
+	pthread_cancel(bed.thread);
+	pthread_join(bed.thread, NULL);
+	edge.on_slot = NULL;
+}
+
+/* Before anybody listens for its end. */
+static void registry_thread_that_ends_meanwhile_is_not_registered(void **state)
+{
+	pid_t tid = bed.tid;
+	int slot;
+
+	(void)state;
+	edge.on_slot = end_thread;
+	assert_int_equal(add(tid, 0, 9), -ESRCH);
+	assert_int_equal(pvsched_registry_find(&bed.reg, tid), -ENOENT);
+	assert_int_equal(edge.slot_of_tid[tid & (PVSCHED_TIDS - 1)], 0);
+	assert_int_equal(routed(9), ~0u);
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		assert_false(bed.reg.act.slots[i].used || edge.has_page[i] || edge.vcpu[i].flags);
+	bed.tid = 0;
+	assert_int_equal(pthread_create(&bed.thread, NULL, sleep_for_ever, &bed.tid), 0);
+	while (!__atomic_load_n(&bed.tid, __ATOMIC_ACQUIRE))
+		sched_yield();
+	slot = add(bed.tid, 0, 9);
+	assert_true(slot >= 0);
+	pvsched_registry_remove(&bed.reg, slot);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -168,6 +200,7 @@ int main(void)
 		cmocka_unit_test(registry_vm_has_a_share_for_each_vcpu_that_a_cpu_can_run),
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
+		cmocka_unit_test(registry_thread_that_ends_meanwhile_is_not_registered),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

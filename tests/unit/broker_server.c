@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The broker's socket when the system fails it: over maps and programs that are memory. */
+/* The broker's socket when the system fails it, and when a client means it ill: over maps and programs that
+ * are memory. */
 #include <helpers/unit.h>
 
 #include <helpers/bpf_edge.h>
 #include <helpers/fail.h>
 
+#include <actuator/monotonic.h>
 #include <broker/server.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+
+#define PATIENCE_NS 1000000000ull /* for what takes microseconds */
 
 static struct bed {
 	struct pvsched_server server;
@@ -105,11 +112,390 @@ static void server_without_descriptors_refuses_and_goes_on(void **state)
 	pvsched_server_close(&bed.server, bed.path);
 }
 
+/* --- what clients pass */
+
+static void send_with(int fd, const struct pvsched_msg *m, const int *fds, int n)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * 100)];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)m, .iov_len = sizeof(*m) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (n) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+	}
+	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), sizeof(*m));
+}
+
+/* What the main thread does until this client has its answer, or nothing comes for long: its error. */
+static int served(int client, int index)
+{
+	uint64_t end = now_ns() + PATIENCE_NS;
+	struct pvsched_msg m;
+
+	do {
+		pvsched_server_serve(&bed.server, index);
+		pvsched_server_ported(&bed.server);
+		if (recv(client, &m, sizeof(m), 0) == sizeof(m))
+			return m.error;
+		sched_yield();
+	} while (now_ns() < end);
+	return -ETIMEDOUT;
+}
+
+static int ask(int client, int index, const struct pvsched_msg *m, const int *fds, int n)
+{
+	send_with(client, m, fds, n);
+	return served(client, index);
+}
+
+/* A client with a VM of a name; as if of another user, if uid is not 0. */
+static int enter(int *ret_index, uid_t uid)
+{
+	const struct pvsched_msg hello = {
+		.type = PVSCHED_MSG_HELLO,
+		.hello = { .version = PVSCHED_WIRE_VERSION, .vcpus = 4, .name = "unit" }
+	};
+	int client = join();
+
+	*ret_index = pvsched_server_accept(&bed.server);
+	assert_true(*ret_index >= 0);
+	if (uid)
+		bed.server.client[*ret_index].uid = uid;
+	assert_int_equal(ask(client, *ret_index, &hello, NULL, 0), 0);
+	return client;
+}
+
+static void leave(int client, int index)
+{
+	pvsched_server_drop(&bed.server, index);
+	close(client);
+}
+
+static struct pvsched_msg add_self(void)
+{
+	return (struct pvsched_msg){ .type = PVSCHED_MSG_ADD_VCPU, .add.tid = gettid() };
+}
+
+static int own_pidfd(void)
+{
+	return syscall(SYS_pidfd_open, getpid(), 0);
+}
+
+/* A socket whose last close waits for a minute for a peer that does not read; *ret_peer's end ends that. */
+static int lingering(int *ret_peer)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	socklen_t len = sizeof(addr);
+	char data[65536] = { 0 };
+
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&addr, len) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&addr, &len) ||
+	    connect(fd, (struct sockaddr *)&addr, len)) {
+		close(listener);
+		close(fd);
+		return -errno;
+	}
+	*ret_peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	close(listener);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+	while (send(fd, data, sizeof(data), MSG_DONTWAIT) > 0)
+		;
+	return fd;
+}
+
+static int open_server(void **state)
+{
+	(void)state;
+	memset(&bed.server.client, 0, sizeof(bed.server.client));
+	bed.server.refused = 0;
+	bed.policies.standard = 0;
+	return pvsched_server_open(&bed.server, bed.path);
+}
+
+static int close_server(void **state)
+{
+	(void)state;
+	pvsched_server_close(&bed.server, bed.path);
+	return 0;
+}
+
+static void server_takes_a_pidfd_and_an_eventfd_and_nothing_else(void **state)
+{
+	int pipes[2], index, client = enter(&index, 0), fds[100];
+	int doorbell = eventfd(0, EFD_CLOEXEC), pidfd = own_pidfd(), ep = epoll_create1(0);
+	const struct pvsched_msg add = add_self(), list = { .type = PVSCHED_MSG_LIST };
+	const int bad[][3] = {
+		{ doorbell, pidfd }, { pidfd, pidfd }, { doorbell, doorbell },
+		{ pidfd, ep },	     { pidfd },	       { pidfd, doorbell, doorbell }
+	};
+
+	(void)state;
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(ask(client, index, &add, bad[i],
+				     i == 4   ? 1
+				     : i == 5 ? 3
+					      : 2),
+				 -EBADF);
+	fds[0] = pidfd;
+	fds[1] = pipes[1];
+	assert_int_equal(ask(client, index, &add, fds, 2), -EBADF);
+	for (int i = 0; i < 100; i++)
+		fds[i] = doorbell;
+	assert_int_equal(ask(client, index, &add, fds, 100), -EBADF);
+	assert_int_equal(ask(client, index, &list, fds, 1), -EBADF);
+	assert_int_equal(bed.server.refused, 9);
+	assert_int_equal(ask(client, index, &list, NULL, 0), 0);
+	fds[0] = pidfd;
+	fds[1] = doorbell;
+	assert_int_equal(ask(client, index, &add, fds, 2), 0);
+	assert_true(bed.server.client[index].slot[0] >= 0);
+	leave(client, index);
+	close(pipes[0]);
+	close(pipes[1]);
+	close(doorbell);
+	close(pidfd);
+	close(ep);
+}
+
+static void await_porters(void)
+{
+	uint64_t end = now_ns() + 20 * PATIENCE_NS;
+	bool out = true;
+
+	while (out && now_ns() < end) {
+		pvsched_server_ported(&bed.server);
+		out = bed.server.porters.graves > 0;
+		for (int i = 0; i < PVSCHED_PORTERS; i++)
+			out |= bed.server.porters.porter[i].out;
+		sched_yield();
+	}
+	assert_false(out);
+}
+
+/* Passed as a doorbell, among too many, and left in a connection that ends: whoever closes it waits. */
+static void server_is_not_kept_by_a_descriptor_that_blocks(void **state)
+{
+	struct pvsched_msg add = add_self(), list = { .type = PVSCHED_MSG_LIST };
+	int index, other_index, client, other, peer[3], fds[3];
+	uint64_t from;
+
+	(void)state;
+	fds[1] = lingering(&peer[0]);
+	if (fds[1] < 0)
+		skip();
+	client = enter(&index, 65534);
+	other = enter(&other_index, 0);
+	fds[0] = own_pidfd();
+	fds[2] = fds[1];
+	from = now_ns();
+	send_with(client, &add, fds, 2);
+	close(fds[1]);
+	assert_int_equal(served(client, index), -EBADF);
+	fds[1] = fds[2] = lingering(&peer[1]);
+	send_with(client, &list, fds, 3);
+	close(fds[1]);
+	assert_int_equal(served(client, index), -EBADF);
+	fds[1] = lingering(&peer[2]);
+	send_with(client, &add, fds, 2);
+	close(fds[1]);
+	pvsched_server_drop(&bed.server, index); /* with that unread */
+	list.index = other_index;
+	assert_int_equal(ask(other, other_index, &list, NULL, 0), 0);
+	assert_true(now_ns() - from < PATIENCE_NS);
+	for (int i = 0; i < 3; i++)
+		close(peer[i]); /* it is over */
+	await_porters();
+	close(fds[0]);
+	close(client);
+	leave(other, other_index);
+}
+
+/* All porters that a user has are kept: he waits, another does not, and nor does the main thread. */
+static void server_user_who_blocks_porters_waits_alone(void **state)
+{
+	int index[PVSCHED_PORTERS_UID + 1], client[PVSCHED_PORTERS_UID + 1],
+		peer[PVSCHED_PORTERS_UID];
+	int other_index, other, fds[2] = { own_pidfd(), -1 };
+	const struct pvsched_msg add = add_self();
+
+	(void)state;
+	for (int i = 0; i < PVSCHED_PORTERS_UID; i++) {
+		client[i] = enter(&index[i], 65534);
+		fds[1] = lingering(&peer[i]);
+		if (fds[1] < 0)
+			skip();
+		send_with(client[i], &add, fds, 2);
+		close(fds[1]);
+		assert_int_equal(served(client[i], index[i]), -EBADF);
+	}
+	client[PVSCHED_PORTERS_UID] = enter(&index[PVSCHED_PORTERS_UID], 65534);
+	fds[1] = eventfd(0, EFD_CLOEXEC);
+	send_with(client[PVSCHED_PORTERS_UID], &add, fds, 2);
+	pvsched_server_serve(&bed.server, index[PVSCHED_PORTERS_UID]);
+	assert_true(bed.server.client[index[PVSCHED_PORTERS_UID]].waits);
+	other = enter(&other_index, 65533);
+	assert_int_equal(ask(other, other_index, &add, fds, 2), 0);
+	leave(other, other_index);
+	close(peer[0]);
+	assert_int_equal(served(client[PVSCHED_PORTERS_UID], index[PVSCHED_PORTERS_UID]), 0);
+	for (int i = 1; i < PVSCHED_PORTERS_UID; i++)
+		close(peer[i]);
+	for (int i = 0; i <= PVSCHED_PORTERS_UID; i++)
+		leave(client[i], index[i]);
+	await_porters();
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/* --- who may come, and stay */
+
+static void server_silent_client_loses_its_place(void **state)
+{
+	int index, silent = join(), vm, vm_index;
+	char c;
+
+	(void)state;
+	index = pvsched_server_accept(&bed.server);
+	assert_true(index >= 0);
+	vm = enter(&vm_index, 65534);
+	assert_in_range(pvsched_server_timeout(&bed.server), 1, 10000);
+	pvsched_server_run(&bed.server);
+	assert_true(bed.server.client[index].fd >= 0);
+	bed.server.client[index].joined_ns -= 10 * PATIENCE_NS;
+	assert_int_equal(pvsched_server_timeout(&bed.server), 0);
+	pvsched_server_run(&bed.server);
+	assert_int_equal(bed.server.client[index].fd, -1);
+	assert_int_equal(recv(silent, &c, 1, 0), 0);
+	assert_true(bed.server.client[vm_index].hello);
+	assert_int_equal(pvsched_server_timeout(&bed.server), -1);
+	close(silent);
+	leave(vm, vm_index);
+}
+
+/* A user's process that connects and says nothing, until its end is told. */
+static pid_t crowd(int n, int *ret_end)
+{
+	int ready[2], end[2];
+	pid_t pid;
+	char c;
+
+	if (pipe2(ready, O_CLOEXEC) || pipe2(end, O_CLOEXEC))
+		return -1;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		close(end[1]);
+		if (setresuid(65534, 65534, 65534))
+			_exit(1);
+		while (n--)
+			join();
+		c = write(ready[1], "r", 1);
+		_exit(read(end[0], &c, 1) != 0);
+	}
+	close(ready[1]);
+	close(end[0]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	*ret_end = end[1];
+	return pid;
+}
+
+static void server_user_has_but_a_share_of_the_places(void **state)
+{
+	int end[2], index = 0, used = 0, refused = 0, client, client_index;
+	pid_t pid[2];
+
+	(void)state;
+	if (geteuid())
+		skip(); /* for another user's process */
+	assert_int_equal(chmod(bed.dir, 0755) | chmod(bed.path, 0666), 0);
+	for (int i = 0; i < 2; i++) { /* what waits to be accepted is 65 at most */
+		pid[i] = crowd(50, &end[i]);
+		while ((index = pvsched_server_accept(&bed.server)) >= 0 ||
+		       bed.server.refused > (uint64_t)refused) {
+			used += index >= 0;
+			refused = bed.server.refused;
+		}
+	}
+	assert_in_range(used, 60, 70);
+	assert_int_equal(used + refused, 100);
+	for (int i = 0; i < 2; i++)
+		close(end[i]);
+	for (int i = 0; i < 2; i++)
+		waitpid(pid[i], NULL, 0);
+	client = enter(&client_index, 0);
+	leave(client, client_index);
+}
+
+static void server_full_of_vms_is_still_the_operators(void **state)
+{
+	const struct pvsched_msg list = { .type = PVSCHED_MSG_LIST, .index = PVSCHED_VMS },
+				 hello = { .type = PVSCHED_MSG_HELLO,
+					   .hello = { .version = PVSCHED_WIRE_VERSION,
+						      .vcpus = 1 } };
+	int client[PVSCHED_VMS], n = 0, index, other;
+
+	(void)state;
+	for (; n < PVSCHED_VMS; n++) {
+		client[n] = join();
+		index = pvsched_server_accept(&bed.server);
+		assert_int_equal(index, n);
+		bed.server.client[index].uid = 65534 - n % 4;
+	}
+	other = join();
+	index = pvsched_server_accept(&bed.server);
+	assert_in_range(index, PVSCHED_VMS, PVSCHED_PLACES - 1);
+	assert_int_equal(ask(other, index, &list, NULL, 0), -ERANGE);
+	assert_int_equal(ask(other, index, &hello, NULL, 0), -ENOSPC);
+	leave(other, index);
+	while (n--)
+		leave(client[n], n);
+}
+
+/* Another process has had its number since it connected. */
+static void server_client_whose_process_is_another_now_registers_nothing(void **state)
+{
+	int fds[2] = { own_pidfd(), eventfd(0, EFD_CLOEXEC) }, index, client = enter(&index, 0);
+	const struct pvsched_msg add = add_self();
+
+	(void)state;
+	bed.server.client[index].start--;
+	assert_int_equal(ask(client, index, &add, fds, 2), -ESRCH);
+	bed.server.client[index].start++;
+	assert_int_equal(ask(client, index, &add, fds, 2), 0);
+	leave(client, index);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(server_that_cannot_open_leaves_no_socket),
 		cmocka_unit_test(server_without_descriptors_refuses_and_goes_on),
+#define CASE(f) cmocka_unit_test_setup_teardown(f, open_server, close_server)
+		CASE(server_takes_a_pidfd_and_an_eventfd_and_nothing_else),
+		CASE(server_is_not_kept_by_a_descriptor_that_blocks),
+		CASE(server_user_who_blocks_porters_waits_alone),
+		CASE(server_silent_client_loses_its_place),
+		CASE(server_user_has_but_a_share_of_the_places),
+		CASE(server_full_of_vms_is_still_the_operators),
+		CASE(server_client_whose_process_is_another_now_registers_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The broker's socket: who connects, gets a place, and leaves. One of the group that may connect must not
+ * keep the others out, nor root, who can end what goes wrong: each user has a share of the places, who says
+ * nothing loses his, and a few are only root's. See door.h, server.h.
+ */
+#include "door.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../actuator/monotonic.h"
+
+#define SILENCE_NS 5000000000ull /* a client says at once what it is here for */
+#define UID_SILENT 64 /* of one user, at once */
+#define UID_MOST   (PVSCHED_VMS / 4 * 3)
+#define RETRY_MS   1000 /* for want of memory or descriptors */
+
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* since 6.5 */
+#endif
+
+_Static_assert(PVSCHED_GRAVES > PVSCHED_PLACES, "whoever has a place has a grave");
+
+int pvsched_server_open(struct pvsched_server *s, const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char dir[PATH_MAX];
+	int fd, err;
+
+	for (int i = 0; i < PVSCHED_PLACES; i++)
+		s->client[i].fd = -1;
+	s->pending.operator= s->pending.target = - 1;
+	s->listen_fd = s->spare_fd = -1;
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(addr.sun_path, path, strlen(path));
+	snprintf(dir, sizeof(dir), "%s", path);
+	if (mkdir(dirname(dir), 0755) && errno != EEXIST)
+		return -errno;
+	err = pvsched_porters_open(&s->porters);
+	if (err)
+		return err;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		err = -errno;
+		pvsched_porters_close(&s->porters);
+		return err;
+	}
+	/* Only the holder of the host's lock comes here, so a socket that exists is a leftover. */
+	unlink(path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		err = -errno;
+		close(fd);
+		pvsched_porters_close(&s->porters);
+		return err;
+	}
+	s->listen_fd = fd;
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->spare_fd < 0 || chmod(path, 0660) || listen(fd, 64)) {
+		err = -errno;
+		pvsched_server_close(s, path);
+		return err;
+	}
+	return 0;
+}
+
+static bool is_used(const struct pvsched_client *c)
+{
+	return c->fd >= 0 || c->kvm;
+}
+
+static int place_among(struct pvsched_server *s, int first, int end)
+{
+	for (int i = first; i < end; i++) {
+		struct pvsched_client *c = &s->client[i];
+
+		if (is_used(c))
+			continue;
+		memset(c, 0, sizeof(*c));
+		memset(c->slot, -1, sizeof(c->slot));
+		c->fd = c->pidfd = -1;
+		return i;
+	}
+	return -ENOSPC;
+}
+
+int pvsched_server_place(struct pvsched_server *s)
+{
+	return place_among(s, 0, PVSCHED_VMS);
+}
+
+bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].fd >= 0 && s->client[i].hello && s->client[i].pid == pid)
+			return true;
+	return false;
+}
+
+/* Removed, not told nothing: a client that hangs up is told of whatever is asked for. */
+static void hear(struct pvsched_server *s, const struct pvsched_client *c, bool on)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = c - s->client };
+
+	if (s->ep > 0)
+		epoll_ctl(s->ep, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, c->fd, &ev);
+}
+
+static void be_deaf(struct pvsched_server *s, bool deaf)
+{
+	struct epoll_event ev = { .events = deaf ? 0 : EPOLLIN, .data.u32 = s->tag };
+
+	if (s->ep > 0 && s->deaf != deaf)
+		epoll_ctl(s->ep, EPOLL_CTL_MOD, s->listen_fd, &ev);
+	s->deaf = deaf;
+}
+
+void pvsched_server_drop_locked(struct pvsched_server *s, struct pvsched_client *c)
+{
+	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
+		if (c->slot[i] < 0)
+			continue;
+		pvsched_registry_remove(s->reg, c->slot[i]);
+		c->slot[i] = -1;
+	}
+	if (c->hello) {
+		s->reg->vm_used[c->vm] = false;
+		pvsched_policies_put(s->policies, c->policy);
+	}
+	if (s->pending.operator== c - s->client)
+		s->pending.operator= - 1;
+	if (s->pending.target == c - s->client)
+		s->pending.target = -1;
+	if (c->fd >= 0) {
+		if (!c->fetched && !c->waits)
+			hear(s, c, false); /* what is buried is still open */
+		pvsched_porters_bury(&s->porters, c->fd, c->uid);
+	}
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	if (c->fd >= 0 && c->hello)
+		s->changed = c->pid;
+	c->fd = c->pidfd = -1;
+	c->kvm = 0;
+	c->hello = c->speaks = c->fetched = c->waits = false;
+}
+
+void pvsched_server_drop(struct pvsched_server *s, int index)
+{
+	pthread_mutex_lock(s->mutex);
+	if (is_used(&s->client[index]))
+		pvsched_server_drop_locked(s, &s->client[index]);
+	pthread_mutex_unlock(s->mutex);
+}
+
+static uid_t user_of(int fd)
+{
+	struct ucred cred = { .uid = -1 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	return cred.uid;
+}
+
+/* Who connected and was not accepted may have sent something, too. */
+static void close_listener(struct pvsched_server *s)
+{
+	int fd;
+
+	shutdown(s->listen_fd, SHUT_RDWR);
+	while (s->porters.graves < PVSCHED_GRAVES &&
+	       (fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		pvsched_porters_bury(&s->porters, fd, user_of(fd));
+	close(s->listen_fd);
+	s->listen_fd = -1;
+}
+
+void pvsched_server_close(struct pvsched_server *s, const char *path)
+{
+	for (int i = 0; i < PVSCHED_PLACES; i++)
+		pvsched_server_drop(s, i);
+	if (s->listen_fd >= 0) {
+		unlink(path);
+		close_listener(s);
+	}
+	if (s->spare_fd >= 0)
+		close(s->spare_fd);
+	s->spare_fd = -1;
+	pvsched_porters_close(&s->porters);
+}
+
+/* Out of descriptors: whoever waits is sent away by means of the spare one. Left alone he would wait
+ * for ever, and the broker's thread would be woken for him without end. */
+static void refuse(struct pvsched_server *s)
+{
+	int fd;
+
+	s->refused++;
+	close(s->spare_fd);
+	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		pvsched_porters_bury(&s->porters, fd, user_of(fd));
+	s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->spare_fd < 0)
+		be_deaf(s, true);
+}
+
+static int choose_place(struct pvsched_server *s, uid_t uid)
+{
+	unsigned int own = pvsched_porters_graves(&s->porters, uid), silent = 0;
+	int place;
+
+	for (int i = 0; i < PVSCHED_PLACES; i++) {
+		const struct pvsched_client *c = &s->client[i];
+
+		own += c->fd >= 0 && c->uid == uid;
+		silent += c->fd >= 0 && c->uid == uid && c->joined_ns;
+	}
+	if (pvsched_is_operator(uid)) {
+		place = pvsched_server_place(s);
+		return place < 0 ? place_among(s, PVSCHED_VMS, PVSCHED_PLACES) : place;
+	}
+	return own < UID_MOST && silent < UID_SILENT ? pvsched_server_place(s) : -EUSERS;
+}
+
+/* *ret_pidfd -1: this kernel has none of who connected. */
+static int identify(int fd, struct ucred *cred, uint64_t *ret_start, int *ret_pidfd)
+{
+	socklen_t len = sizeof(*cred);
+	int pidfd = -1;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, cred, &len))
+		return -errno;
+	if (cred->pid <= 0) /* of another namespace */
+		return -ESRCH;
+	len = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &len) && errno != ENOPROTOOPT)
+		return -errno;
+	if (pvsched_starttime(cred->pid, ret_start)) {
+		if (pidfd >= 0)
+			close(pidfd);
+		return -ESRCH;
+	}
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+static bool has_room(const struct pvsched_server *s)
+{
+	return s->porters.graves + PVSCHED_PLACES < PVSCHED_GRAVES;
+}
+
+int pvsched_server_accept(struct pvsched_server *s)
+{
+	struct ucred cred = { .uid = -1 };
+	int fd, err, place = -1, pidfd = -1;
+	struct pvsched_client *c;
+	uint64_t start;
+
+	if (!has_room(s)) {
+		be_deaf(s, true);
+		return -EAGAIN;
+	}
+	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		err = -errno;
+		if (err == -EMFILE || err == -ENFILE)
+			refuse(s);
+		return err;
+	}
+	if (!identify(fd, &cred, &start, &pidfd))
+		place = choose_place(s, cred.uid);
+	if (place < 0) {
+		s->refused++;
+		if (pidfd >= 0)
+			close(pidfd);
+		pvsched_porters_bury(&s->porters, fd, cred.uid);
+		return -EAGAIN;
+	}
+	c = &s->client[place];
+	c->fd = fd;
+	c->pidfd = pidfd;
+	c->pid = cred.pid;
+	c->uid = cred.uid;
+	c->start = start;
+	c->id = ++s->last_id;
+	c->joined_ns = now_ns();
+	return place;
+}
+
+void pvsched_server_send_porter(struct pvsched_server *s, struct pvsched_client *c)
+{
+	int err;
+
+	if (!c->waits)
+		hear(s, c, false);
+	err = pvsched_porters_fetch(&s->porters, c->fd, c->uid, c->id);
+	c->waits = err != 0;
+	c->fetched = !err;
+	s->retry |= err && err != -EBUSY;
+}
+
+struct pvsched_client *pvsched_server_porter_back(struct pvsched_server *s, uint64_t id)
+{
+	for (int i = 0; i < PVSCHED_PLACES; i++) {
+		struct pvsched_client *c = &s->client[i];
+
+		if (c->fd < 0 || c->id != id)
+			continue;
+		c->fetched = false;
+		hear(s, c, true);
+		return c;
+	}
+	return NULL;
+}
+
+void pvsched_server_send_waiting(struct pvsched_server *s)
+{
+	for (int i = 0; i < PVSCHED_PLACES; i++)
+		if (s->client[i].fd >= 0 && s->client[i].waits)
+			pvsched_server_send_porter(s, &s->client[i]);
+}
+
+void pvsched_server_run(struct pvsched_server *s)
+{
+	uint64_t now = now_ns();
+
+	for (int i = 0; i < PVSCHED_PLACES; i++) {
+		const struct pvsched_client *c = &s->client[i];
+
+		if (c->fd < 0 || !c->joined_ns || now - c->joined_ns < SILENCE_NS)
+			continue;
+		s->refused++;
+		pvsched_server_drop(s, i);
+	}
+	pvsched_porters_run(&s->porters);
+	if (s->retry) {
+		s->retry = false;
+		pvsched_server_send_waiting(s);
+	}
+	if (s->deaf && s->spare_fd < 0)
+		s->spare_fd = eventfd(0, EFD_CLOEXEC);
+	if (s->deaf && s->spare_fd >= 0 && has_room(s))
+		be_deaf(s, false);
+}
+
+int pvsched_server_timeout(const struct pvsched_server *s)
+{
+	uint64_t now = now_ns(), first = 0;
+
+	if (s->deaf || s->retry || s->porters.graves)
+		return RETRY_MS;
+	for (int i = 0; i < PVSCHED_PLACES; i++) {
+		const struct pvsched_client *c = &s->client[i];
+
+		if (c->fd >= 0 && c->joined_ns && (!first || c->joined_ns < first))
+			first = c->joined_ns;
+	}
+	if (!first)
+		return -1;
+	first += SILENCE_NS;
+	return first <= now ? 0 : (first - now) / 1000000 + 1;
+}
+
+static bool read_number(const char *path, const char *key, long *ret)
+{
+	FILE *f = fopen(path, "re");
+	char line[256];
+	bool found = false;
+
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key))) {
+			*ret = strtol(line + strlen(key), NULL, 10);
+			found = true;
+		}
+	fclose(f);
+	return found;
+}
+
+long pvsched_pid_of(int pidfd)
+{
+	char path[64];
+	long pid;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (!read_number(path, "Pid:", &pid))
+		return -EBADF;
+	return pid > 0 ? pid : 0;
+}
+
+bool pvsched_client_lives(const struct pvsched_client *c)
+{
+	uint64_t start;
+
+	if (c->pidfd >= 0 && pvsched_pid_of(c->pidfd) != c->pid)
+		return false;
+	return !pvsched_starttime(c->pid, &start) && start == c->start;
+}
+
+int pvsched_thread_is_of(pid_t tid, pid_t tgid)
+{
+	char path[64];
+	long of;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (!read_number(path, "Tgid:", &of))
+		return -ESRCH;
+	return of == tgid ? 0 : -EPERM;
+}

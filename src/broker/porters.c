@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* See porters.h. */
+#include "porters.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../actuator/monotonic.h"
+#include "../privilege/caps.h"
+#include "table.h"
+
+#define SPARED	    8 /* porters that are only the broker's own user's */
+#define STACK	    (256 * 1024)
+#define FDS_MAX	    253 /* of a message: the kernel's SCM_MAX_FD */
+#define MESSAGES    1024 /* that a socket holds at most: more are a porter's */
+#define FAREWELL_NS 200000000ull
+
+enum kind { NONE, EVENTFD, PIDFD, ANY };
+
+/* A porter's; the caller's until it has gone. */
+struct errand {
+	int away_fd;
+	uint32_t porter;
+	uint64_t sender;
+	bool fetches, trusted;
+	int fd[PVSCHED_GRAVES]; /* a socket to fetch from, or those to close */
+	unsigned int n;
+	sem_t gone; /* it has copies of its own */
+	int err;
+};
+
+/* By the name that the kernel gives it, which costs no call into whatever it is. A path begins with '/'. */
+static enum kind kind_of(int fd)
+{
+	char path[48], name[32] = "";
+
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", fd);
+	if (readlink(path, name, sizeof(name) - 1) <= 0)
+		return ANY;
+	if (!strcmp(name, "anon_inode:[eventfd]"))
+		return EVENTFD;
+	/* since 6.9 a file system of their own */
+	if (!strcmp(name, "anon_inode:[pidfd]") || !strncmp(name, "pidfd:[", 7))
+		return PIDFD;
+	return ANY;
+}
+
+/* What this message may pass, in its order. */
+static const enum kind *expected(const struct pvsched_msg *m, bool trusted)
+{
+	static const enum kind vcpu[PVSCHED_PASSED_MAX + 1] = { PIDFD, EVENTFD },
+							 policy[PVSCHED_PASSED_MAX + 1] = { ANY },
+							 none[PVSCHED_PASSED_MAX + 1] = { NONE };
+
+	if (m->type == PVSCHED_MSG_ADD_VCPU)
+		return vcpu;
+	return m->type == PVSCHED_MSG_POLICY && trusted ? policy : none;
+}
+
+static bool as_expected(const struct pvsched_msg *m, bool trusted, const int *fds, int n)
+{
+	const enum kind *kind = expected(m, trusted);
+	int i;
+
+	for (i = 0; i < n && kind[i] != NONE; i++)
+		if (kind[i] != ANY && kind_of(fds[i]) != kind[i])
+			return false;
+	return i == n && kind[i] == NONE;
+}
+
+static int bring(int fd, const struct pvsched_parcel *parcel, const int *fds, int n)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * PVSCHED_PASSED_MAX)];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)parcel, .iov_len = sizeof(*parcel) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (n) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+	}
+	return sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(*parcel) ? 0 : -errno;
+}
+
+/* Whatever comes with the message is in this thread's table, and stays there. */
+static void fetch(const struct errand *e)
+{
+	struct pvsched_parcel parcel = { .porter = e->porter, .sender = e->sender };
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = &parcel.msg, .iov_len = sizeof(parcel.msg) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	ssize_t size = recvmsg(e->fd[0], &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fds[FDS_MAX], n = 0;
+
+	for (struct cmsghdr *c = size < 0 ? NULL : CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+			n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+			memcpy(fds, CMSG_DATA(c), n * sizeof(int));
+		}
+	if (size < 0)
+		parcel.err = -errno;
+	else if (size != sizeof(parcel.msg) || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		parcel.err = -EPROTO;
+	else if (!as_expected(&parcel.msg, e->trusted, fds, n))
+		parcel.err = -EBADF;
+	if (bring(e->away_fd, &parcel, fds, parcel.err ? 0 : n) && !parcel.err) {
+		parcel.err = -EMFILE;
+		bring(e->away_fd, &parcel, NULL, 0);
+	}
+}
+
+static void *porter(void *arg)
+{
+	struct errand *given = arg, e = *given;
+	struct pvsched_parcel back = { .porter = e.porter, .back = 1 };
+	int keep[PVSCHED_GRAVES + 1];
+
+	pthread_setname_np(pthread_self(), "pvsched-porter");
+	pvsched_caps_keep(0, 0);
+	given->err = unshare(CLONE_FILES) ? -errno : 0;
+	e.err = given->err;
+	if (!e.err) { /* before it says so: a copy that it should not have may be the last one */
+		memcpy(keep, e.fd, e.n * sizeof(int));
+		keep[e.n] = e.away_fd;
+		pvsched_table_keep(keep, e.n + 1);
+	}
+	sem_post(&given->gone); /* given is nobody's from here on */
+	if (e.err)
+		return NULL;
+	if (e.fetches)
+		fetch(&e);
+	pvsched_table_keep(&e.away_fd, 1); /* may never return */
+	bring(e.away_fd, &back, NULL, 0);
+	close(e.away_fd);
+	return NULL;
+}
+
+int pvsched_porters_open(struct pvsched_porters *p)
+{
+	int fds[2];
+
+	memset(p, 0, sizeof(*p));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds))
+		return -errno;
+	p->home_fd = fds[0];
+	p->away_fd = fds[1];
+	p->open = true;
+	return 0;
+}
+
+bool pvsched_is_operator(uid_t uid)
+{
+	return !uid || uid == geteuid();
+}
+
+/* A place for one more porter of this user; -EBUSY. */
+static int choose(const struct pvsched_porters *p, uid_t uid)
+{
+	unsigned int all = 0, own = 0;
+	int place = -EBUSY;
+
+	for (int i = PVSCHED_PORTERS; i-- > 0;) {
+		if (!p->porter[i].out)
+			place = i;
+		all += p->porter[i].out;
+		own += p->porter[i].out && p->porter[i].uid == uid;
+	}
+	if (!pvsched_is_operator(uid) &&
+	    (own >= PVSCHED_PORTERS_UID || all >= PVSCHED_PORTERS - SPARED))
+		return -EBUSY;
+	return place;
+}
+
+/* Returns when it has copies of what it was given. */
+static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct errand *e)
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int err;
+
+	e->away_fd = p->away_fd;
+	e->porter = place;
+	sem_init(&e->gone, 0, 0);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the process's, not its */
+	err = -pthread_create(&p->porter[place].thread, &attr, porter, e);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	pthread_attr_destroy(&attr);
+	while (!err && sem_wait(&e->gone) && errno == EINTR)
+		;
+	sem_destroy(&e->gone);
+	if (err)
+		return err;
+	if (e->err) {
+		pthread_join(p->porter[place].thread, NULL);
+		return e->err;
+	}
+	p->porter[place].out = true;
+	p->porter[place].uid = uid;
+	return 0;
+}
+
+int pvsched_brings_fds(int fd)
+{
+	struct msghdr msg = { 0 };
+
+	if (recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT) < 0)
+		return -errno;
+	/* nowhere to put them: that is told, and they stay with the message */
+	return !!(msg.msg_flags & MSG_CTRUNC);
+}
+
+int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t sender)
+{
+	struct errand e = {
+		.sender = sender, .fetches = true, .trusted = pvsched_is_operator(uid), .n = 1
+	};
+	int place = choose(p, uid);
+
+	e.fd[0] = fd;
+	return place < 0 ? place : send_out(p, place, uid, &e);
+}
+
+/* One porter takes all of this user's; or with last of everybody, whatever is left for him. */
+static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
+{
+	int place = choose(p, last ? geteuid() : uid);
+	struct errand e = { 0 };
+	unsigned int rest = 0;
+
+	for (unsigned int i = 0; i < p->graves; i++)
+		if (last || p->grave[i].uid == uid)
+			e.fd[e.n++] = p->grave[i].fd;
+	if (!e.n || place < 0 || send_out(p, place, uid, &e))
+		return;
+	for (unsigned int i = 0; i < p->graves; i++) {
+		if (last || p->grave[i].uid == uid)
+			close(p->grave[i].fd); /* not the last one */
+		else
+			p->grave[rest++] = p->grave[i];
+	}
+	p->graves = rest;
+}
+
+void pvsched_porters_run(struct pvsched_porters *p)
+{
+	uid_t uid[PVSCHED_GRAVES];
+	unsigned int n = p->graves;
+
+	for (unsigned int i = 0; i < n; i++)
+		uid[i] = p->grave[i].uid;
+	for (unsigned int i = 0; i < n; i++)
+		bury_all_of(p, uid[i], false);
+}
+
+/* Has nobody put anything in that brings descriptors? Nobody can any more. */
+static bool is_harmless(int fd)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
+	const int on = 1;
+
+	/* Whose it is comes with each message, also with an empty one, and not with the end. */
+	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
+		return false;
+	for (int i = 0; i < MESSAGES; i++) {
+		struct msghdr msg = { .msg_control = control.buf,
+				      .msg_controllen = sizeof(control.buf) };
+
+		if (recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT) < 0) {
+			if (errno == ECONNRESET) /* told once, before what is there */
+				continue;
+			return false;
+		}
+		if (msg.msg_flags & MSG_CTRUNC)
+			return false;
+		if (!CMSG_FIRSTHDR(&msg))
+			return true;
+		recv(fd, NULL, 0, MSG_DONTWAIT);
+	}
+	return false;
+}
+
+void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
+{
+	shutdown(fd, SHUT_RDWR);
+	if (is_harmless(fd)) {
+		close(fd);
+		return;
+	}
+	p->grave[p->graves].fd = fd;
+	p->grave[p->graves++].uid = uid;
+	bury_all_of(p, uid, false);
+}
+
+unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < p->graves; i++)
+		n += p->grave[i].uid == uid;
+	return n;
+}
+
+int pvsched_porters_take(struct pvsched_porters *p, struct pvsched_parcel *ret, int *fds,
+			 int *ret_nfds)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * PVSCHED_PASSED_MAX)];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = ret, .iov_len = sizeof(*ret) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *c;
+
+	*ret_nfds = 0;
+	if (recvmsg(p->home_fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof(*ret))
+		return 0;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c) {
+		*ret_nfds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(c), *ret_nfds * sizeof(int));
+	}
+	if (msg.msg_flags & MSG_CTRUNC) /* no room in our table */
+		ret->err = -EMFILE;
+	if (ret->back) {
+		pthread_join(p->porter[ret->porter].thread, NULL);
+		p->porter[ret->porter].out = false;
+		pvsched_porters_run(p);
+	}
+	return 1;
+}
+
+void pvsched_porters_close(struct pvsched_porters *p)
+{
+	struct pollfd home = { .fd = p->home_fd, .events = POLLIN };
+	uint64_t end = now_ns() + FAREWELL_NS, now;
+	struct pvsched_parcel parcel;
+	int fds[PVSCHED_PASSED_MAX], n;
+	bool out = p->open;
+
+	if (p->open && p->graves)
+		bury_all_of(p, geteuid(), true);
+	while (out && (now = now_ns()) < end) {
+		out = false;
+		while (pvsched_porters_take(p, &parcel, fds, &n))
+			while (n)
+				close(fds[--n]);
+		for (int i = 0; i < PVSCHED_PORTERS; i++)
+			out |= p->porter[i].out;
+		if (out)
+			poll(&home, 1, (end - now) / 1000000 + 1);
+	}
+	for (int i = 0; i < PVSCHED_PORTERS; i++)
+		if (p->porter[i].out)
+			pthread_detach(p->porter[i].thread);
+	if (p->open) {
+		close(p->home_fd);
+		close(p->away_fd);
+	}
+	p->open = false;
+}

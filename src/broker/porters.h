@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a client passes may be anything: a socket that lingers, a file whose system is the client's own. To
+ * close it, or to let go of a message that holds it, then takes as long as the client likes. So no thread
+ * that others wait for ever has one: a message with descriptors is fetched by a porter, a thread for this
+ * one errand, with a table of descriptors of its own. It brings what is expected, of a kind that never
+ * blocks, and is left alone with the rest. Each user has a few: one that does not come back costs him, and
+ * nobody else. Main thread only, but for what porters do.
+ */
+#ifndef PVSCHED_BROKER_PORTERS_H
+#define PVSCHED_BROKER_PORTERS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "wire.h"
+
+#define PVSCHED_PORTERS 64
+#define PVSCHED_PORTERS_UID                                                                        \
+	4 /* of them for one user; others than the broker's own leave some over */
+#define PVSCHED_GRAVES	   512
+#define PVSCHED_PASSED_MAX 2 /* descriptors that a message may bring */
+
+struct pvsched_porters {
+	bool open;
+	int home_fd; /* readable: one has come back, or brings something */
+	int away_fd; /* their end */
+	struct {
+		bool out;
+		uid_t uid;
+		pthread_t thread;
+	} porter[PVSCHED_PORTERS];
+	/* sockets that nobody could close yet */
+	struct {
+		int fd;
+		uid_t uid;
+	} grave[PVSCHED_GRAVES];
+	unsigned int graves;
+};
+
+/* What a porter brings. */
+struct pvsched_parcel {
+	struct pvsched_msg msg;
+	int32_t err; /* 0; -EPIPE the client has left, -EPROTO, -EBADF others than it may pass */
+	uint32_t porter;
+	uint32_t back; /* nothing but that it has come back */
+	uint32_t size; /* of the message */
+	uint64_t sender; /* as given to fetch */
+};
+
+/* -errno. */
+int pvsched_porters_open(struct pvsched_porters *p);
+/* Waits a moment for those that are out. Every socket of theirs was buried before. */
+void pvsched_porters_close(struct pvsched_porters *p);
+
+/* Root, or the broker's own user: who could do as he likes without us. */
+bool pvsched_is_operator(uid_t uid);
+/* 1 the next message of this socket has descriptors with it, 0 it has none, -errno. It stays there. */
+int pvsched_brings_fds(int fd);
+/* One goes for the next message, and takes a copy of the socket with it; nobody else reads there until
+ * its parcel is here. -EBUSY: none is left for this user; try again when one has come back. */
+int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t sender);
+/* Closes a socket, with whatever waits in it. There must be room: fewer than PVSCHED_GRAVES wait. */
+void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid);
+/* Tries again to close what waits for that. */
+void pvsched_porters_run(struct pvsched_porters *p);
+/* How many sockets of this user wait to be closed. */
+unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid);
+
+/* The next that one brings: 1, and its descriptors are the caller's, none of which blocks when it is closed;
+ * 0 there is none. */
+int pvsched_porters_take(struct pvsched_porters *p, struct pvsched_parcel *ret, int *fds,
+			 int *ret_nfds);
+
+#endif
