@@ -26,7 +26,7 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio)
 {
 #ifdef PVSCHED_IN_KERNEL
-	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 		return (int)v->base_prio - (MEMBER(d, stretch.on_ns) != 0);
 #endif
 	return prio;
@@ -293,7 +293,7 @@ static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
 		return;
 #ifdef PVSCHED_IN_KERNEL
 	/* a boosted thread is no real-time one there: every one of the host's preempts it by itself */
-	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 		return;
 #endif
 	now = time_ns();

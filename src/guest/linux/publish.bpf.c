@@ -126,11 +126,16 @@ struct here {
 static __always_inline bool where(__u32 cpu, struct here *h)
 {
 	struct publish_state *s = the_state();
+	__u32 at = cpu;
 
-	if (!s || cpu >= PVSCHED_VCPUS_MAX || !READ_ONCE(s->cpu[cpu].on))
+	if (!s || cpu >= PVSCHED_VCPUS_MAX)
 		return false;
+	/* 6.1's verifier forgets what was compared when the value comes from the stack again */
+	asm volatile("" : "+r"(at));
 	h->s = s;
-	h->c = &s->cpu[cpu];
+	h->c = &s->cpu[at & (PVSCHED_VCPUS_MAX - 1)];
+	if (!READ_ONCE(h->c->on))
+		return false;
 	h->page = bpf_map_lookup_elem(&pages, &cpu);
 	return h->page != NULL;
 }
