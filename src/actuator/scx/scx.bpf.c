@@ -591,6 +591,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
+		vcpu_waits(x, l); /* another CPU's look may miss who is between the two queues */
 		promote(llc);
 		vcpus = true;
 	}
