@@ -20,10 +20,10 @@
  * lock whose wait times out. Of other vCPUs there is only that agents work for them (OTHERS).
  *
  * Built with, each 0 or 1: EXPIRY, LOSS (any ring entry may be lost), SILENT (the guest may not
- * ring), TICKET (a device interrupt), DETACH, HANG (the agents stop for good at any moment; the
- * guardian does not); and how many: SECTIONS (critical ones), PREEMPTIONS (a rival takes the CPU),
- * OTHERS (an agent takes a CPU for another vCPU); and the broken variants MUTANT_*, each of which must
- * be found.
+ * ring), TICKET (a device interrupt), DETACH, REMOVE (after DETACH: nobody looks after the thread any
+ * more), HANG (the agents stop for good at any moment; the guardian does not); and how many: SECTIONS
+ * (critical ones), PREEMPTIONS (a rival takes the CPU), OTHERS (an agent takes a CPU for another vCPU);
+ * and the broken variants MUTANT_*, each of which must be found.
  */
 #ifndef SECTIONS
 #define SECTIONS 2
@@ -70,6 +70,7 @@ bit  armed;	   /* bpf_timer: the second line */
 bit  locked;
 bit  boosted;	   /* what the thread really is, and so `applied` */
 bit  has_page = 1; /* slot.page */
+bit  used = 1;	   /* slot.used: somebody looks after the thread */
 byte owner = NONE; /* agent that watches it */
 byte ring[3];	   /* entries: agents 0 and 1, guardian */
 byte bell_at = NONE; /* agent that listens to the doorbell ... */
@@ -80,6 +81,7 @@ byte watch_word[2];
 byte at_cpu[2];	   /* 0 nobody, 1 the vCPU, 2 the agent */
 bit  other[2];	   /* another vCPU's hint in the ring */
 bit  hung;
+bit  again = 1;	   /* an agent asks once more, with nothing in force */
 
 /* ---- the world ---- */
 byte sections_left = SECTIONS;
@@ -137,7 +139,7 @@ inline decide(id, is_intr, quiet) {
 	}
 	if
 	:: readable ->
-		atomic { assert(mapped); /* step: decide.page */
+		atomic { assert(mapped || (REMOVE && id < 2)); /* step: decide.page */
 			want = CRITICAL(context); page_gen = GEN(context) }
 #if TICKET
 		atomic { page_ack = ack; /* step: decide.ack */
@@ -219,7 +221,7 @@ inline apply(base_only, by_guardian) {
 	atomic { !locked -> locked = 1; /* step: apply.lock */
 		r_word = desired; /* step: apply.word */
 		r_changed = 0;
-		is_wanted = !(base_only) && ACTIVE(r_word) }
+		is_wanted = used && !(base_only) && ACTIVE(r_word) }
 	do
 	:: is_wanted == boosted ->
 		if /* the guardian, which cannot tell, may have ended it */
@@ -239,7 +241,8 @@ inline apply(base_only, by_guardian) {
 		fi;
 		atomic { if
 			:: desired == r_word -> break /* step: apply.again */
-			:: else -> r_word = desired; is_wanted = !(base_only) && ACTIVE(r_word)
+			:: else -> r_word = desired;
+				is_wanted = used && !(base_only) && ACTIVE(r_word)
 			fi }
 	od;
 	atomic { r_boosted = boosted; locked = 0; is_wanted = 0 }
@@ -376,6 +379,12 @@ proctype Agent(byte c) {
 		look(c);
 		atomic { at_cpu[c] = 0; got_ring = 0; got_bell = 0; from_vcpu = 0; mine = 0;
 			r_boosted = 0; r_changed = 0; r_word = 0 }
+#if REMOVE
+	:: atomic { again && off -> again = 0 } /* the policy wanted to be asked again at this time */
+		decide(c, 0, 1);
+		serve(c);
+		atomic { r_boosted = 0; r_changed = 0; r_word = 0 }
+#endif
 	od
 }
 
@@ -504,10 +513,15 @@ proctype Guardian() {
 	od
 }
 
-/* pvsched_registry_disable(); then the page is the guest's alone. */
+/*
+ * pvsched_registry_disable(); then the page is the guest's alone. With REMOVE pvsched_registry_remove(). A
+ * program that an agent runs can be preempted, and no grace period waits for it: what it decided before
+ * it may write at any time after. It reads and writes a page that is nobody's then. Where the slot stays
+ * (DETACH alone, in which it is waited for) what comes of that ends by its expiry.
+ */
 proctype Detach() {
 	APPLY_LOCALS;
-	byte id = 0;
+	byte id = (REMOVE -> 2 : 0);
 	page_on = 0; /* step: disable.programs */
 #ifndef MUTANT_NO_GRACE_PERIOD
 	do /* step: disable.grace */
@@ -520,6 +534,17 @@ proctype Detach() {
 	apply(1, 0);
 #endif
 	atomic { !locked -> has_page = 0 }; /* step: disable.page */
+#if REMOVE
+#ifdef MUTANT_REMOVED_IN_TWO
+	desired = 0;
+	apply(1, 0);
+	used = 0;
+#else
+	atomic { !locked -> locked = 1; desired = 0 } /* step: remove.word */
+	boosted = 0;
+	atomic { used = 0; locked = 0 } /* step: remove.used */
+#endif
+#endif
 	atomic { mapped = 0; grant = 0 } /* the guest has its own page back, the host's area cleared */
 }
 
@@ -531,7 +556,7 @@ proctype Detach() {
 proctype Monitor() {
 	timeout ->
 	assert(!sections_left && !interrupt);
-	assert(boosted == ACTIVE(desired));
+	assert(!used || boosted == ACTIVE(desired));
 	assert(!boosted);
 	assert(EXPIRY || !mapped || grant == boosted) /* the guardian cannot tell */
 }
@@ -539,7 +564,12 @@ proctype Monitor() {
 init {
 	atomic {
 		at_cpu[0] = 1;
-		run Guest(); run Agent(0); run Agent(1); run Sched(); run Monitor();
+		run Guest(); run Agent(0); run Sched(); run Monitor();
+#if REMOVE
+		at_cpu[1] = 2 /* one CPU is enough for it, and two are too many to search */
+#else
+		run Agent(1)
+#endif
 #if EXPIRY
 		run Clock();
 #endif

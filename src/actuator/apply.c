@@ -14,6 +14,7 @@
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
 
 #define RETRY_NS 1000000ull /* after a change of scheduling that failed */
+#define TRIES	 10 /* to give a thread back what it had before nobody looks after it any more */
 #define FAIR_NS	 1000000000ull /* after a cgroup that allowed no real-time scheduling */
 
 #define LOAD(x)		 __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
@@ -35,24 +36,28 @@ int pvsched_slot_lock_init(struct pvsched_slot *s)
 	return -err;
 }
 
-/* Returns false when the holder is stopped: the caller then goes on without the lock, which can
- * only repeat a system call; restoring a thread must not wait for a stopped one. */
-static bool lock(struct pvsched_slot *s)
+bool pvsched_slot_lock(struct pvsched_slot *s)
 {
 	struct timespec until;
 	uint64_t t;
 	int err = pthread_mutex_trylock(&s->lock);
 
 	if (err == EBUSY) {
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		t = until.tv_nsec + PVSCHED_LOCK_NS;
 		until.tv_sec += t / 1000000000;
 		until.tv_nsec = t % 1000000000;
-		err = pthread_mutex_timedlock(&s->lock, &until);
+		/* of priority inheritance by this clock: glibc 2.35, Linux 5.14 */
+		err = pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until);
 	}
 	if (err == EOWNERDEAD)
 		pthread_mutex_consistent(&s->lock);
 	return !err || err == EOWNERDEAD;
+}
+
+void pvsched_slot_unlock(struct pvsched_slot *s)
+{
+	pthread_mutex_unlock(&s->lock);
 }
 
 uint32_t pvsched_page_gen(const struct pvsched_page *page)
@@ -323,9 +328,9 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	uint32_t slot = s - act->slots;
 	int err;
 
-	/* Baseline better than the boost: a VMM that runs its vCPUs FIFO 50 needs none. */
-	if (PVSCHED_WORD_LEVEL(desired) == PVSCHED_LEVEL_RT &&
-	    pvsched_attr_prio(&s->base) <= pvsched_attr_prio(&want))
+	/* A VMM that runs its vCPUs FIFO 50 needs none. */
+	if (pvsched_needs_none(PVSCHED_WORD_LEVEL(desired), PVSCHED_WORD_VALUE(desired),
+			       s->base.policy, pvsched_attr_prio(&s->base)))
 		return -EALREADY;
 	if (locked)
 		see_foreign(act, s, sh, PVSCHED_WORD_LEVEL(sh->applied) != PVSCHED_LEVEL_BASE);
@@ -394,42 +399,52 @@ static uint64_t allowed_until(const struct pvsched_actuation *a, uint32_t slot, 
 	return pvsched_wall_until(&a->debts[slot], now, l);
 }
 
-int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
-		  struct pvsched_applied *ret)
+static bool begin(struct pvsched_slot *s)
 {
-	struct pvsched_slot *s = &a->slots[slot];
-	struct pvsched_shared *sh = &a->shared[slot];
-	struct pvsched_applied out = { 0 };
-	uint64_t desired, applied, now, most, until, seen;
-	bool locked, want, is, sure;
-	int err = 0;
+	bool locked = pvsched_slot_lock(s); /* model: apply.lock */
 
-	/* threads keep their scheduling: there is nothing to apply, or to restore */
-	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT) {
-		*ret = out;
-		return 0;
-	}
-	locked = lock(s); /* model: apply.lock */
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
 	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
 	if (!locked)
 		STORE(s->raced, 1);
 	else if (__atomic_exchange_n(&s->raced, 0, __ATOMIC_ACQ_REL))
 		s->doubt = 1;
+	return locked;
+}
+
+static void finish(struct pvsched_slot *s, bool locked)
+{
+	if (locked)
+		pvsched_slot_unlock(s);
+	else
+		STORE(s->raced, 1); /* again: what its holder saw may be older than the change */
+}
+
+static int apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
+		 bool locked, struct pvsched_applied *ret)
+{
+	struct pvsched_slot *s = &a->slots[slot];
+	struct pvsched_shared *sh = &a->shared[slot];
+	uint64_t desired, applied, now, most, until, seen;
+	struct pvsched_applied out = { 0 };
+	bool want, is, sure;
+	int err = 0;
 
 	/* Until what was applied is what is desired; the desired word may change meanwhile, but
 	 * each turn of the loop costs its writer an event, so four are plenty; a later change
 	 * brings its own hint. */
 	for (int i = 0; i < 4; i++) {
-		if (!LOAD(s->used))
-			break;
 		desired = LOAD(sh->desired); /* model: apply.word */
 		applied = LOAD(sh->applied);
 		now = now_ns();
-		want = !base_only && may_set(sh, desired) && pvsched_word_active(desired, now);
+		want = LOAD(s->used) && !base_only && may_set(sh, desired) &&
+		       pvsched_word_active(desired, now);
 		is = PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_BASE;
 		sure = !locked || !s->doubt;
 		until = 0;
+		/* who does not wait for the lock may have boosted it beside its release */
+		if (!is && !LOAD(s->used))
+			break;
 		out.desired = desired;
 		if (want) {
 			until = now + (uint64_t)pvsched_word_left(desired, now);
@@ -466,10 +481,38 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		if (err || seen == desired)
 			break;
 	}
-	if (locked)
-		pthread_mutex_unlock(&s->lock);
-	else
-		STORE(s->raced, 1); /* again: what its holder saw may be older than the change */
 	*ret = out;
 	return err;
+}
+
+int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
+		  struct pvsched_applied *ret)
+{
+	struct pvsched_slot *s = &a->slots[slot];
+	bool locked;
+	int err;
+
+	*ret = (struct pvsched_applied){ 0 };
+	/* threads keep their scheduling: there is nothing to apply, or to restore */
+	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT)
+		return 0;
+	locked = begin(s);
+	err = apply(a, slot, event_ns, base_only, locked, ret);
+	finish(s, locked);
+	return err;
+}
+
+void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
+{
+	struct pvsched_slot *s = &a->slots[slot];
+	struct pvsched_shared *sh = &a->shared[slot];
+	struct pvsched_applied done;
+	bool locked = begin(s);
+
+	STORE(sh->desired, 0); /* model: remove.word */
+	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)
+		for (int i = 0; i < TRIES && apply(a, slot, 0, true, locked, &done); i++)
+			;
+	STORE(s->used, 0); /* model: remove.used */
+	finish(s, locked);
 }

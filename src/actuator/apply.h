@@ -23,6 +23,7 @@
 /* One per vCPU slot, in memory shared by broker and guardian. */
 struct pvsched_slot {
 	pthread_mutex_t lock; /* process-shared, robust, priority inheritance */
+	uint32_t made; /* the lock is: it stays when the slot changes hands */
 	uint32_t used;
 	pid_t tid, tgid;
 	uint32_t apic_id;
@@ -66,6 +67,11 @@ struct pvsched_actuation {
 };
 
 int pvsched_slot_lock_init(struct pvsched_slot *s);
+/* Returns false when the holder is stopped: the caller then goes on without the lock, which can only
+ * repeat a system call, or leaves it; restoring a thread must not wait for a stopped one. What a holder
+ * that died left behind is for who comes next, see `changing`. */
+bool pvsched_slot_lock(struct pvsched_slot *s);
+void pvsched_slot_unlock(struct pvsched_slot *s);
 
 /* What holds for the slot now: valid for one decision, see struct pvsched_slot_limits. */
 static inline const struct pvsched_limits *pvsched_limits_now(const struct pvsched_actuation *act,
@@ -92,6 +98,12 @@ struct pvsched_applied {
  */
 int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
 		  struct pvsched_applied *ret);
+
+/*
+ * Gives the thread back what it had, and the slot up, in one hold of the lock: nobody boosts it between
+ * the two, whatever is still desired. An actuator in the kernel has restored it before.
+ */
+void pvsched_release(struct pvsched_actuation *a, uint32_t slot);
 
 /* The tid still names the thread that was registered. */
 bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,

@@ -64,7 +64,9 @@ static void restore_all(struct guard *g)
 	struct pvsched_applied done;
 
 	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++)
-		if (__atomic_load_n(&g->act.slots[slot].used, __ATOMIC_ACQUIRE))
+		if (__atomic_load_n(&g->act.slots[slot].used, __ATOMIC_ACQUIRE) ||
+		    PVSCHED_WORD_LEVEL(__atomic_load_n(&g->act.shared[slot].applied,
+						       __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE)
 			pvsched_apply(&g->act, slot, 0, true, &done);
 }
 

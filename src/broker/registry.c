@@ -3,6 +3,7 @@
 #include "registry.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -223,6 +224,23 @@ static int choose_slot(struct pvsched_registry *r, pid_t tid, uint64_t start)
 	return pvsched_debts_choose(r->act.debts, used, PVSCHED_SLOTS, tid, start, now_ns());
 }
 
+/* Who had a hint of the slot's last thread may just have its lock. */
+static int clean(struct pvsched_registry *r, uint32_t slot)
+{
+	struct pvsched_slot *s = &r->act.slots[slot];
+	bool locked = s->made && pvsched_slot_lock(s);
+	int err = 0;
+
+	if (!s->made)
+		err = pvsched_slot_lock_init(s);
+	s->made = !err;
+	memset(&s->used, 0, sizeof(*s) - offsetof(struct pvsched_slot, used));
+	memset(&r->act.shared[slot], 0, sizeof(r->act.shared[slot]));
+	if (locked)
+		pvsched_slot_unlock(s);
+	return err;
+}
+
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t)
 {
 	const struct pvsched_bss *bss = pvsched_programs_bss(r->programs);
@@ -249,10 +267,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	/* in force when a broker and its guardian were killed at once */
 	pvsched_wall_off(&r->act.debts[slot], now_ns(), pvsched_limits_now(&r->act, slot));
 	s = &r->act.slots[slot];
-	memset(s, 0, sizeof(*s));
-	memset(&r->act.shared[slot], 0, sizeof(r->act.shared[slot]));
+	err = clean(r, slot);
 	s->starttime = start;
-	err = pvsched_slot_lock_init(s);
 	if (!err)
 		err = pvsched_attr_get(t->tid, &s->base);
 	if (!err)
@@ -315,6 +331,7 @@ out:
 int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t features)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
+	bool locked;
 	void *page;
 	int err;
 
@@ -327,9 +344,10 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 	if (page == MAP_FAILED)
 		return -errno;
 	/* libpvsched wrote status and nonce; what the programs and agents write starts clean */
-	pthread_mutex_lock(&s->lock);
+	locked = pvsched_slot_lock(s);
 	s->page = page;
-	pthread_mutex_unlock(&s->lock);
+	if (locked)
+		pvsched_slot_unlock(s);
 	if (r->actuator && r->actuator->hear)
 		r->actuator->hear(r->actuator_state, slot);
 	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
@@ -381,6 +399,7 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
 	void *page = s->page;
+	bool locked;
 
 	if (!page)
 		return;
@@ -391,9 +410,10 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	 * model: disable.grace, disable.word, disable.page */
 	put_page(r->programs, slot, r->page_fd[slot]);
 	settle(r, slot);
-	pthread_mutex_lock(&s->lock);
+	locked = pvsched_slot_lock(s);
 	s->page = NULL;
-	pthread_mutex_unlock(&s->lock);
+	if (locked)
+		pvsched_slot_unlock(s);
 	munmap(page, PVSCHED_PAGE_SIZE);
 }
 
@@ -412,14 +432,16 @@ uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot)
 	struct pvsched_slot *s = &r->act.slots[slot];
 	struct pvsched_attr base;
 	uint32_t foreign;
+	bool locked;
 
 	if (!s->used || !__atomic_load_n(&r->act.shared[slot].foreign, __ATOMIC_ACQUIRE))
 		return 0;
-	pthread_mutex_lock(&s->lock);
+	locked = pvsched_slot_lock(s);
 	base = s->base;
 	foreign = r->act.shared[slot].foreign & ~s->foreign_said;
 	s->foreign_said |= foreign;
-	pthread_mutex_unlock(&s->lock);
+	if (locked)
+		pvsched_slot_unlock(s);
 	pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_BASE,
 			      pvsched_base_value(pvsched_attr_prio(&base), base.policy, base.nice));
 	return foreign;
@@ -460,11 +482,10 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	unchain(r, slot);
 	order(r->programs, slot, PVSCHED_SLOT_FINI, 0);
 	settle(r, slot);
+	/* A program that an agent runs may have taken a decision before FINI and write it only now. */
+	pvsched_release(&r->act, slot);
 	if (r->actuator)
 		r->actuator->forget(r->actuator_state, slot);
-	pthread_mutex_lock(&s->lock);
-	__atomic_store_n(&s->used, 0, __ATOMIC_RELEASE);
-	pthread_mutex_unlock(&s->lock);
 	count_vcpu(r, slot, -1);
 	route_apic(r, s->tgid, s->apic_id);
 	r->tid[slot] = 0;

@@ -265,6 +265,10 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 		out->level = PVSCHED_LEVEL_BASE;
 		out->again_ns = 0;
 	}
+	if (pvsched_needs_none(out->level, out->value, v->base_policy, v->base_prio)) {
+		out->level = PVSCHED_LEVEL_BASE;
+		out->again_ns = 0;
+	}
 	if (out->level == PVSCHED_LEVEL_NICE && (out->value < -20 || out->value > 19))
 		out->value = out->value < -20 ? -20 : 19;
 	if (out->level == PVSCHED_LEVEL_RT && v->host_rt_until > now) {

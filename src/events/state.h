@@ -18,13 +18,30 @@
 #define PVSCHED_TIDS  65536 /* slot table, indexed by the low 16 bits of a tid */
 #define PVSCHED_CHAIN 4 /* registered threads whose tids share the low 16 bits */
 
+/* Its owner made it real-time, or deadline: any fair scheduling would be a loss. */
+static __always_inline int pvsched_is_realtime(__u32 policy)
+{
+	return policy == PVSCHED_POLICY_FIFO || policy == PVSCHED_POLICY_RR ||
+	       policy == PVSCHED_POLICY_DEADLINE;
+}
+
+/* A baseline that is as good as what is wanted, or better: it stays. prio: the kernel's. */
+static __always_inline int pvsched_needs_none(__u8 level, __s8 value, __u32 base_policy,
+					      __s32 base_prio)
+{
+	if (level == PVSCHED_LEVEL_BASE || !pvsched_is_realtime(base_policy))
+		return 0;
+	return level != PVSCHED_LEVEL_RT || base_policy == PVSCHED_POLICY_DEADLINE ||
+	       base_prio <= 99 - value;
+}
+
 /* Better than the baseline, so that it is bounded and charged; the others only give way. */
 static __always_inline int pvsched_is_boost(__u8 level, __s8 value, __u32 base_policy,
 					    __s32 base_nice)
 {
 	if (level == PVSCHED_LEVEL_RT)
 		return 1;
-	return level == PVSCHED_LEVEL_NICE &&
+	return level == PVSCHED_LEVEL_NICE && !pvsched_is_realtime(base_policy) &&
 	       (base_policy == PVSCHED_POLICY_IDLE || value < base_nice);
 }
 

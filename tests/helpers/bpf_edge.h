@@ -290,6 +290,11 @@ int bpf_map_lookup_elem(int fd, const void *key, void *value)
 		memcpy(value, &edge.vcpu[index], sizeof(edge.vcpu[index]));
 		return 0;
 	}
+	if (fd - EDGE_MAP == PVSCHED_MAP_DELAYS || fd - EDGE_MAP == PVSCHED_MAP_REACH) {
+		EDGE_CHECK(index < PVSCHED_SLOTS);
+		memset(value, 0, sizeof(struct pvsched_hist)); /* they are not kept */
+		return 0;
+	}
 	EDGE_CHECK(fd - EDGE_MAP == PVSCHED_MAP_APICS);
 	at = edge_apic_at(key);
 	errno = ENOENT;

@@ -316,6 +316,92 @@ static void boost_that_changes_its_level_keeps_the_count_of_its_rings(void **sta
 	end();
 }
 
+/* What a policy asks in its own scale may be less than what the owner gave. */
+static void actuator_lowers_no_realtime_thread(void **state)
+{
+	static const struct {
+		uint8_t level;
+		int8_t value;
+	} ask_for[] = { { PVSCHED_LEVEL_NICE, -20 },
+			{ PVSCHED_LEVEL_NICE, 10 },
+			{ PVSCHED_LEVEL_IDLE, 0 },
+			{ PVSCHED_LEVEL_RT, 1 },
+			{ PVSCHED_LEVEL_RT, 50 } };
+	const struct pvsched_attr fifo = { .policy = SCHED_FIFO, .priority = 50 };
+	struct pvsched_applied r;
+	struct pvsched_attr now;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 50);
+	assert_int_equal(pvsched_attr_set(victim.tid, &fifo), 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &slots[0].base), 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(ask_for); i++) {
+		shared[0].desired = pvsched_word(i + 1, ask_for[i].level, ask_for[i].value,
+						 PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+		assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), -EALREADY);
+		assert_false(r.boosted || r.changed);
+		assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
+		assert_int_equal(now.policy, SCHED_FIFO);
+		assert_int_equal(now.priority, 50);
+	}
+	/* better than what it has is a boost */
+	limit(90, 100 * MS, 5000, 60);
+	shared[0].desired =
+		pvsched_word(9, PVSCHED_LEVEL_RT, 60, PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_true(r.boosted);
+	shared[0].desired = 0;
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
+	assert_int_equal(now.priority, 50);
+}
+
+/* A decision that is written late: the slot is nobody's then, and its thread as it was. */
+static void actuator_boosts_nobody_whose_slot_was_given_up(void **state)
+{
+	struct pvsched_attr before = slots[0].base, after;
+	struct pvsched_applied r;
+	uint64_t until;
+
+	(void)state;
+	assert_true(ask(1, 50 * MS, &until));
+	pvsched_release(&act, 0);
+	assert_false(slots[0].used);
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	assert_false(ask(1, 50 * MS, &until));
+	/* one who did not wait for the lock had begun to boost it */
+	slots[0].used = 1;
+	memset(debts, 0, sizeof(debts));
+	assert_true(ask(1, 50 * MS, &until));
+	slots[0].used = 0;
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_false(r.boosted);
+	assert_false(bed_tid_is_boosted(victim.tid));
+}
+
+static void *die_with_the_lock(void *arg)
+{
+	(void)arg;
+	assert_true(pvsched_slot_lock(&slots[0]));
+	return NULL;
+}
+
+static void actuator_lock_of_one_who_died_is_taken_again_and_again(void **state)
+{
+	pthread_t dead;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(pthread_create(&dead, NULL, die_with_the_lock, NULL), 0);
+		pthread_join(dead, NULL);
+		for (int again = 0; again < 2; again++) {
+			assert_true(pvsched_slot_lock(&slots[0]));
+			pvsched_slot_unlock(&slots[0]);
+		}
+	}
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -328,6 +414,9 @@ int main(void)
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
+		CASE(actuator_lowers_no_realtime_thread),
+		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
+		CASE(actuator_lock_of_one_who_died_is_taken_again_and_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -228,6 +228,40 @@ static void slice_set_between_boosts_is_kept(void **state)
 	assert_int_equal(__atomic_load_n(&lines, __ATOMIC_ACQUIRE), 0);
 }
 
+/* Registered as what its owner made it. The policy mirror would have it as low as the guest's task. */
+static void realtime_vcpu_is_lowered_by_no_policy(void **state)
+{
+	const struct pvsched_broker_opts o = { .print = on_print, .policy = "mirror" };
+	const struct sched_param owners = { .sched_priority = 50 }, none = { 0 };
+	struct bed_vcpu *v = &bed.vcpu[0];
+	struct pvsched_vcpu_report r;
+	struct pvsched_attr a;
+
+	(void)state;
+	host_close(broker, &bed);
+	broker = NULL;
+	assert_int_equal(bed_broker(&o, &broker), 0);
+	assert_int_equal(sched_setscheduler(0, SCHED_FIFO, &owners), 0);
+	assert_int_equal(bed_open(&bed, NULL), 0);
+	assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &none), 0);
+	bed.hog = bed_start_hog(bed.cpu);
+	host_stand_aside(bed.cpu);
+	for (int i = 0; i < 3; i++) {
+		host_say_word(&v->page->current_task,
+			      pvsched_task_word(i == 1 ? SCHED_IDLE : SCHED_OTHER,
+						i == 2 ? -20 : 10, 0, 0, i + 1));
+		for (int ms = 0; ms < 300; ms++) { /* it sleeps and wakes each of them */
+			a = attr();
+			assert_int_equal(a.policy, SCHED_FIFO);
+			assert_int_equal(a.priority, 50);
+			bed_sleep_ms(1);
+		}
+	}
+	assert_int_equal(pvsched_broker__vcpu_report(broker, v->tid, &r), 0);
+	assert_true(r.sched_ins > 100);
+	assert_int_equal(r.boosts + r.refused + r.failed + r.external, 0);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -238,6 +272,7 @@ int main(void)
 		CASE(policy_set_in_mid_boost_is_left_at_once),
 		CASE(affinity_set_by_somebody_else_is_never_touched),
 		CASE(slice_set_between_boosts_is_kept),
+		CASE(realtime_vcpu_is_lowered_by_no_policy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

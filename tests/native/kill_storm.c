@@ -2,7 +2,8 @@
 /*
  * Broker, guardian and VMMs are killed or stopped at random moments, under load, while two VMs ask
  * for everything. A watcher sees from outside for how long a thread is boosted; whoever is left
- * goes on, and the next broker takes the VMs over.
+ * goes on, and the next broker takes the VMs over. By how much a boost outlived its bound and L, and how
+ * soon a broker had a VM, is told here and judged in the lab (lab/tests/kill-bound.sh).
  */
 /* timeout: 180, soak: 3600 */
 #include <helpers/storm.h>

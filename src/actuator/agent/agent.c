@@ -114,10 +114,11 @@ static void set_apart(struct agent *a, struct watched *w)
 		if (all->llc[i] == all->llc[a->cpu] &&
 		    !__atomic_load_n(&all->boosted[all->core[i]], __ATOMIC_RELAXED))
 			CPU_SET(i, &free);
-	pthread_mutex_lock(&s->lock);
+	if (!pvsched_slot_lock(s))
+		return;
 	if (s->used && pvsched_thread_lives(all->o.act, s, &all->o.act->shared[w->slot]))
 		cpu = pvsched_place_move(s, &free);
-	pthread_mutex_unlock(&s->lock);
+	pvsched_slot_unlock(s);
 	if (cpu >= 0)
 		count_at(a, w, cpu + 1);
 }
@@ -204,7 +205,8 @@ static bool unseen(struct agent *a, uint32_t slot)
 	bool newer = false;
 	uint64_t ack;
 
-	pthread_mutex_lock(&s->lock);
+	if (!pvsched_slot_lock(s))
+		return false;
 	if (s->used && s->bells < BELLS_MAX)
 		listen_bell(a, s);
 	if (s->page) {
@@ -216,7 +218,7 @@ static bool unseen(struct agent *a, uint32_t slot)
 		if (ack != PVSCHED_NO_ACK)
 			newer |= __atomic_load_n(&s->page->ack, __ATOMIC_ACQUIRE) != ack;
 	}
-	pthread_mutex_unlock(&s->lock);
+	pvsched_slot_unlock(s);
 	return newer;
 }
 
@@ -272,10 +274,13 @@ static void on_bell(struct agent *a, uint32_t slot)
 	struct pvsched_slot *s = &act->slots[slot];
 	uint64_t desired;
 
-	pthread_mutex_lock(&s->lock);
-	if (s->used)
-		take_bell(a, s);
-	pthread_mutex_unlock(&s->lock);
+	if (pvsched_slot_lock(s)) {
+		if (s->used)
+			take_bell(a, s);
+		pvsched_slot_unlock(s);
+	} else {
+		s->listening = false; /* no ring comes until it is listened for again */
+	}
 	/* The vCPU lost its CPU to this very wake-up, so PREEMPTED saw its page already; ask the
 	 * policy only if the desired state still stands. */
 	desired = __atomic_load_n(&act->shared[slot].desired, __ATOMIC_ACQUIRE);
@@ -285,12 +290,13 @@ static void on_bell(struct agent *a, uint32_t slot)
 	if (!serve(a, slot, 0))
 		return;
 	/* still boosted, for another reason: its end may be rung for, too */
-	pthread_mutex_lock(&s->lock);
+	if (!pvsched_slot_lock(s))
+		return;
 	if (s->used && s->bells < BELLS_MAX) {
 		s->bells++;
 		listen_bell(a, s);
 	}
-	pthread_mutex_unlock(&s->lock);
+	pvsched_slot_unlock(s);
 }
 
 /* At the end of each wake-up: whatever is watched is looked at, due or not. PREEMPTED relies on
@@ -500,13 +506,14 @@ static void forget(void *arg, uint32_t slot)
 {
 	struct pvsched_agents *all = arg;
 	struct pvsched_slot *s = &all->o.act->slots[slot];
+	bool locked = pvsched_slot_lock(s);
 
-	pthread_mutex_lock(&s->lock);
 	if (s->agent >= 0)
 		epoll_ctl(all->agent[s->agent].ep, EPOLL_CTL_DEL, s->doorbell_fd, NULL);
 	s->agent = -1;
 	s->listening = false;
-	pthread_mutex_unlock(&s->lock);
+	if (locked)
+		pvsched_slot_unlock(s);
 }
 
 static int usable(char *why, size_t size)

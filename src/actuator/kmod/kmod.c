@@ -278,6 +278,7 @@ static int poll(void *arg)
 	struct kmod *k = arg;
 	struct pvsched_kmod_base b;
 	struct pvsched_slot *s;
+	bool locked;
 	uint64_t n;
 
 	if (read(k->fd, &n, sizeof(n)) != sizeof(n))
@@ -287,11 +288,12 @@ static int poll(void *arg)
 		b.slot = slot;
 		if (!s->used || call(k, PVSCHED_KMOD_BASE, &b))
 			continue;
-		pthread_mutex_lock(&s->lock);
+		locked = pvsched_slot_lock(s);
 		s->base.policy = b.policy;
 		s->base.nice = b.nice;
 		s->base.priority = b.priority;
-		pthread_mutex_unlock(&s->lock);
+		if (locked)
+			pvsched_slot_unlock(s);
 	}
 	eventfd_write(k->o.act->foreign_fd, 1);
 	return 0;

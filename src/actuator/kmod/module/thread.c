@@ -27,11 +27,6 @@ static bool is_fair(u32 policy)
 	       policy == SCHED_EXT;
 }
 
-static bool is_realtime(u32 policy)
-{
-	return policy == SCHED_FIFO || policy == SCHED_RR;
-}
-
 static struct attr attr_of(struct task_struct *p)
 {
 	struct attr a = {
@@ -178,8 +173,8 @@ static u32 refuse(const struct slot *s, u64 want, u64 now)
 
 	if (s->foreign & PVSCHED_KMOD_FOREIGN_POLICY || pvsched_word_left(want, now) > MOST_NS)
 		return PVSCHED_KMOD_REFUSED;
-	/* one that is real-time already is made neither fair nor worse: it needs no boost */
-	if (!is_fair(s->base.policy) && (level != PVSCHED_LEVEL_RT || !is_realtime(s->base.policy)))
+	if (pvsched_needs_none(level, value, s->base.policy,
+			       MAX_RT_PRIO - 1 - (int)s->base.priority))
 		return PVSCHED_KMOD_REFUSED;
 	if (level == PVSCHED_LEVEL_NICE)
 		return s->foreign || value < MIN_NICE || value > MAX_NICE ? PVSCHED_KMOD_REFUSED
@@ -188,8 +183,6 @@ static u32 refuse(const struct slot *s, u64 want, u64 now)
 		return 0;
 	if (value < 1 || value >= READ_ONCE(ceiling))
 		return PVSCHED_KMOD_REFUSED;
-	if (!is_fair(s->base.policy) && s->base.priority >= value)
-		return PVSCHED_KMOD_REFUSED; /* it needs none */
 	/* A group may have no real-time time, in which a real-time thread never runs; modules cannot
 	 * see which. */
 	return IS_ENABLED(CONFIG_RT_GROUP_SCHED) ? PVSCHED_KMOD_FAIR : 0;

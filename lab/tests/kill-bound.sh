@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# For how long a thread is boosted when broker, guardian and VMMs are killed or stopped at random moments,
+# and how soon the next broker has a VM. Time is counted in instructions, so that what is late is late by
+# itself (ACC-14 of spec/accounting.md); kill-storm is the same on CPUs that really run at once.
+# kernels: 6.1 6.12 7.3
+# guests: baremetal
+# tier: long
+# clock: instructions
+# timeout: 600
+# soak: 7200
+
+LAB_LIMIT=7200 native_programs kill_storm
+
+# at_most NAME FIGURE MOST
+at_most() {
+	expect "$1" awk -v is="$(awk -v name="kill_storm_$2" '$2 == name { print $3 }' "$LAB_OUT/kill_storm.txt")" \
+		-v most="$3" -v name="$2" \
+		'BEGIN { print name " is \"" is "\", not more than " most; exit !(is != "" && is <= most) }'
+}
+at_most no_thread_is_boosted_beyond_its_bound beyond_bound_us 0
+at_most next_broker_has_the_vm_within_a_second taken_over_ms 1000
