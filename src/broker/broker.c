@@ -32,6 +32,8 @@
 #include "ports.h"
 #include "server.h"
 
+#define NO_MEMORY                                                                                  \
+	"no page can be reached over a port, their guests are served by what the host sees"
 #define LOCK_DIR  "/run/pvsched"
 #define LOCK_FILE LOCK_DIR "/broker.lock"
 
@@ -755,6 +757,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 {
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
 	const struct pvsched_actuator *actuator = NULL;
+	uint64_t lacking = 0;
 	char why[160] = "";
 	bool bpf;
 	int err;
@@ -876,10 +879,13 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err && opts->found_policy)
 		err = start_ports(b);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
-	if (opts->found_policy) /* pages of guests whose VMMs know nothing of us */
+	if (opts->found_policy) { /* pages of guests whose VMMs know nothing of us */
 		b->caps |= PVSCHED_CAP(CAP_SYS_PTRACE);
+		b->dormant |= PVSCHED_CAP(CAP_DAC_OVERRIDE);
+		lacking = pvsched_caps_lacking(PVSCHED_CAPS_MEMORY);
+	}
 	if (bpf && !opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
-		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
+		b->dormant |= PVSCHED_CAP(CAP_SYS_ADMIN);
 	if (!err && opts->confine) {
 		err = keep_caps(b);
 		if (err)
@@ -896,6 +902,11 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->running = true;
 	if (why[0])
 		say_note(b, why);
+	if (lacking)
+		say_note(b,
+			 lacking & PVSCHED_CAP(CAP_SYS_PTRACE)
+				 ? "CAP_SYS_PTRACE is missing: " NO_MEMORY
+				 : "CAP_DAC_OVERRIDE is missing: of other users' VMs " NO_MEMORY);
 	*ret = b;
 	return 0;
 out:

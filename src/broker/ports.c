@@ -2,6 +2,7 @@
 /* Ports: who connects, and how much is heard of him. See ports.h; their pages are in areas.c. */
 #include "port.h"
 
+#include "../privilege/caps.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -166,6 +167,22 @@ static int place_of(const struct pvsched_port *p)
 	return place;
 }
 
+/* It is how this host is set up, so it is said, but once: who connects must not fill the log. */
+static void cannot_open(struct pvsched_port *p, int err)
+{
+	struct pvsched_ports *all = p->all;
+	char line[192];
+
+	if (all->said || (err != EACCES && err != EPERM))
+		return;
+	all->said = true;
+	snprintf(line, sizeof(line),
+		 "port of process %d: its memory cannot be opened: %s: this takes CAP_SYS_PTRACE, "
+		 "CAP_DAC_OVERRIDE, and kernel.yama.ptrace_scope below 3",
+		 p->pid, strerror(err));
+	all->found->say(all->found->ctx, line);
+}
+
 /*
  * The memory of the process is that of its VM: what is opened first was already there when the VM was
  * found, and is still what the process has when it is found again. Else it would be a way to write into
@@ -179,7 +196,11 @@ static bool open_memory(struct pvsched_port *p)
 	int n;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
+	pvsched_caps_raise(PVSCHED_CAP(CAP_DAC_OVERRIDE)); /* another user's */
 	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (p->mem_fd < 0)
+		cannot_open(p, errno);
+	pvsched_caps_lower(PVSCHED_CAP(CAP_DAC_OVERRIDE));
 	if (p->mem_fd < 0)
 		return false;
 	n = pvsched_finder_scan(p->all->found->finder, p->pid, &rows);

@@ -26,6 +26,7 @@ struct pvsched_ports {
 	pthread_t thread;
 	pthread_mutex_t lock; /* of areas, between both threads */
 	uint64_t refused;
+	bool said; /* that the memory of one could not be opened */
 	uint64_t checked; /* found->changes, then */
 	char path[108]; /* of the socket; "" = none */
 	struct pvsched_port *port[PVSCHED_VMS]; /* NULL = free */

@@ -10,6 +10,8 @@
 #define HUGE	(2 << 20)
 #define IN_HUGE 0x405 /* frame in a slot of one huge page */
 #define VMM	"--vmm" /* this program as somebody else's VMM */
+#define NOBODY	"--nobody" /* and as another user's */
+#define NOBODYS 65534
 
 static pid_t broker;
 static pid_t child; /* a hog, or another VMM */
@@ -248,21 +250,46 @@ static int become_another_program(void)
 	return 1;
 }
 
-static void stream_of_a_process_that_executes_another_is_closed(void **state)
+/* As libvirt's QEMU, which changes its user and then executes itself: its memory is that user's. */
+static int become_another_user(void)
+{
+	device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (setresgid(NOBODYS, NOBODYS, NOBODYS) || setresuid(NOBODYS, NOBODYS, NOBODYS) ||
+	    prctl(PR_SET_DUMPABLE, 1) || start_vm(run_vcpu))
+		return 1;
+	renewing = true;
+	port = dial();
+	share();
+	return 0;
+}
+
+/* This program in that role ends well. */
+static void run_as(const char *role)
 {
 	int status;
 
-	(void)state;
 	fflush(stdout);
 	child = fork(); /* ended by close_port() whatever happens */
 	assert_true(child >= 0);
 	if (!child) {
-		execl("/proc/self/exe", "ports", VMM, NULL);
+		execl("/proc/self/exe", "ports", role, NULL);
 		_exit(1);
 	}
 	HOST_AWAIT(waitpid(child, &status, WNOHANG) == child);
 	child = 0;
 	assert_int_equal(status, 0);
+}
+
+static void stream_of_a_process_that_executes_another_is_closed(void **state)
+{
+	(void)state;
+	run_as(VMM);
+}
+
+static void stream_page_of_another_users_vm_is_shared(void **state)
+{
+	(void)state;
+	run_as(NOBODY);
 }
 
 int main(int argc, char **argv)
@@ -279,10 +306,13 @@ int main(int argc, char **argv)
 		CASE(stream_that_ends_gives_the_page_back),
 		CASE(stream_flood_is_held_back),
 		CASE(stream_of_a_process_that_executes_another_is_closed),
+		CASE(stream_page_of_another_users_vm_is_shared),
 	};
 
 	if (argc > 1 && !strcmp(argv[1], VMM))
 		return become_another_program();
+	if (argc > 1 && !strcmp(argv[1], NOBODY))
+		return become_another_user();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, teardown);
