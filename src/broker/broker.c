@@ -509,8 +509,10 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	if (b->found.finder && o->found_policy)
 		b->policies.found = r->held[1];
 	pthread_mutex_unlock(&b->mutex);
-	if (!o->found_policy)
+	if (!o->found_policy) {
+		pvsched_ports_end(&b->ports);
 		pvsched_found_close(&b->found);
+	}
 	pthread_mutex_lock(&b->mutex);
 	if (b->running && pvsched_server_give_budget(&b->server, NULL, &budget))
 		say(b, "budgets: agents cannot run above that ceiling: it stays as it was");

@@ -327,7 +327,8 @@ static void on_news(void *ctx, const struct pvsched_news *news)
 
 void pvsched_found_news(struct pvsched_found_vms *f)
 {
-	pvsched_finder_news(f->finder, on_news, f);
+	if (f->finder) /* it may have been given up since the event was taken */
+		pvsched_finder_news(f->finder, on_news, f);
 }
 
 void pvsched_found_ended(struct pvsched_found_vms *f, int place)

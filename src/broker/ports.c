@@ -80,6 +80,13 @@ static void drop(struct pvsched_ports *all, int index)
 	free(p);
 }
 
+void pvsched_ports_end(struct pvsched_ports *p)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (p->port[i] && p->port[i]->place >= 0)
+			drop(p, i);
+}
+
 void pvsched_ports_close(struct pvsched_ports *p)
 {
 	for (int i = 0; i < PVSCHED_VMS; i++)
