@@ -139,19 +139,10 @@ static bool is_overdue(const struct pvsched_area *a)
 	return now_ns() - a->since_ns > PVSCHED_LEASE_MS * 1000000ull;
 }
 
-/* With pages a VM is served as clients are, without as those that are found. */
 static void choose_policy(struct pvsched_port *p)
 {
-	struct pvsched_server *s = p->all->server;
-	struct pvsched_client *c = pvsched_port_client(p);
-	int policy;
-
-	if (!pvsched_port_has_vm(p))
-		return;
-	c->speaks = p->enabled > 0;
-	policy = pvsched_server_choose(s, c);
-	if (policy >= 0)
-		pvsched_server_move(s, c, policy);
+	if (pvsched_port_has_vm(p))
+		pvsched_server_speak(p->all->server, pvsched_port_client(p), p->enabled > 0);
 }
 
 static uint32_t op_enable(void *ctx, unsigned int vcpu, uint64_t features)

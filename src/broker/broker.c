@@ -386,6 +386,13 @@ static int on_standard(void *ctx, struct pvsched_programs *p)
 	return a->policy ? watch_actuator(b) : 0;
 }
 
+static void on_taken(void *ctx, int place)
+{
+	struct pvsched_broker *b = ctx;
+
+	pvsched_found_forget(&b->found, place);
+}
+
 /* A host on which no VM can be found can still have clients. */
 static int start_finding(struct pvsched_broker *b, const char *policy)
 {
@@ -474,6 +481,7 @@ static void settle_clients(struct pvsched_broker *b)
 
 	for (int place = 0; place < PVSCHED_VMS; place++) {
 		c = &b->server.client[place];
+		c->chosen = false;
 		policy = c->hello ? pvsched_server_choose(&b->server, c) : -ENOENT;
 		if (policy >= 0) {
 			pvsched_server_move(&b->server, c, policy);
@@ -501,6 +509,7 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	pthread_mutex_lock(&b->mutex);
 	set_lead(b, o);
 	b->server.conf = o->conf ? *o->conf : none;
+	b->server.overruled = false;
 	b->policies.standard = r->held[0];
 	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
 		b->policies.set[i].keep = false;
@@ -838,6 +847,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.fixed_policy = opts->fixed_policy;
 	b->server.set_ceiling = set_ceiling;
 	b->server.on_standard = on_standard;
+	b->server.on_taken = on_taken;
 	b->server.ctx = b;
 	b->server.ceiling = b->ceiling;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;

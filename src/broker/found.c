@@ -193,7 +193,7 @@ static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *ro
 		add_thread(f, c, place, row);
 }
 
-void pvsched_found_drop(struct pvsched_found_vms *f, int place)
+void pvsched_found_forget(struct pvsched_found_vms *f, int place)
 {
 	struct pvsched_client *c = &f->server->client[place];
 
@@ -204,6 +204,13 @@ void pvsched_found_drop(struct pvsched_found_vms *f, int place)
 		if (c->slot[i] >= 0)
 			pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[i]], false);
 	pvsched_finder_await(f->finder, c->pid, false);
+}
+
+void pvsched_found_drop(struct pvsched_found_vms *f, int place)
+{
+	if (!f->finder || !f->server->client[place].kvm)
+		return;
+	pvsched_found_forget(f, place);
 	pvsched_server_drop(f->server, place);
 }
 

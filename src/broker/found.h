@@ -44,6 +44,8 @@ void pvsched_found_ended(struct pvsched_found_vms *f, int place);
 void pvsched_found_again(struct pvsched_found_vms *f);
 /* Gives up a VM that was found; a client's place is left alone. */
 void pvsched_found_drop(struct pvsched_found_vms *f, int place);
+/* What of that is not the server's part, who calls this: a client takes the VM over. */
+void pvsched_found_forget(struct pvsched_found_vms *f, int place);
 /* A process ceased to be a client, or became one. */
 void pvsched_found_changed(struct pvsched_found_vms *f, pid_t pid);
 /* ms until pvsched_found_run() has something to do, for epoll_wait; -1 = nothing is due. */
