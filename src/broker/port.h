@@ -31,6 +31,7 @@ struct pvsched_area {
 
 struct pvsched_port {
 	struct pvsched_ports *all;
+	uint64_t number; /* in the order of their coming */
 	int fd;
 	pid_t pid;
 	uid_t uid;

@@ -109,9 +109,44 @@ void pvsched_ports_close(struct pvsched_ports *p)
 	p->listen_fd = p->wake_fd = p->lapsed_fd = -1;
 }
 
+/* Is it the first port of a VM's process? Guests that know nothing of us have one, too. */
+static bool is_of_a_vm(const struct pvsched_ports *all, const struct pvsched_port *p)
+{
+	bool is = false;
+
+	for (int i = 0; i < PVSCHED_VMS && !is; i++)
+		is = all->server->client[i].kvm && all->server->client[i].pid == p->pid;
+	for (int i = 0; i < PVSCHED_VMS && is; i++)
+		is = !all->port[i] || all->port[i]->pid != p->pid ||
+		     all->port[i]->number >= p->number;
+	return is;
+}
+
+/*
+ * A free place; else, since anybody may connect and be silent, that of the eldest who has said nothing and
+ * has no VM.
+ */
+static int make_place(struct pvsched_ports *all)
+{
+	int eldest = -ENOSPC;
+
+	for (int i = 0; i < PVSCHED_VMS; i++) {
+		const struct pvsched_port *p = all->port[i];
+
+		if (!p)
+			return i;
+		if (p->place < 0 && (eldest < 0 || p->number < all->port[eldest]->number) &&
+		    !is_of_a_vm(all, p))
+			eldest = i;
+	}
+	if (eldest >= 0)
+		drop(all, eldest);
+	return eldest;
+}
+
 void pvsched_ports_accept(struct pvsched_ports *all)
 {
-	int fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
+	int fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i = -1;
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct pvsched_port *p = NULL;
 	struct ucred cred = { 0 };
@@ -120,16 +155,17 @@ void pvsched_ports_accept(struct pvsched_ports *all)
 
 	if (fd < 0)
 		return;
-	for (i = 0; i < PVSCHED_VMS && all->port[i]; i++)
-		;
-	if (i < PVSCHED_VMS && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-	    cred.pid > 0 && !pvsched_starttime(cred.pid, &start))
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
+	    !pvsched_starttime(cred.pid, &start))
+		i = make_place(all);
+	if (i >= 0)
 		p = calloc(1, sizeof(*p));
 	if (!p) {
 		all->refused++;
 		close(fd);
 		return;
 	}
+	p->number = ++all->accepted;
 	p->all = all;
 	p->fd = fd;
 	p->pid = cred.pid;

@@ -25,7 +25,7 @@ struct pvsched_ports {
 	bool running, stop;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of areas, between both threads */
-	uint64_t refused;
+	uint64_t accepted, refused;
 	bool said; /* that the memory of one could not be opened */
 	uint64_t checked; /* found->changes, then */
 	char path[108]; /* of the socket; "" = none */

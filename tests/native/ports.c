@@ -12,6 +12,7 @@
 #define SLOT	3 /* of one page */
 #define IN_SLOT 0x800
 #define FILLED	0x5a
+#define SILENT	300
 #define VMM	"--vmm" /* this program as somebody else's VMM */
 #define NOBODY	"--nobody" /* and as another user's */
 #define NOBODYS 65534
@@ -317,6 +318,47 @@ static void stream_words_are_written_whole(void **state)
 	assert_int_equal(halves, 0);
 }
 
+/* Processes that connect and say nothing: more than there are places. */
+static void hold_ports(void)
+{
+	int ready[2];
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < SILENT; i++)
+			dial();
+		if (write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+}
+
+static void stream_silent_peers_keep_no_vm_out(void **state)
+{
+	struct pvsched_frame f;
+
+	(void)state;
+	synchronise(); /* the VM has been found */
+	close(port);
+	hold_ports();
+	port = dial();
+	share();
+	close(port);
+	/* nor do they take the place of a VM whose guest says nothing yet */
+	port = dial();
+	bed_stop_child(&child);
+	hold_ports();
+	say(port, PVSCHED_FRAME_SYNC, 5, ~5u);
+	assert_true(hear(port, &f));
+}
+
 static void expect_refused(int fd)
 {
 	struct pvsched_frame f;
@@ -493,6 +535,7 @@ int main(int argc, char **argv)
 		CASE(stream_page_whose_slot_comes_back_goes_on),
 		CASE(stream_peer_that_is_no_vm_is_refused),
 		CASE(stream_second_port_of_a_vm_is_refused),
+		CASE(stream_silent_peers_keep_no_vm_out),
 		CASE(stream_frame_without_writable_memory_is_refused),
 		CASE(stream_that_ends_gives_the_page_back),
 		CASE(stream_flood_is_held_back),
