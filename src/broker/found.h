@@ -14,6 +14,7 @@
 
 struct pvsched_look {
 	pid_t pid;
+	unsigned int tries; /* before, that failed */
 	bool fresh; /* there was news of its vCPUs, so one that had its thread may get another */
 	uint64_t at_ns;
 };
@@ -30,6 +31,8 @@ struct pvsched_found_vms {
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
 	uint64_t changes; /* threads and VMs that went */
 	bool full; /* it was said that there is no room */
+	bool wanting; /* there was none for somebody: look again when there is */
+	bool failed; /* the look that is being taken, for another reason */
 	uint8_t had[PVSCHED_VMS][PVSCHED_VCPUS_MAX / 8]; /* vCPUs that had their thread once */
 };
 
