@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actuator/actuator.h"
+#include "actuator/monotonic.h"
 #include "broker/broker.h"
 #include "cmd.h"
 #include "notify.h"
@@ -148,22 +149,26 @@ static int wait_for_end(struct pvsched_broker *b, int signal_fd, const struct va
 		{ .fd = pvsched_broker__poll_fd(b), .events = POLLIN },
 	};
 	struct signalfd_siginfo got;
-	int n;
+	uint64_t told = now_ns();
 
 	for (;;) {
-		while ((n = poll(fds, 2, notify_watchdog_ms())) < 0)
+		while (poll(fds, 2, notify_watchdog_left(told, now_ns())) < 0)
 			if (errno != EINTR)
 				return cli_fail(e, CLI_FAILED, "serve", NULL, NULL, "poll: %s",
 						strerror(errno));
-		if (!n) { /* returns when the thread that serves has answered; else never */
-			pvsched_broker__configure(b, NULL);
-			notify("WATCHDOG=1");
-			continue;
-		}
 		if (fds[1].revents)
 			return cli_fail(e, CLI_FAILED, "serve", "broker", "start it again",
 					"it ended by itself: an agent or the guardian could not be "
 					"kept");
+		/* SIGHUPs, which may come one after the other, do not put it off */
+		if (!notify_watchdog_left(told, now_ns())) {
+			/* returns when the thread that serves has answered; else never */
+			pvsched_broker__configure(b, NULL);
+			notify("WATCHDOG=1");
+			told = now_ns();
+		}
+		if (!fds[0].revents)
+			continue;
 		if (read(signal_fd, &got, sizeof(got)) != sizeof(got) || got.ssi_signo != SIGHUP)
 			return 0;
 		notify("RELOADING=1");
