@@ -36,6 +36,7 @@
 	"no page can be reached over a port, their guests are served by what the host sees"
 #define LOCK_DIR  "/run/pvsched"
 #define LOCK_FILE LOCK_DIR "/broker.lock"
+#define KVM	  "/sys/module/kvm"
 
 /* New options on their way: the main thread's, but while nobody waits for it. */
 struct pvsched_reload {
@@ -69,6 +70,8 @@ struct pvsched_broker {
 	struct pvsched_control *control;
 	uint64_t respawned;
 	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
+	bool late; /* KVM was not loaded when the programs were */
+	bool late_said;
 };
 
 static void say_line(void *ctx, const char *line)
@@ -152,6 +155,19 @@ static int take_lock(struct pvsched_broker *b)
 	if (ftruncate(b->lock_fd, 0) || pwrite(b->lock_fd, pid, n, 0) != n)
 		return -errno;
 	return 0;
+}
+
+/* Nothing tells of a module that is loaded later, and programs that were loaded cannot have its events. */
+static bool is_late(struct pvsched_broker *b)
+{
+	if (!b->late || access(KVM, F_OK))
+		return false;
+	if (!b->late_said)
+		say(b,
+		    "KVM was loaded after this had started: its events are missing, and VMs are not "
+		    "found: start it again");
+	b->late_said = true;
+	return true;
 }
 
 static void configure(struct pvsched_broker *b)
@@ -403,7 +419,7 @@ static int start_finding(struct pvsched_broker *b, const char *policy)
 	b->found.tag = TAG_FOUND;
 	b->found.say = say_line;
 	b->found.ctx = b;
-	if (!policy)
+	if (!policy || is_late(b))
 		return 0;
 	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* its programs name types of KVM's, too */
 	err = pvsched_found_open(&b->found, policy);
@@ -680,6 +696,9 @@ static void *serve(void *arg)
 			if (b->server.changed)
 				pvsched_found_changed(&b->found, b->server.changed);
 			b->server.changed = 0;
+			if (b->server.joined)
+				is_late(b);
+			b->server.joined = false;
 		}
 		pvsched_found_run(&b->found);
 		pvsched_ports_check(&b->ports);
@@ -807,6 +826,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->policies.ctx = b;
 	b->policies.object = actuator->programs;
 	bpf = pvsched_actuator_has_bpf(actuator);
+	b->late = bpf && access(KVM, F_OK);
 	if (bpf) /* else they are the module's, as long as that is loaded */
 		b->debts_fd = pvsched_debts_open(why, sizeof(why));
 	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency",
@@ -914,6 +934,11 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->running = true;
 	if (why[0])
 		say_note(b, why);
+	if (b->late && !opts->found_policy) /* else it was said that no VM can be found */
+		say_note(
+			b,
+			"KVM is not loaded: its events are missing: load kvm_amd or kvm_intel, then "
+			"start this again");
 	if (lacking)
 		say_note(b,
 			 lacking & PVSCHED_CAP(CAP_SYS_PTRACE)

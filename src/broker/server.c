@@ -523,6 +523,7 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		if (slot)
 			pvsched_policies_put(s->policies, c->policy);
 		c->hello = !slot;
+		s->joined |= c->hello;
 		return slot;
 	}
 	if (m->type == PVSCHED_MSG_LIST || m->type == PVSCHED_MSG_POLICY ||

@@ -55,6 +55,7 @@ struct pvsched_server {
 		bool superseded; /* whom it was for has got another one since */
 		struct pvsched_msg msg;
 	} pending;
+	bool joined; /* a client said hello */
 	pid_t changed; /* a process that ceased to be a client, or became one; 0 = none */
 	char said[256]; /* the last line that loading a policy said */
 	unsigned int ceiling; /* highest SCHED_FIFO priority that any vCPU may have */

@@ -69,17 +69,36 @@ static const char details[] =
 
 struct service {
 	struct said said; /* why it does not start: the command's one line */
-	_Atomic bool serves; /* from here on lines go to the journal as they come */
+	pthread_mutex_t lock; /* of the rest */
+	bool serves; /* from here on lines go to the journal as they come */
+	char early[2048]; /* those that came before, should it serve */
+	size_t used;
 };
 
 static void print(enum pvsched_log_level level, const char *line, void *ctx)
 {
 	struct service *s = ctx;
+	int n;
 
-	if (s->serves)
+	pthread_mutex_lock(&s->lock);
+	if (s->serves) {
 		fprintf(stderr, "pvsched: serve: %s\n", line);
-	else
+	} else {
 		said_print(level, line, &s->said);
+		n = snprintf(s->early + s->used, sizeof(s->early) - s->used, "pvsched: serve: %s\n",
+			     line);
+		s->used += n < (int)(sizeof(s->early) - s->used) ? n : 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* It serves, with less than it might: what lacks was said already. */
+static void begin(struct service *s)
+{
+	pthread_mutex_lock(&s->lock);
+	fprintf(stderr, "%.*s", (int)s->used, s->early);
+	s->serves = true;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static const char *first(const char *a, const char *b, const char *otherwise)
@@ -181,7 +200,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	const struct values *v = values;
-	struct service service = { .said = SAID_INIT };
+	struct service service = { .said = SAID_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct pvsched_broker_opts opts = { .print = print, .print_ctx = &service };
 	static struct pvsched_conf conf; /* large */
 	struct pvsched_broker *b = NULL;
@@ -220,7 +239,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 				  service.said.line[0] ? service.said.line : strerror(-err));
 		goto out;
 	}
-	service.serves = true;
+	begin(&service);
 	printf("ready\n");
 	fflush(stdout);
 	notify("READY=1");
