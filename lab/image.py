@@ -229,7 +229,7 @@ def build_initramfs(file, kernel, tools, qemu, build, tests, module=None):
         cpio.entry(name, stat.S_IFDIR | 0o755)
     cpio.copy(tools / "bin" / "busybox", "bin/busybox")
     cpio.put("init", (HERE / "init").read_bytes(), executable=True)
-    for name in ("lib.sh", "cyclictest.sh", "scx-soak.sh"):
+    for name in ("lib.sh", "cyclictest.sh", "scx-soak.sh", "qemu-vm.sh"):
         cpio.copy(HERE / name, f"lab/{name}")
     cpio.copy(HERE / "kernel-errors", "lab/kernel-errors")
     cpio.put("lab/test", b'. /lab/lib.sh\n. "/lab/tests/$1.sh"\nexit $LAB_FAILED\n')

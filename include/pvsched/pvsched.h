@@ -77,8 +77,9 @@ int pvsched_vm__add_memory(struct pvsched_vm *vm, uint64_t gpa, uint64_t size, v
 int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa);
 
 /*
- * Registers a vCPU thread of this process. index: 0..vcpus-1, the number the guest selects;
- * apic_id: its local APIC's id; vcpu_fd: KVM's, borrowed until remove or close.
+ * Registers a vCPU thread of this process. index: 0..vcpus-1, the number the guest selects: Linux
+ * guests on x86 select their APIC ids, so let both be one; some may stay unused. apic_id: its local
+ * APIC's id; vcpu_fd: KVM's, borrowed until remove or close.
  * Call when the thread exists (before its first KVM_RUN is fine).
  * -EPERM the thread is not this process's, -EEXIST, -EINVAL, -EPIPE broker gone, -ETIMEDOUT.
  * remove_vcpu: call before the thread ends; -ENOENT it was not added, -ENOMEM its page could not

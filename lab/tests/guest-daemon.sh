@@ -4,8 +4,8 @@
 # kernels: 6.1 6.12 7.3
 # guests: linux
 # tier: long
-# timeout: 400
-# inner: chrt
+# timeout: 500
+# inner: chrt cyclictest
 
 # Commands typed on the console; each says what came of it in a line of its own.
 cat >/tmp/task <<'END'
@@ -52,7 +52,49 @@ while read -r what more; do
 		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
 		echo "cgroup: $(seen 1 'nice 0, latency')"
 		pvsched-guest latency --clear
+		deep=/sys/fs/cgroup/fast/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17/18/19/20
+		mkdir -p $deep
+		echo $hog >$deep/cgroup.procs
+		echo "cleared again: $(seen 0 'nice 0, latency')"
+		pvsched-guest latency --cgroup /sys/fs/cgroup/fast
+		echo "deep: $(seen 1 'nice 0, latency')"
+		pvsched-guest latency --clear
+		pvsched-guest latency --pid $hog
 		kill $hog; wait $hog
+		echo "ended: $(pvsched-guest latency | grep -c pid)"
+		;;
+	thread) # not the one whose id is the process's
+		cyclictest -q -t 1 -D 60 >/dev/null 2>&1 & threads=$!
+		for i in $(seq 50); do thread=$(ls /proc/$threads/task | grep -vx $threads) && break; usleep 100000; done
+		echo "thread: $(pvsched-guest latency --pid $thread 2>&1)"
+		echo "shown: $(pvsched-guest latency | grep -c pid) of process $threads"
+		kill $threads; wait $threads
+		;;
+	busy) # CPU 1 runs one task and never idles: its next timer, twelve times
+		taskset 2 sh -c 'while :; do :; done' & hog=$!
+		: >/tmp/next
+		for i in $(seq 12); do
+			taskset 1 pvsched-guest status --json | sed -n 's/.*"next_event": \([0-9]*\).*/\1/p' | tail -n 1 >>/tmp/next
+		done
+		echo "busy: $(grep -c '^[1-9]' /tmp/next) times $(sort -u /tmp/next | grep -c '^[1-9]') moments"
+		kill $hog; wait $hog
+		;;
+	demoted) # waits behind another on CPU 1, loses its class, moves to CPU 0
+		mkfifo /tmp/gate
+		taskset 2 chrt -f 5 sh -c 'read -r go </tmp/gate; while :; do :; done' & waits=$!
+		for i in $(seq 50); do grep -q 'State:.S' /proc/$waits/status && break; usleep 100000; done
+		taskset 2 chrt -f 50 sh -c 'while :; do :; done' & hog=$!
+		echo "ahead: $(seen 1 'FIFO 50')"
+		echo go >/tmp/gate
+		echo "waits: $(seen 1 '"pending": true')"
+		chrt -o -p 0 $waits
+		taskset -p 1 $waits >/dev/null
+		echo "demoted: $(seen 0 '"pending": true')"
+		kill $waits $hog; wait $waits $hog
+		;;
+	twice) # while the first lives
+		timeout 30 pvsched-guest run >/tmp/second 2>&1
+		echo "twice: $? $(tail -n 1 /tmp/second)"
 		;;
 	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
 		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
@@ -90,6 +132,22 @@ echo latency >&3
 vmm_shows guest_declared_process_is_published 30 1 '^latency: 1 shown 1'
 vmm_shows guest_cleared_process_is_not 30 1 '^cleared: 0'
 vmm_shows guest_declared_cgroup_is_published 30 1 '^cgroup: 1'
+vmm_shows guest_cgroup_twenty_below_is_published 30 1 '^deep: 1'
+vmm_shows guest_process_that_ended_is_declared_no_longer 30 1 '^ended: 0'
+echo thread >&3
+vmm_shows guest_single_thread_is_refused 30 1 '^thread: .*it is one thread of process'
+vmm_shows guest_thread_that_was_refused_is_not_declared 30 1 '^shown: 0'
+echo busy >&3
+vmm_shows guest_busy_cpu_is_looked_at 60 1 '^busy:'
+grep '^busy:' "$log"
+expect guest_busy_cpu_publishes_its_next_event grep -q '^busy: \(9\|1[0-2]\) times' "$log"
+expect guest_busy_cpus_next_event_moves_on grep -q '^busy: .* times \([6-9]\|1[0-2]\) moments' "$log"
+echo demoted >&3
+vmm_shows guest_task_that_waits_is_pending 60 1 '^waits: 1'
+vmm_shows guest_task_that_moves_is_withdrawn_whatever_it_is 60 1 '^demoted: 0'
+echo twice >&3
+vmm_shows guest_second_daemon_is_refused 60 1 '^twice: 1 .*another pvsched-guest run has it'
+expect guest_second_daemon_leaves_the_firsts_pages enabled 2
 echo cpu 0 >&3
 vmm_shows guest_cpu_offline_gives_its_page_up 30 1 '^cpu 0: 1'
 within guest_cpu_offline_is_known_to_the_host 10 enabled 1

@@ -24,6 +24,29 @@ expect it_is_not_chosen_by_itself grep -q 'chosen .*agent' "$LAB_OUT/check.txt"
 
 native_programs kmod
 
+# threads_are_bound: each CPU's thread is on its CPU alone
+threads_are_bound() {
+	for bound_cpu in "$@"; do
+		bound_pid=$(grep -lx "pvsched/$bound_cpu" /proc/[0-9]*/comm | cut -d/ -f3)
+		[ -n "$bound_pid" ] || { echo "no pvsched/$bound_cpu" && return 1; }
+		grep "^Cpus_allowed_list:	$bound_cpu\$" "/proc/$bound_pid/status" || {
+			grep Cpus_allowed_list "/proc/$bound_pid/status"
+			return 1
+		}
+	done
+}
+cpu1=/sys/devices/system/cpu/cpu1/online
+expect each_cpu_has_its_thread threads_are_bound 0 1
+echo 0 >$cpu1
+LAB_LIMIT=100 native_programs kmod
+echo 1 >$cpu1
+expect a_cpu_that_comes_back_has_its_thread threads_are_bound 0 1
+within module_goes 10 rmmod pvsched
+echo 0 >$cpu1
+expect module_loads_while_a_cpu_is_off insmod /lab/pvsched.ko
+echo 1 >$cpu1
+expect a_cpu_that_comes_has_a_thread threads_are_bound 0 1
+
 vcpus_are_boosted --variant pvsched --actuator kmod
 expect no_program_is_left sh -c '! bpftool prog show | grep pvsched_'
 exec 9<>/dev/pvsched-kmod

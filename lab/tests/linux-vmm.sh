@@ -4,7 +4,7 @@
 # kernels: 6.12 7.3
 # guests: linux
 # tier: long
-# timeout: 400
+# timeout: 500
 
 # What is typed on the guest's console tells it what to do.
 cat >/tmp/task <<'END'
@@ -60,6 +60,18 @@ expect linux_finds_the_function grep -q '^pci 0x1b36 0x10f5' "$LAB_OUT/console2.
 expect linux_without_the_function_finds_none sh -c "! grep 10f5 $LAB_OUT/console1.log"
 expect linux_keeps_the_paravirtual_clock grep -q '^clock kvm-clock' "$LAB_OUT/console2.log"
 expect linux_rebooted_once grep -q 'and 1 reboots' /tmp/said.2
+
+# A triple fault resets a machine, and is how Linux reboots where it is told to.
+log=$LAB_OUT/console-fault.log
+VMM_APPEND=reboot=triple
+vmm_start /tmp/task "$log" --cpus 2 --no-device
+vmm_shows linux_that_reboots_by_triple_fault_boots 120 1 '^task waits'
+echo again >&3
+vmm_shows linux_reboots_by_triple_fault 120 2 '^task waits'
+echo off >&3
+vmm_ended linux_after_a_triple_fault_powers_off
+expect linux_rebooted_once_by_triple_fault grep -q 'and 1 reboots' /tmp/said
+VMM_APPEND=
 
 # refused NAME WORDS ARGUMENTS: one line that has these words, status not 0
 refused() {

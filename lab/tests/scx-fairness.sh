@@ -3,7 +3,7 @@
 # different nice values. Time is counted in instructions: the kernel's own repeats to the digit.
 # kernels: 7.3
 # guests: none
-# tier: soak
+# tier: long
 # clock: instructions
 # timeout: 200
 # programs: hackbench nice

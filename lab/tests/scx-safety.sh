@@ -3,7 +3,7 @@
 # the kernel ends it, agents act and the broker says why.
 # kernels: 7.3
 # guests: baremetal
-# tier: soak
+# tier: long
 # timeout: 600
 # programs: stress-ng bpftool
 
@@ -11,6 +11,11 @@ export PVSCHED_TRY_SCX=1
 # state WORD: what the kernel says of sched_ext
 state() {
 	grep -q "^$1" /sys/kernel/sched_ext/state
+}
+
+# is_anew BEFORE: a scheduler was made the kernel's since it had been that often, and is on
+is_anew() {
+	[ "$(cat /sys/kernel/sched_ext/enable_seq)" -gt "$1" ] && state enabled
 }
 
 serve() {
@@ -27,10 +32,12 @@ guest=$!
 stress-ng --cpu 2 --switch 2 --timeout 6 >/tmp/stress 2>&1 &
 stress=$!
 sleep 2
+was=$(cat /sys/kernel/sched_ext/enable_seq)
 echo 0 >/sys/devices/system/cpu/cpu1/online
-within scheduler_is_back_after_a_cpu_went 10 state enabled
+within scheduler_is_back_after_a_cpu_went 10 is_anew "$was"
+was=$(cat /sys/kernel/sched_ext/enable_seq)
 echo 1 >/sys/devices/system/cpu/cpu1/online
-within scheduler_is_back_after_a_cpu_came 10 state enabled
+within scheduler_is_back_after_a_cpu_came 10 is_anew "$was"
 expect guest_runs_through_it wait $guest
 expect stress_runs_through_it wait $stress
 kill $broker

@@ -2,7 +2,8 @@
 # 45 seconds of the scheduler under load, with reloads. scx-soak-long.sh is the long form.
 # kernels: 7.3
 # guests: baremetal
-# tier: soak
+# tier: long
+# short: 7.3
 # timeout: 180
 # programs: stress-ng
 

@@ -28,6 +28,8 @@ struct pvsched_actuator_opts {
 struct pvsched_actuator {
 	const char *name, *summary;
 	enum pvsched_actuator_kind kind;
+	/* What carrying a boost out takes of the vCPU's CPU, there and back; its budget pays. */
+	uint32_t act_ns;
 	bool automatic; /* is taken where it is usable and nobody named another */
 	/* 0, or -errno and in one line why this host cannot use it. May take 100 ms. Asked before
 	 * `programs` are loaded, so start need not. */
@@ -68,5 +70,7 @@ const struct pvsched_actuator *pvsched_actuator_find(const char *name); /* NULL 
 bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a);
 /* The first automatic one that this host can use; there always is one to try. */
 const struct pvsched_actuator *pvsched_actuator_choose(void);
+/* The same, of these rows. */
+const struct pvsched_actuator *pvsched_actuator_first(const struct pvsched_actuator *const *rows);
 
 #endif

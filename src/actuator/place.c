@@ -75,13 +75,56 @@ int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free)
 	return err;
 }
 
+/* The kernel's list is "0-3,6". */
+static int read_online(cpu_set_t *ret)
+{
+	char line[1024] = "", *at = line;
+	FILE *f = fopen("/sys/devices/system/cpu/online", "re");
+	unsigned long from, to;
+
+	if (!f)
+		return -errno;
+	if (!fgets(line, sizeof(line), f))
+		line[0] = 0;
+	fclose(f);
+	CPU_ZERO(ret);
+	while (*at >= '0' && *at <= '9') {
+		from = to = strtoul(at, &at, 10);
+		if (*at == '-')
+			to = strtoul(at + 1, &at, 10);
+		for (; from <= to && from < CPU_SETSIZE; from++)
+			CPU_SET(from, ret);
+		at += *at == ',';
+	}
+	return 0;
+}
+
+/* The CPU that it was moved to has gone: then the kernel lets a thread run wherever it may at all, which
+ * is no less than it had. Less is what somebody else has set. */
+static bool was_driven_out(const struct pvsched_slot *s, const cpu_set_t *now)
+{
+	cpu_set_t online;
+
+	if (read_online(&online))
+		return false;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &online))
+			continue;
+		if (CPU_ISSET(cpu, &s->moved_to) ||
+		    (CPU_ISSET(cpu, &s->may) && !CPU_ISSET(cpu, now)))
+			return false;
+	}
+	return true;
+}
+
 void pvsched_place_back(struct pvsched_slot *s)
 {
 	cpu_set_t now;
 
 	if (!s->moved)
 		return;
-	if (!sched_getaffinity(s->tid, sizeof(now), &now) && CPU_EQUAL(&now, &s->moved_to))
+	if (!sched_getaffinity(s->tid, sizeof(now), &now) &&
+	    (CPU_EQUAL(&now, &s->moved_to) || was_driven_out(s, &now)))
 		sched_setaffinity(s->tid, sizeof(s->own), &s->own);
 	STORE(s->moved, 0);
 }

@@ -30,12 +30,17 @@ bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a)
 	return !a || !a->programs || !a->programs->engine;
 }
 
-const struct pvsched_actuator *pvsched_actuator_choose(void)
+const struct pvsched_actuator *pvsched_actuator_first(const struct pvsched_actuator *const *rows)
 {
 	char why[160];
 
-	for (int i = 0; table[i]; i++)
-		if (table[i]->automatic && !table[i]->usable(why, sizeof(why)))
-			return table[i];
+	for (int i = 0; rows[i]; i++)
+		if (rows[i]->automatic && !rows[i]->usable(why, sizeof(why)))
+			return rows[i];
 	return &pvsched_actuator_agent; /* its start says what is missing */
+}
+
+const struct pvsched_actuator *pvsched_actuator_choose(void)
+{
+	return pvsched_actuator_first(table);
 }

@@ -29,7 +29,9 @@ static bool peek(const struct pvsched_port *p, uint64_t hva, void *to, size_t si
 	return pread(p->mem_fd, to, size, hva) == (ssize_t)size;
 }
 
-/* Words of lines 3 and 4, each by itself, so that the guest reads none by halves. */
+/* Words of lines 3 and 4, each by itself, so that the guest reads none by halves: the kernel copies 8 aligned
+ * bytes by one store, or by `rep movsb`, of which that is promised nowhere and so far found everywhere
+ * (stream_words_are_written_whole). */
 static bool poke(const struct pvsched_port *p, uint64_t hva, const __u64 *words, uint32_t which)
 {
 	hva += offsetof(struct pvsched_page, status);
@@ -51,13 +53,21 @@ static int slot_of(const struct pvsched_port *p, unsigned int vcpu)
 	return -ENOENT;
 }
 
+static int frame_at(const struct pvsched_port *p, uint64_t gfn, struct pvsched_frame_at *ret)
+{
+	struct pvsched_finder *f = p->all->found->finder;
+	int err = f ? -EAGAIN : -ESRCH;
+
+	for (int i = 0; i < RETRIES && err == -EAGAIN; i++)
+		err = pvsched_finder_frame(f, p->kvm, gfn, ret);
+	return err;
+}
+
 static uint32_t find_frame(struct pvsched_port *p, uint64_t gfn, uint64_t *ret_hva)
 {
 	struct pvsched_frame_at at;
-	int err = -EAGAIN;
+	int err = frame_at(p, gfn, &at);
 
-	for (int i = 0; i < RETRIES && err == -EAGAIN; i++)
-		err = pvsched_finder_frame(p->all->found->finder, p->kvm, gfn, &at);
 	if (err)
 		return err == -ENOENT ? PVSCHED_R_BAD_GFN : PVSCHED_R_HOST;
 	if (at.flags & MEM_GUEST_MEMFD)
@@ -99,23 +109,40 @@ static uint32_t op_attach(void *ctx, unsigned int vcpu, uint64_t gfn, uint64_t n
 		return PVSCHED_R_BAD_GFN;
 	memset(a, 0, sizeof(*a));
 	a->hva = hva;
+	a->gfn = gfn;
+	a->since_ns = now_ns();
 	memcpy(a->told, words, sizeof(words));
 	return PVSCHED_R_OK;
 }
 
-/* With pages a VM is served as clients are, without as those that are found. */
+/* The VMM may have changed its slots since: what is at that address now is then its own affair. */
+static enum pvsched_area_at whereabouts(const struct pvsched_port *p, uint64_t gfn, uint64_t hva)
+{
+	struct pvsched_frame_at at;
+	int err = frame_at(p, gfn, &at);
+
+	if (err == -ENOENT || err == -EAGAIN)
+		return PVSCHED_AREA_AWAY;
+	if (err || at.hva != hva || at.flags & (MEM_GUEST_MEMFD | MEM_READONLY))
+		return PVSCHED_AREA_ELSEWHERE;
+	return PVSCHED_AREA_HERE;
+}
+
+static bool is_here(const struct pvsched_port *p, uint64_t gfn, uint64_t hva)
+{
+	return whereabouts(p, gfn, hva) == PVSCHED_AREA_HERE;
+}
+
+/* An attached page that was not enabled has no lease: it has the time of one. */
+static bool is_overdue(const struct pvsched_area *a)
+{
+	return now_ns() - a->since_ns > PVSCHED_LEASE_MS * 1000000ull;
+}
+
 static void choose_policy(struct pvsched_port *p)
 {
-	struct pvsched_server *s = p->all->server;
-	struct pvsched_client *c = pvsched_port_client(p);
-	int policy;
-
-	if (!pvsched_port_has_vm(p))
-		return;
-	c->speaks = p->enabled > 0;
-	policy = pvsched_server_choose(s, c);
-	if (policy >= 0)
-		pvsched_server_move(s, c, policy);
+	if (pvsched_port_has_vm(p))
+		pvsched_server_speak(p->all->server, pvsched_port_client(p), p->enabled > 0);
 }
 
 static uint32_t op_enable(void *ctx, unsigned int vcpu, uint64_t features)
@@ -128,7 +155,10 @@ static uint32_t op_enable(void *ctx, unsigned int vcpu, uint64_t features)
 
 	if (slot < 0)
 		return PVSCHED_R_BAD_VCPU;
-	if (!peek(p, a->hva + offsetof(struct pvsched_page, lease), &a->lease, 8))
+	if (is_overdue(a))
+		return PVSCHED_R_NOT_REGISTERED;
+	if (!is_here(p, a->gfn, a->hva) ||
+	    !peek(p, a->hva + offsetof(struct pvsched_page, lease), &a->lease, 8))
 		return PVSCHED_R_BAD_GFN;
 	if (pvsched_registry_enable_copy(r, slot, a->hva, features))
 		return PVSCHED_R_HOST;
@@ -142,13 +172,13 @@ static uint32_t op_enable(void *ctx, unsigned int vcpu, uint64_t features)
 		choose_policy(p);
 	pthread_mutex_lock(&p->all->lock);
 	a->lease_ns = now_ns();
-	a->lapsed = false;
+	p->slots = 0;
 	a->copy = copy;
 	a->copy->nonce = a->told[1];
 	a->copy->status =
 		PVSCHED_PAGE_ENABLED; /* told as all else, but now: the guest looks at it */
-	a->told[0] = PVSCHED_PAGE_ENABLED;
-	poke(p, a->hva, a->told, 1);
+	if (is_here(p, a->gfn, a->hva) && poke(p, a->hva, &a->copy->status, 1))
+		a->told[0] = PVSCHED_PAGE_ENABLED;
 	pthread_mutex_unlock(&p->all->lock);
 	eventfd_write(p->all->wake_fd, 1);
 	return PVSCHED_R_OK;
@@ -170,20 +200,22 @@ static bool is_leased(const struct pvsched_port *p, struct pvsched_area *a, uint
 	return true;
 }
 
-/* A page whose lease is over may be anybody's memory in the guest: it stays as it is. */
+/* A page whose lease is over may be anybody's memory in the guest, one whose frame is not where it was
+ * anybody's in its VMM: it stays as it is. */
 static void op_detach(void *ctx, unsigned int vcpu)
 {
 	static const __u64 dead[WORDS] = { PVSCHED_PAGE_DEAD }, off[WORDS];
 	struct pvsched_port *p = ctx;
 	struct pvsched_area *a = &p->area[vcpu];
-	uint64_t hva = a->hva;
+	uint64_t hva = a->hva, gfn = a->gfn;
 	int slot = slot_of(p, vcpu);
 	struct pvsched_page *copy;
 	bool lapsed;
 
 	pthread_mutex_lock(&p->all->lock);
 	copy = a->copy;
-	lapsed = a->lapsed || (copy && !is_leased(p, a, now_ns()));
+	lapsed = a->lapsed || !is_here(p, gfn, hva) ||
+		 (copy ? !is_leased(p, a, now_ns()) : is_overdue(a));
 	a->copy = NULL;
 	a->hva = 0;
 	pthread_mutex_unlock(&p->all->lock);
@@ -196,7 +228,7 @@ static void op_detach(void *ctx, unsigned int vcpu)
 		if (!--p->enabled)
 			choose_policy(p);
 	}
-	if (!lapsed)
+	if (!lapsed && is_here(p, gfn, hva))
 		poke(p, hva, off, ALL_WORDS);
 }
 
@@ -239,13 +271,37 @@ const struct pvsched_device_ops pvsched_area_ops = {
 	.doorbell = op_doorbell,
 };
 
+/*
+ * Looks where the pages are if the VM's slots are not what they were. One that is nowhere may come back
+ * while its lease lasts: a VMM that changes a slot takes it away first.
+ */
+static void follow_slots(struct pvsched_port *p)
+{
+	struct pvsched_frame_at now = { 0 };
+	bool settled = true;
+
+	if (!frame_at(p, PVSCHED_NO_FRAME, &now) && now.slots == p->slots)
+		return;
+	for (int v = 0; v < PVSCHED_VCPUS_MAX; v++) {
+		struct pvsched_area *a = &p->area[v];
+
+		if (!a->copy)
+			continue;
+		a->at = whereabouts(p, a->gfn, a->hva);
+		settled &= a->at != PVSCHED_AREA_AWAY;
+	}
+	p->slots = settled ? now.slots : 0;
+}
+
 /* True: nothing is written from here on. */
 static bool pass_on(const struct pvsched_port *p, struct pvsched_area *a, uint64_t now)
 {
 	__u64 words[WORDS], *from = &a->copy->status;
 	uint32_t which = 0;
 
-	if (!is_leased(p, a, now))
+	if (a->at == PVSCHED_AREA_AWAY)
+		return now - a->lease_ns > PVSCHED_LEASE_MS * 1000000ull;
+	if (a->at == PVSCHED_AREA_ELSEWHERE || !is_leased(p, a, now))
 		return true;
 	for (unsigned int i = 0; i < WORDS; i++) {
 		words[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
@@ -275,6 +331,8 @@ void *pvsched_areas_write(void *arg)
 		for (int i = 0; i < PVSCHED_VMS; i++) {
 			struct pvsched_port *p = all->port[i];
 
+			if (p && p->enabled)
+				follow_slots(p);
 			for (int v = 0; p && p->enabled && v < PVSCHED_VCPUS_MAX; v++) {
 				struct pvsched_area *a = &p->area[v];
 

@@ -32,8 +32,11 @@
 #include "ports.h"
 #include "server.h"
 
+#define NO_MEMORY                                                                                  \
+	"no page can be reached over a port, their guests are served by what the host sees"
 #define LOCK_DIR  "/run/pvsched"
 #define LOCK_FILE LOCK_DIR "/broker.lock"
+#define KVM	  "/sys/module/kvm"
 
 /* New options on their way: the main thread's, but while nobody waits for it. */
 struct pvsched_reload {
@@ -67,6 +70,8 @@ struct pvsched_broker {
 	struct pvsched_control *control;
 	uint64_t respawned;
 	uint64_t caps, dormant; /* what its main thread keeps, see keep_caps() */
+	bool late; /* KVM was not loaded when the programs were */
+	bool late_said;
 };
 
 static void say_line(void *ctx, const char *line)
@@ -150,6 +155,19 @@ static int take_lock(struct pvsched_broker *b)
 	if (ftruncate(b->lock_fd, 0) || pwrite(b->lock_fd, pid, n, 0) != n)
 		return -errno;
 	return 0;
+}
+
+/* Nothing tells of a module that is loaded later, and programs that were loaded cannot have its events. */
+static bool is_late(struct pvsched_broker *b)
+{
+	if (!b->late || access(KVM, F_OK))
+		return false;
+	if (!b->late_said)
+		say(b,
+		    "KVM was loaded after this had started: its events are missing, and VMs are not "
+		    "found: start it again");
+	b->late_said = true;
+	return true;
 }
 
 static void configure(struct pvsched_broker *b)
@@ -266,6 +284,7 @@ static int start_actuator(struct pvsched_broker *b, const struct pvsched_actuato
 	int err;
 
 	b->act_opts.programs = b->policies.set[b->policies.standard].programs;
+	pvsched_programs_bss(b->programs)->config->act_ns = a->act_ns;
 	err = a->start(&b->act_opts, &r->actuator_state);
 	r->actuator = err ? NULL : a;
 	return err;
@@ -385,6 +404,13 @@ static int on_standard(void *ctx, struct pvsched_programs *p)
 	return a->policy ? watch_actuator(b) : 0;
 }
 
+static void on_taken(void *ctx, int place)
+{
+	struct pvsched_broker *b = ctx;
+
+	pvsched_found_forget(&b->found, place);
+}
+
 /* A host on which no VM can be found can still have clients. */
 static int start_finding(struct pvsched_broker *b, const char *policy)
 {
@@ -395,7 +421,7 @@ static int start_finding(struct pvsched_broker *b, const char *policy)
 	b->found.tag = TAG_FOUND;
 	b->found.say = say_line;
 	b->found.ctx = b;
-	if (!policy)
+	if (!policy || is_late(b))
 		return 0;
 	pvsched_caps_raise(PVSCHED_CAP(CAP_SYS_ADMIN)); /* its programs name types of KVM's, too */
 	err = pvsched_found_open(&b->found, policy);
@@ -473,6 +499,7 @@ static void settle_clients(struct pvsched_broker *b)
 
 	for (int place = 0; place < PVSCHED_VMS; place++) {
 		c = &b->server.client[place];
+		c->chosen = false;
 		policy = c->hello ? pvsched_server_choose(&b->server, c) : -ENOENT;
 		if (policy >= 0) {
 			pvsched_server_move(&b->server, c, policy);
@@ -500,6 +527,7 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	pthread_mutex_lock(&b->mutex);
 	set_lead(b, o);
 	b->server.conf = o->conf ? *o->conf : none;
+	b->server.overruled = false;
 	b->policies.standard = r->held[0];
 	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
 		b->policies.set[i].keep = false;
@@ -508,8 +536,10 @@ static void take_options(struct pvsched_broker *b, const struct pvsched_broker_o
 	if (b->found.finder && o->found_policy)
 		b->policies.found = r->held[1];
 	pthread_mutex_unlock(&b->mutex);
-	if (!o->found_policy)
+	if (!o->found_policy) {
+		pvsched_ports_end(&b->ports);
 		pvsched_found_close(&b->found);
+	}
 	pthread_mutex_lock(&b->mutex);
 	if (b->running && pvsched_server_give_budget(&b->server, NULL, &budget))
 		say(b, "budgets: agents cannot run above that ceiling: it stays as it was");
@@ -675,6 +705,9 @@ static void *serve(void *arg)
 			if (b->server.changed)
 				pvsched_found_changed(&b->found, b->server.changed);
 			b->server.changed = 0;
+			if (b->server.joined)
+				is_late(b);
+			b->server.joined = false;
 		}
 		pvsched_found_run(&b->found);
 		pvsched_ports_check(&b->ports);
@@ -764,6 +797,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 {
 	struct pvsched_broker *b = calloc(1, sizeof(*b));
 	const struct pvsched_actuator *actuator = NULL;
+	uint64_t lacking = 0;
 	char why[160] = "";
 	bool bpf;
 	int err;
@@ -802,6 +836,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->policies.ctx = b;
 	b->policies.object = actuator->programs;
 	bpf = pvsched_actuator_has_bpf(actuator);
+	b->late = bpf && access(KVM, F_OK);
 	if (bpf) /* else they are the module's, as long as that is loaded */
 		b->debts_fd = pvsched_debts_open(why, sizeof(why));
 	err = pvsched_policies_open(&b->policies, opts->policy ? opts->policy : "latency",
@@ -842,6 +877,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->server.fixed_policy = opts->fixed_policy;
 	b->server.set_ceiling = set_ceiling;
 	b->server.on_standard = on_standard;
+	b->server.on_taken = on_taken;
 	b->server.ctx = b;
 	b->server.ceiling = b->ceiling;
 	b->server.features = PVSCHED_F_TICKET | PVSCHED_F_NEXT_EVENT | PVSCHED_F_PENDING;
@@ -889,10 +925,13 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err && opts->found_policy)
 		err = start_ports(b);
 	b->caps = opts->fixed_policy ? PVSCHED_CAPS_SERVE : PVSCHED_CAPS_SWAP;
-	if (opts->found_policy) /* pages of guests whose VMMs know nothing of us */
+	if (opts->found_policy) { /* pages of guests whose VMMs know nothing of us */
 		b->caps |= PVSCHED_CAP(CAP_SYS_PTRACE);
+		b->dormant |= PVSCHED_CAP(CAP_DAC_OVERRIDE);
+		lacking = pvsched_caps_lacking(PVSCHED_CAPS_MEMORY);
+	}
 	if (bpf && !opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
-		b->dormant = PVSCHED_CAP(CAP_SYS_ADMIN);
+		b->dormant |= PVSCHED_CAP(CAP_SYS_ADMIN);
 	if (!err && opts->confine) {
 		err = keep_caps(b);
 		if (err)
@@ -909,6 +948,16 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	b->running = true;
 	if (why[0])
 		say_note(b, why);
+	if (b->late && !opts->found_policy) /* else it was said that no VM can be found */
+		say_note(
+			b,
+			"KVM is not loaded: its events are missing: load kvm_amd or kvm_intel, then "
+			"start this again");
+	if (lacking)
+		say_note(b,
+			 lacking & PVSCHED_CAP(CAP_SYS_PTRACE)
+				 ? "CAP_SYS_PTRACE is missing: " NO_MEMORY
+				 : "CAP_DAC_OVERRIDE is missing: of other users' VMs " NO_MEMORY);
 	*ret = b;
 	return 0;
 out:

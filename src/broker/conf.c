@@ -14,7 +14,9 @@
 
 #include "../events/programs.h"
 
-#define FILE_MAX 65536
+#define FILE_MAX    65536
+#define LINE_CUT    198 /* libinih takes what is longer for two lines */
+#define SECTION_CUT 49 /* and only the beginning of a longer name */
 
 struct reading {
 	struct pvsched_conf *conf;
@@ -136,9 +138,41 @@ static int set_broker(struct reading *r, const char *key, const char *value)
 	return wrong(r, "no key '%s' in [broker]: there are %s", key, keys);
 }
 
+static bool read_user(const char *name, uid_t *ret)
+{
+	struct passwd *pw;
+	uint64_t uid;
+
+	if (read_number(name, 0, UINT32_MAX - 1, &uid)) {
+		*ret = uid;
+		return true;
+	}
+	pw = getpwnam(name);
+	if (pw)
+		*ret = pw->pw_uid;
+	return pw;
+}
+
+static int set_user(struct reading *r, struct pvsched_rule *rule, const char *value)
+{
+	uid_t uid;
+
+	if (!*rule->vm)
+		return wrong(r, "user: %s names its user itself%s", "this section", "");
+	if (!read_user(value, &uid))
+		return wrong(r, "user: no such user: '%s'%s", value, "");
+	if (rule->set & PVSCHED_RULE_USER && rule->uid != uid)
+		return wrong(r, "user: [vm %s] has another one already%s", rule->vm, "");
+	rule->set |= PVSCHED_RULE_USER;
+	rule->uid = uid;
+	return 1;
+}
+
 static int set_rule(struct reading *r, struct pvsched_rule *rule, const char *key,
 		    const char *value)
 {
+	if (!strcmp(key, "user"))
+		return set_user(r, rule, value);
 	if (!strcmp(key, "serve")) {
 		rule->set |= PVSCHED_RULE_SERVE;
 		return read_yes(value, &rule->serve) ||
@@ -159,7 +193,7 @@ static int set_rule(struct reading *r, struct pvsched_rule *rule, const char *ke
 	if (is_budget(key))
 		return set_budget(r, &rule->budget, key, value);
 	return wrong(r, "no key '%s' in a section of VMs or users: there are %s", key,
-		     "serve, policy, vcpus, " BUDGETS);
+		     "serve, policy, vcpus, user (of VMs), " BUDGETS);
 }
 
 /* The rule of this section, which is made when it is new. Users' come before VMs', so that those win. */
@@ -180,21 +214,6 @@ static struct pvsched_rule *rule_of(struct reading *r, const char *vm, uid_t uid
 	c->rule[i] = (struct pvsched_rule){ .uid = uid };
 	snprintf(c->rule[i].vm, sizeof(c->rule[i].vm), "%s", vm);
 	return &c->rule[i];
-}
-
-static bool read_user(const char *name, uid_t *ret)
-{
-	struct passwd *pw;
-	uint64_t uid;
-
-	if (read_number(name, 0, UINT32_MAX - 1, &uid)) {
-		*ret = uid;
-		return true;
-	}
-	pw = getpwnam(name);
-	if (pw)
-		*ret = pw->pw_uid;
-	return pw;
 }
 
 /* libinih's: 0 is an error in this line. */
@@ -219,13 +238,37 @@ static int on_key(void *ctx, const char *section, const char *key, const char *v
 	return rule && set_rule(r, rule, key, value);
 }
 
+/* The first line of which libinih would drop a part without a word; 0 = there is none. */
+static int find_cut(struct reading *r, const char *text)
+{
+	const char *line = text, *end, *from;
+
+	for (int n = 1; *line; n++) {
+		end = strchrnul(line, '\n');
+		from = line + strspn(line, " \t\r\v\f");
+		if (end - line > LINE_CUT) {
+			wrong(r, "longer than %s characters%s", "198", "");
+			return n;
+		}
+		if (*from == '[' && strcspn(from + 1, "]\n") > SECTION_CUT) {
+			wrong(r, "a section's name is longer than %s characters: %s", "49",
+			      "use a pattern, as [vm long-name-*]");
+			return n;
+		}
+		line = end + (*end == '\n');
+	}
+	return 0;
+}
+
 int pvsched_conf_parse(const char *text, const char *file, struct pvsched_conf *ret, char *error,
 		       size_t size)
 {
 	struct pvsched_conf *c = calloc(1, sizeof(*c));
 	struct reading r = { .conf = c };
-	int line = c ? ini_parse_string(text, on_key, &r) : -1;
+	int line = c ? find_cut(&r, text) : -1;
 
+	if (!line)
+		line = ini_parse_string(text, on_key, &r);
 	if (!line)
 		*ret = *c;
 	else if (line > 0)
@@ -261,28 +304,53 @@ int pvsched_conf_read(const char *file, struct pvsched_conf *ret, char *error, s
 	return err;
 }
 
+static uint64_t narrower(unsigned int budget, uint64_t a, uint64_t b)
+{
+	bool less = budget != PVSCHED_BUDGET_GAP;
+
+	return (a < b) == less ? a : b;
+}
+
+/* user: whose section is not to be widened; NULL = nobody's. */
+static void apply(struct pvsched_choice *c, const struct pvsched_rule *r,
+		  const struct pvsched_rule *user)
+{
+	uint32_t bound = user ? user->set : 0, budgets = user ? user->budget.own : 0;
+
+	if (r->set & PVSCHED_RULE_SERVE)
+		c->serve = r->serve && (c->serve || !(bound & PVSCHED_RULE_SERVE));
+	if (r->set & PVSCHED_RULE_POLICY &&
+	    (!(bound & PVSCHED_RULE_POLICY) || !strcmp(r->policy, "off")))
+		c->policy = r->policy;
+	if (r->set & PVSCHED_RULE_VCPUS) {
+		for (size_t i = 0; i < sizeof(c->vcpus); i++)
+			c->vcpus[i] = r->vcpus[i] &
+				      (bound & PVSCHED_RULE_VCPUS ? c->vcpus[i] : 0xff);
+		c->some = true;
+	}
+	for (unsigned int b = 0; b < PVSCHED_BUDGET_N; b++)
+		if (r->budget.own >> b & 1)
+			c->budget.value[b] = budgets >> b & 1 ? narrower(b, c->budget.value[b],
+									 r->budget.value[b])
+							      : r->budget.value[b];
+	c->budget.own |= r->budget.own;
+}
+
 struct pvsched_choice pvsched_conf_choose(const struct pvsched_conf *conf, const char *vm,
 					  uid_t uid)
 {
 	struct pvsched_choice c = { .serve = true };
+	const struct pvsched_rule *user = NULL;
 
 	for (unsigned int i = 0; i < conf->n; i++) {
 		const struct pvsched_rule *r = &conf->rule[i];
+		bool his = r->uid == uid && (!*r->vm || r->set & PVSCHED_RULE_USER);
 
-		if (*r->vm ? fnmatch(r->vm, vm, 0) != 0 : r->uid != uid)
+		if (*r->vm ? fnmatch(r->vm, vm, 0) || (r->set & PVSCHED_RULE_USER && !his) : !his)
 			continue;
-		if (r->set & PVSCHED_RULE_SERVE)
-			c.serve = r->serve;
-		if (r->set & PVSCHED_RULE_POLICY)
-			c.policy = r->policy;
-		if (r->set & PVSCHED_RULE_VCPUS) {
-			c.some = true;
-			memcpy(c.vcpus, r->vcpus, sizeof(c.vcpus));
-		}
-		for (unsigned int b = 0; b < PVSCHED_BUDGET_N; b++)
-			if (r->budget.own >> b & 1)
-				c.budget.value[b] = r->budget.value[b];
-		c.budget.own |= r->budget.own;
+		apply(&c, r, his ? NULL : user);
+		if (!*r->vm)
+			user = r;
 	}
 	return c;
 }

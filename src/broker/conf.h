@@ -22,12 +22,13 @@ enum pvsched_rule_key {
 	PVSCHED_RULE_SERVE = 1,
 	PVSCHED_RULE_POLICY = 2,
 	PVSCHED_RULE_VCPUS = 4,
+	PVSCHED_RULE_USER = 8,
 };
 
 /* A section: what it sets, and for whom. */
 struct pvsched_rule {
 	char vm[PVSCHED_NAME_MAX]; /* a pattern of names, as the shell has them; empty: by user */
-	uid_t uid;
+	uid_t uid; /* with a pattern: only of this user's VMs, if it is set */
 	uint32_t set; /* enum pvsched_rule_key */
 	bool serve;
 	char policy[PVSCHED_NAME_MAX];
@@ -60,7 +61,8 @@ int pvsched_conf_parse(const char *text, const char *file, struct pvsched_conf *
 /* -ENOENT and the like: said in error, too. */
 int pvsched_conf_read(const char *file, struct pvsched_conf *ret, char *error, size_t size);
 
-/* The user's sections, then the VM's: a later one that sets a key wins. */
+/* The user's section, then the VM's: a later one that sets a key wins. But a name is chosen by whoever
+ * starts a VM: where his section sets a key, one of a VM that does not name him only takes away. */
 struct pvsched_choice pvsched_conf_choose(const struct pvsched_conf *conf, const char *vm,
 					  uid_t uid);
 bool pvsched_choice_has(const struct pvsched_choice *c, unsigned int vcpu);

@@ -21,12 +21,15 @@
 #include "../actuator/monotonic.h"
 
 #define PEERS_MAX  16
+#define OTHERS_MAX 12 /* of them root's are not more: that many others cannot keep him out */
+#define SHARE_MAX  4 /* of one user of these */
 #define DEPTH_MAX  4 /* of a request */
 #define PATIENCE_S 1 /* who does not read his answer for so long is dropped */
 
 struct peer {
 	int fd; /* -1 = free */
 	uid_t uid;
+	uint64_t heard; /* when he came, or asked last: numbers in their order */
 	size_t used;
 	char line[PVSCHED_CONTROL_LINE];
 };
@@ -36,6 +39,7 @@ struct pvsched_control {
 	pthread_t thread;
 	bool running;
 	int listen_fd, stop_fd;
+	uint64_t heard;
 	char path[PATH_MAX];
 	struct peer peer[PEERS_MAX];
 };
@@ -143,6 +147,7 @@ static void serve(struct pvsched_control *c, struct peer *p)
 	while ((end = memchr(p->line, '\n', p->used))) {
 		size_t len = end - p->line;
 
+		p->heard = ++c->heard;
 		if (!answer(c, p, len)) {
 			drop(p);
 			return;
@@ -154,25 +159,78 @@ static void serve(struct pvsched_control *c, struct peer *p)
 		drop(p);
 }
 
+static bool is_root(uid_t uid)
+{
+	return !uid || uid == geteuid();
+}
+
+/* Of whom nothing was heard for longest: among all, all but root, or one user's. */
+static struct peer *stalest(struct pvsched_control *c, bool roots, const uid_t *uid)
+{
+	struct peer *found = NULL;
+
+	for (int i = 0; i < PEERS_MAX; i++) {
+		struct peer *p = &c->peer[i];
+
+		if (p->fd < 0 || (!roots && is_root(p->uid)) || (uid && p->uid != *uid))
+			continue;
+		if (!found || p->heard < found->heard)
+			found = p;
+	}
+	return found;
+}
+
+/* A connection may be held and be silent, so a newcomer has the place of one that is. NULL: root has all. */
+static struct peer *make_place(struct pvsched_control *c, uid_t uid)
+{
+	unsigned int all = 0, others = 0, own = 0;
+	struct peer *out = NULL;
+
+	for (int i = 0; i < PEERS_MAX; i++) {
+		if (c->peer[i].fd < 0)
+			continue;
+		all++;
+		others += !is_root(c->peer[i].uid);
+		own += c->peer[i].uid == uid;
+	}
+	if (!is_root(uid) && own >= SHARE_MAX)
+		out = stalest(c, false, &uid);
+	else if (!is_root(uid) && others >= OTHERS_MAX)
+		out = stalest(c, false, NULL);
+	else if (all == PEERS_MAX && (others || is_root(uid)))
+		out = stalest(c, !others, NULL);
+	if (out)
+		drop(out);
+	for (int i = 0; i < PEERS_MAX; i++)
+		if (c->peer[i].fd < 0)
+			return &c->peer[i];
+	return NULL;
+}
+
 static void take(struct pvsched_control *c)
 {
 	const struct timeval patience = { .tv_sec = PATIENCE_S };
-	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC), i;
+	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	struct ucred cred = { 0 };
 	socklen_t len = sizeof(cred);
+	struct peer *p;
 
-	for (i = 0; i < PEERS_MAX && c->peer[i].fd >= 0; i++)
-		;
 	if (fd < 0)
 		return;
-	if (i == PEERS_MAX || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
 	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience))) {
 		close(fd);
 		return;
 	}
-	c->peer[i].fd = fd;
-	c->peer[i].uid = cred.uid;
-	c->peer[i].used = 0;
+	p = make_place(c, cred.uid);
+	if (!p) {
+		close(fd);
+		return;
+	}
+	p->fd = fd;
+	p->uid = cred.uid;
+	p->heard = ++c->heard;
+	p->used = 0;
 }
 
 static void *run(void *arg)

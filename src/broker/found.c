@@ -18,9 +18,16 @@
 #define SETTLE_NS  20000000ull /* after news: a VMM makes its vCPUs in one go */
 #define LINGER_NS  1000000000ull /* after a thread's end: the VMM then closes its files */
 #define PERIOD_NS  1000000000ull /* between looks where no news can be had */
+#define RETRY_NS   100000000ull /* after a look that failed: twice as long each time, */
+#define RETRIES	   8 /* for 50 s in all */
 #define CMDLINE_SZ 16384
 
 _Static_assert(SETTLE_NS > PVSCHED_NEWS_QUIET_NS, "what is held back was seen");
+
+static void look_at_all(struct pvsched_found_vms *f, uint64_t at_ns)
+{
+	f->all_ns = f->all_ns && f->all_ns < at_ns ? f->all_ns : at_ns;
+}
 
 /* An earlier time that is set already stays. */
 static void look_at(struct pvsched_found_vms *f, pid_t pid, uint64_t at_ns, bool fresh)
@@ -30,7 +37,7 @@ static void look_at(struct pvsched_found_vms *f, pid_t pid, uint64_t at_ns, bool
 	for (i = 0; i < f->n && f->look[i].pid != pid; i++)
 		;
 	if (i == PVSCHED_LOOKS_MAX) {
-		f->all_ns = f->all_ns && f->all_ns < at_ns ? f->all_ns : at_ns;
+		look_at_all(f, at_ns);
 		return;
 	}
 	if (i == f->n)
@@ -38,6 +45,27 @@ static void look_at(struct pvsched_found_vms *f, pid_t pid, uint64_t at_ns, bool
 	if (at_ns < f->look[i].at_ns)
 		f->look[i].at_ns = at_ns;
 	f->look[i].fresh |= fresh;
+}
+
+/* What could not be done now may be possible soon: a process that just begins is not all there, memory or
+ * descriptors come back. Nobody would tell of that. */
+static void try_again(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned int tries)
+{
+	if (tries == RETRIES)
+		return;
+	look_at(f, pid, now_ns() + (f->n < PVSCHED_LOOKS_MAX ? RETRY_NS << tries : PERIOD_NS),
+		fresh);
+	for (unsigned int i = 0; i < f->n; i++)
+		if (f->look[i].pid == pid && f->look[i].tries <= tries)
+			f->look[i].tries = tries + 1;
+}
+
+/* Room was made. Not at once: more may go. */
+static void has_room(struct pvsched_found_vms *f)
+{
+	if (f->wanting)
+		look_at_all(f, now_ns() + LINGER_NS);
+	f->wanting = false;
 }
 
 static bool had(const struct pvsched_found_vms *f, int place, unsigned int vcpu)
@@ -93,6 +121,15 @@ static void forget_thread(struct pvsched_found_vms *f, struct pvsched_client *c,
 	pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[vcpu]], false);
 	pvsched_registry_remove(f->server->reg, c->slot[vcpu]);
 	c->slot[vcpu] = -1;
+	has_room(f);
+}
+
+static void no_room(struct pvsched_found_vms *f, const char *line)
+{
+	f->wanting = true;
+	if (!f->full)
+		f->say(f->ctx, line);
+	f->full = true;
 }
 
 static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, int place,
@@ -128,10 +165,10 @@ static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, in
 		return;
 	}
 	pvsched_finder_know(f->finder, row->tid, false);
-	if (slot == -ENOSPC && !f->full) {
-		f->full = true;
-		f->say(f->ctx, "found: no room for a vCPU more: it is left as it is");
-	}
+	if (slot == -ENOSPC)
+		no_room(f, "found: no room for a vCPU more: it is left as it is");
+	else
+		f->failed = true;
 }
 
 static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row)
@@ -139,7 +176,7 @@ static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row
 	struct pvsched_server *s = f->server;
 	struct pvsched_client *c;
 	struct epoll_event ev = { .events = EPOLLIN };
-	int place;
+	int place, err;
 
 	for (place = 0; place < PVSCHED_VMS; place++)
 		if (s->client[place].kvm == row->kvm && s->client[place].pid == row->tgid)
@@ -158,14 +195,13 @@ static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row
 	describe(c);
 	c->kvm = row->kvm;
 	c->policy = pvsched_server_choose(s, c);
-	if (c->policy >= 0 && pvsched_server_admit(s, c)) {
+	err = c->policy < 0 ? c->policy : pvsched_server_admit(s, c);
+	if (err && c->policy >= 0)
 		pvsched_policies_put(s->policies, c->policy);
-		c->policy = -ENOSPC;
-	}
-	if (c->policy < 0) {
+	if (err) {
 		c->kvm = 0;
 		close(c->pidfd);
-		return c->policy;
+		return err;
 	}
 	c->hello = true;
 	ev.data.u32 = f->tag + place;
@@ -179,6 +215,11 @@ static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *ro
 	struct pvsched_client *c;
 	int slot;
 
+	if (place == -ENOSPC)
+		no_room(f, "found: no room for a VM more: it is left as it is");
+	/* a client's; not to be served */
+	else if (place < 0 && place != -EEXIST && place != -EACCES && place != -ENOTSUP)
+		f->failed = true;
 	if (place < 0)
 		return;
 	seen[place] = true;
@@ -193,7 +234,7 @@ static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *ro
 		add_thread(f, c, place, row);
 }
 
-void pvsched_found_drop(struct pvsched_found_vms *f, int place)
+void pvsched_found_forget(struct pvsched_found_vms *f, int place)
 {
 	struct pvsched_client *c = &f->server->client[place];
 
@@ -204,6 +245,14 @@ void pvsched_found_drop(struct pvsched_found_vms *f, int place)
 		if (c->slot[i] >= 0)
 			pvsched_finder_know(f->finder, f->server->reg->tid[c->slot[i]], false);
 	pvsched_finder_await(f->finder, c->pid, false);
+	has_room(f);
+}
+
+void pvsched_found_drop(struct pvsched_found_vms *f, int place)
+{
+	if (!f->finder || !f->server->client[place].kvm)
+		return;
+	pvsched_found_forget(f, place);
 	pvsched_server_drop(f->server, place);
 }
 
@@ -223,24 +272,32 @@ static bool is_awaited(const struct pvsched_found_vms *f, const struct pvsched_f
 	return false;
 }
 
-/* pid 0 = all processes. */
-static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh)
+/* pid 0 = all processes. tries: of a look at this one that failed. */
+static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned int tries)
 {
 	struct pvsched_server *s = f->server;
 	struct pvsched_found *rows = NULL;
 	bool seen[PVSCHED_VMS] = { false };
-	int n;
+	int n, err;
 
 	if (pid && pvsched_server_knows(s, pid)) { /* it says itself what its vCPUs are */
 		pvsched_finder_await(f->finder, pid, false);
 		return;
 	}
 	n = pvsched_finder_scan(f->finder, pid, &rows);
+	if (n < 0 && pid)
+		try_again(f, pid, fresh, tries);
+	else if (n < 0)
+		look_at_all(f, now_ns() + PERIOD_NS);
 	if (n < 0)
 		return;
 	pthread_mutex_lock(s->mutex);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		f->failed = false;
 		take_row(f, &rows[i], seen);
+		if (f->failed)
+			try_again(f, rows[i].tgid, fresh, tries);
+	}
 	pthread_mutex_unlock(s->mutex);
 	for (int place = 0; place < PVSCHED_VMS; place++) {
 		struct pvsched_client *c = &s->client[place];
@@ -258,9 +315,13 @@ static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh)
 	for (int place = 0; place < PVSCHED_VMS; place++) {
 		struct pvsched_client *c = &s->client[place];
 
-		if (c->kvm && (!pid || c->pid == pid) &&
-		    pvsched_finder_await(f->finder, c->pid, is_awaited(f, rows, n, c->pid)) > 0)
+		if (!c->kvm || (pid && c->pid != pid))
+			continue;
+		err = pvsched_finder_await(f->finder, c->pid, is_awaited(f, rows, n, c->pid));
+		if (err > 0)
 			look_at(f, c->pid, now_ns(), false);
+		else if (err < 0 && err != -ENOTSUP) /* who runs it will not be told */
+			try_again(f, c->pid, fresh, tries);
 	}
 	free(rows);
 }
@@ -327,7 +388,8 @@ static void on_news(void *ctx, const struct pvsched_news *news)
 
 void pvsched_found_news(struct pvsched_found_vms *f)
 {
-	pvsched_finder_news(f->finder, on_news, f);
+	if (f->finder) /* it may have been given up since the event was taken */
+		pvsched_finder_news(f->finder, on_news, f);
 }
 
 void pvsched_found_ended(struct pvsched_found_vms *f, int place)
@@ -346,8 +408,10 @@ void pvsched_found_again(struct pvsched_found_vms *f)
 
 void pvsched_found_changed(struct pvsched_found_vms *f, pid_t pid)
 {
-	if (f->finder)
-		look_at(f, pid, now_ns() + SETTLE_NS, false);
+	if (!f->finder)
+		return;
+	look_at(f, pid, now_ns() + SETTLE_NS, false);
+	has_room(f);
 }
 
 int pvsched_found_timeout(const struct pvsched_found_vms *f)
@@ -371,7 +435,7 @@ void pvsched_found_run(struct pvsched_found_vms *f)
 		return;
 	if (f->all_ns && f->all_ns <= now) {
 		f->all_ns = pvsched_finder_has_news(f->finder) ? 0 : now + PERIOD_NS;
-		look(f, 0, true);
+		look(f, 0, true, 0);
 	}
 	for (unsigned int i = 0; i < f->n;) { /* what is added meanwhile is due at once, or later */
 		due = f->look[i];
@@ -380,6 +444,6 @@ void pvsched_found_run(struct pvsched_found_vms *f)
 			continue;
 		}
 		f->look[i] = f->look[--f->n];
-		look(f, due.pid, due.fresh);
+		look(f, due.pid, due.fresh, due.tries);
 	}
 }

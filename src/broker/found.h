@@ -14,6 +14,7 @@
 
 struct pvsched_look {
 	pid_t pid;
+	unsigned int tries; /* before, that failed */
 	bool fresh; /* there was news of its vCPUs, so one that had its thread may get another */
 	uint64_t at_ns;
 };
@@ -30,6 +31,8 @@ struct pvsched_found_vms {
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
 	uint64_t changes; /* threads and VMs that went */
 	bool full; /* it was said that there is no room */
+	bool wanting; /* there was none for somebody: look again when there is */
+	bool failed; /* the look that is being taken, for another reason */
 	uint8_t had[PVSCHED_VMS][PVSCHED_VCPUS_MAX / 8]; /* vCPUs that had their thread once */
 };
 
@@ -44,6 +47,8 @@ void pvsched_found_ended(struct pvsched_found_vms *f, int place);
 void pvsched_found_again(struct pvsched_found_vms *f);
 /* Gives up a VM that was found; a client's place is left alone. */
 void pvsched_found_drop(struct pvsched_found_vms *f, int place);
+/* What of that is not the server's part, who calls this: a client takes the VM over. */
+void pvsched_found_forget(struct pvsched_found_vms *f, int place);
 /* A process ceased to be a client, or became one. */
 void pvsched_found_changed(struct pvsched_found_vms *f, pid_t pid);
 /* ms until pvsched_found_run() has something to do, for epoll_wait; -1 = nothing is due. */

@@ -9,18 +9,29 @@
 
 #define PVSCHED_AREA_WORDS 16 /* of lines 3 and 4: the host's */
 
-/* A page that is enabled. */
+/* Where a page's frame is now. */
+enum pvsched_area_at {
+	PVSCHED_AREA_HERE, /* where it was */
+	PVSCHED_AREA_AWAY, /* nowhere */
+	PVSCHED_AREA_ELSEWHERE,
+};
+
+/* A page that is attached. */
 struct pvsched_area {
 	uint64_t hva; /* 0 = not attached */
+	uint64_t gfn; /* what is there, as long as the VM's slots say so */
+	uint64_t since_ns; /* when it was attached */
 	struct pvsched_page
 		*copy; /* own mapping of what programs and agents write; NULL = not enabled */
 	uint64_t lease, lease_ns;
-	bool lapsed;
+	enum pvsched_area_at at;
+	bool lapsed; /* it is nobody's page any more: nothing is written */
 	__u64 told[PVSCHED_AREA_WORDS];
 };
 
 struct pvsched_port {
 	struct pvsched_ports *all;
+	uint64_t number; /* in the order of their coming */
 	int fd;
 	pid_t pid;
 	uid_t uid;
@@ -30,6 +41,7 @@ struct pvsched_port {
 	uint64_t kvm;
 	bool deaf; /* an answer could not be sent */
 	unsigned int enabled;
+	uint64_t slots; /* of the VM when every page was seen where it is written; 0 = not since */
 	uint64_t register_paid_at; /* the rate's word of REGISTER */
 	uint64_t heard_ns; /* up to when what it said has been paid for; see ports.c */
 	uint64_t mute_ns; /* it is not listened to until then; 0 = it is */

@@ -2,6 +2,7 @@
 /* Ports: who connects, and how much is heard of him. See ports.h; their pages are in areas.c. */
 #include "port.h"
 
+#include "../privilege/caps.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -79,6 +80,13 @@ static void drop(struct pvsched_ports *all, int index)
 	free(p);
 }
 
+void pvsched_ports_end(struct pvsched_ports *p)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (p->port[i] && p->port[i]->place >= 0)
+			drop(p, i);
+}
+
 void pvsched_ports_close(struct pvsched_ports *p)
 {
 	for (int i = 0; i < PVSCHED_VMS; i++)
@@ -101,9 +109,44 @@ void pvsched_ports_close(struct pvsched_ports *p)
 	p->listen_fd = p->wake_fd = p->lapsed_fd = -1;
 }
 
+/* Is it the first port of a VM's process? Guests that know nothing of us have one, too. */
+static bool is_of_a_vm(const struct pvsched_ports *all, const struct pvsched_port *p)
+{
+	bool is = false;
+
+	for (int i = 0; i < PVSCHED_VMS && !is; i++)
+		is = all->server->client[i].kvm && all->server->client[i].pid == p->pid;
+	for (int i = 0; i < PVSCHED_VMS && is; i++)
+		is = !all->port[i] || all->port[i]->pid != p->pid ||
+		     all->port[i]->number >= p->number;
+	return is;
+}
+
+/*
+ * A free place; else, since anybody may connect and be silent, that of the eldest who has said nothing and
+ * has no VM.
+ */
+static int make_place(struct pvsched_ports *all)
+{
+	int eldest = -ENOSPC;
+
+	for (int i = 0; i < PVSCHED_VMS; i++) {
+		const struct pvsched_port *p = all->port[i];
+
+		if (!p)
+			return i;
+		if (p->place < 0 && (eldest < 0 || p->number < all->port[eldest]->number) &&
+		    !is_of_a_vm(all, p))
+			eldest = i;
+	}
+	if (eldest >= 0)
+		drop(all, eldest);
+	return eldest;
+}
+
 void pvsched_ports_accept(struct pvsched_ports *all)
 {
-	int fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i;
+	int fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i = -1;
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct pvsched_port *p = NULL;
 	struct ucred cred = { 0 };
@@ -112,16 +155,17 @@ void pvsched_ports_accept(struct pvsched_ports *all)
 
 	if (fd < 0)
 		return;
-	for (i = 0; i < PVSCHED_VMS && all->port[i]; i++)
-		;
-	if (i < PVSCHED_VMS && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-	    cred.pid > 0 && !pvsched_starttime(cred.pid, &start))
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
+	    !pvsched_starttime(cred.pid, &start))
+		i = make_place(all);
+	if (i >= 0)
 		p = calloc(1, sizeof(*p));
 	if (!p) {
 		all->refused++;
 		close(fd);
 		return;
 	}
+	p->number = ++all->accepted;
 	p->all = all;
 	p->fd = fd;
 	p->pid = cred.pid;
@@ -166,6 +210,22 @@ static int place_of(const struct pvsched_port *p)
 	return place;
 }
 
+/* It is how this host is set up, so it is said, but once: who connects must not fill the log. */
+static void cannot_open(struct pvsched_port *p, int err)
+{
+	struct pvsched_ports *all = p->all;
+	char line[192];
+
+	if (all->said || (err != EACCES && err != EPERM))
+		return;
+	all->said = true;
+	snprintf(line, sizeof(line),
+		 "port of process %d: its memory cannot be opened: %s: this takes CAP_SYS_PTRACE, "
+		 "CAP_DAC_OVERRIDE, and kernel.yama.ptrace_scope below 3",
+		 p->pid, strerror(err));
+	all->found->say(all->found->ctx, line);
+}
+
 /*
  * The memory of the process is that of its VM: what is opened first was already there when the VM was
  * found, and is still what the process has when it is found again. Else it would be a way to write into
@@ -179,7 +239,11 @@ static bool open_memory(struct pvsched_port *p)
 	int n;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
+	pvsched_caps_raise(PVSCHED_CAP(CAP_DAC_OVERRIDE)); /* another user's */
 	p->mem_fd = open(path, O_RDWR | O_CLOEXEC);
+	if (p->mem_fd < 0)
+		cannot_open(p, errno);
+	pvsched_caps_lower(PVSCHED_CAP(CAP_DAC_OVERRIDE));
 	if (p->mem_fd < 0)
 		return false;
 	n = pvsched_finder_scan(p->all->found->finder, p->pid, &rows);

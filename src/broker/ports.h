@@ -25,7 +25,8 @@ struct pvsched_ports {
 	bool running, stop;
 	pthread_t thread;
 	pthread_mutex_t lock; /* of areas, between both threads */
-	uint64_t refused;
+	uint64_t accepted, refused;
+	bool said; /* that the memory of one could not be opened */
 	uint64_t checked; /* found->changes, then */
 	char path[108]; /* of the socket; "" = none */
 	struct pvsched_port *port[PVSCHED_VMS]; /* NULL = free */
@@ -34,6 +35,8 @@ struct pvsched_ports {
 /* The socket is made beside the broker's. 0 or -errno; then the others do nothing. */
 int pvsched_ports_open(struct pvsched_ports *p, const char *broker_socket);
 void pvsched_ports_close(struct pvsched_ports *p); /* before found VMs' */
+/* Closes those that a VM speaks over: before VMs cease to be looked for, by whose finder pages are found. */
+void pvsched_ports_end(struct pvsched_ports *p);
 void pvsched_ports_accept(struct pvsched_ports *p);
 void pvsched_ports_serve(struct pvsched_ports *p, int index);
 void pvsched_ports_lapsed(struct pvsched_ports *p);

@@ -50,7 +50,7 @@ int pvsched_server_choose(struct pvsched_server *s, const struct pvsched_client 
 
 	if (!choice.serve)
 		return -EACCES;
-	if (choice.policy)
+	if (choice.policy && !s->overruled)
 		return pvsched_policies_find(s->policies, choice.policy); /* kept: it is loaded */
 	err = pvsched_policies_use(s->policies, index);
 	return err ? err : index;
@@ -182,10 +182,21 @@ void pvsched_server_move(struct pvsched_server *s, struct pvsched_client *c, int
 	pvsched_policies_put(s->policies, old);
 }
 
+void pvsched_server_speak(struct pvsched_server *s, struct pvsched_client *c, bool speaks)
+{
+	int policy;
+
+	c->speaks = speaks;
+	policy = c->chosen ? -ENOENT : pvsched_server_choose(s, c);
+	if (policy >= 0)
+		pvsched_server_move(s, c, policy);
+}
+
 static int move_all(struct pvsched_server *s, int policy)
 {
 	int err;
 
+	s->overruled = true;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (s->client[i].hello && !pvsched_policies_use(s->policies, policy))
 			pvsched_server_move(s, &s->client[i], policy);
@@ -211,6 +222,7 @@ static int move(struct pvsched_server *s, struct pvsched_pending *to, int policy
 	}
 	if (to->all)
 		return move_all(s, policy);
+	s->client[to->target].chosen = true;
 	pvsched_server_move(s, &s->client[to->target], policy); /* the use is the client's now */
 	return 0;
 }
@@ -321,6 +333,8 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		/* found before it spoke: from now on it says itself what its vCPUs are */
 		for (int i = 0; i < PVSCHED_VMS; i++)
 			if (s->client[i].kvm && s->client[i].pid == c->pid) {
+				if (s->on_taken)
+					s->on_taken(s->ctx, i);
 				pvsched_server_drop_locked(s, &s->client[i]);
 				s->changed = c->pid;
 			}
@@ -332,6 +346,7 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		if (slot)
 			pvsched_policies_put(s->policies, c->policy);
 		c->hello = !slot;
+		s->joined |= c->hello;
 		return slot;
 	}
 	if (m->type == PVSCHED_MSG_LIST || m->type == PVSCHED_MSG_POLICY ||

@@ -32,6 +32,7 @@ struct pvsched_client {
 	uid_t uid;
 	bool hello; /* it is a VM */
 	bool speaks; /* found, and its guest has enabled a page */
+	bool chosen; /* its policy is an operator's, who has the last word until SIGHUP */
 	uint32_t vm, vcpus;
 	int policy; /* index of its set */
 	char name[64];
@@ -55,9 +56,13 @@ struct pvsched_server {
 	/* Another policy is the standard; its predecessor is still loaded. Under the mutex. NULL =
 	 * nobody minds. */
 	int (*on_standard)(void *ctx, struct pvsched_programs *p);
+	/* A client takes a VM over that was found, and that is dropped then. Under the mutex. NULL = as
+	 * above */
+	void (*on_taken)(void *ctx, int place);
 	uint64_t features; /* on offer */
 	uint64_t refused;
 	bool fixed_policy; /* operators may look, but not swap */
+	bool overruled; /* so the standard of all is an operator's, whatever sections say */
 	/* who asked for the policy that is being loaded, and for what; indices of clients, -1 = gone */
 	struct pvsched_pending {
 		int operator, target;
@@ -65,6 +70,7 @@ struct pvsched_server {
 		bool superseded; /* whom it was for has got another one since */
 		struct pvsched_msg msg;
 	} pending;
+	bool joined; /* a client said hello */
 	pid_t changed; /* a process that ceased to be a client, or became one; 0 = none */
 	char said[256]; /* the last line that loading a policy said */
 	unsigned int ceiling; /* highest SCHED_FIFO priority that any vCPU may have */
@@ -90,6 +96,9 @@ uint32_t pvsched_server_policy_id(const struct pvsched_server *s, const struct p
 /* One more use of what the configuration gives this VM: an index, -EACCES not to be served, or as
  * pvsched_policies_use. */
 int pvsched_server_choose(struct pvsched_server *s, const struct pvsched_client *c);
+/* A VM that was found has its first page, or its last one no more: it is served as clients are, or as
+ * those that are found, unless an operator chose. */
+void pvsched_server_speak(struct pvsched_server *s, struct pvsched_client *c, bool speaks);
 /* What the configuration says of this VM's budget holds, and nothing else: 0 or as give_budget. */
 int pvsched_server_limit(struct pvsched_server *s, struct pvsched_client *c);
 /* A new VM gets its number and budget. As pvsched_registry_vm and above. */

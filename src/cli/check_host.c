@@ -21,6 +21,7 @@
 
 #include "check.h"
 #include "machine.h"
+#include "privilege/caps.h"
 
 void check_add(struct check_list *l, const char *section, const char *name, enum check_state state,
 	       const char *format, ...)
@@ -157,6 +158,8 @@ void check_bpf(struct check_list *l)
 		  "kept out of force: " SWAP },
 		{ "CAP_SYS_PTRACE", CAP_SYS_PTRACE, "to reach pages of guests of stock QEMU",
 		  "kept: by the thread that serves" },
+		{ "CAP_DAC_OVERRIDE", CAP_DAC_OVERRIDE, "to open them where another user runs QEMU",
+		  "kept out of force: by the thread that serves" },
 	};
 	static const char section[] = "BPF";
 	unsigned long long have = effective_caps();
@@ -186,7 +189,7 @@ void check_bpf(struct check_list *l)
 		     have >> CAP_SYS_ADMIN & 1))
 			check_add(l, section, caps[i].name, CHECK_OK, "%s; %s", caps[i].use,
 				  caps[i].kept);
-		else if (caps[i].bit == CAP_SYS_PTRACE)
+		else if (PVSCHED_CAPS_MEMORY >> caps[i].bit & 1)
 			check_add(l, section, caps[i].name, CHECK_LIMIT,
 				  "missing %s: they are served by what the host sees", caps[i].use);
 		else

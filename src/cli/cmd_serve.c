@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "actuator/actuator.h"
+#include "actuator/monotonic.h"
 #include "broker/broker.h"
 #include "cmd.h"
 #include "notify.h"
@@ -68,17 +69,36 @@ static const char details[] =
 
 struct service {
 	struct said said; /* why it does not start: the command's one line */
-	_Atomic bool serves; /* from here on lines go to the journal as they come */
+	pthread_mutex_t lock; /* of the rest */
+	bool serves; /* from here on lines go to the journal as they come */
+	char early[2048]; /* those that came before, should it serve */
+	size_t used;
 };
 
 static void print(enum pvsched_log_level level, const char *line, void *ctx)
 {
 	struct service *s = ctx;
+	int n;
 
-	if (s->serves)
+	pthread_mutex_lock(&s->lock);
+	if (s->serves) {
 		fprintf(stderr, "pvsched: serve: %s\n", line);
-	else
+	} else {
 		said_print(level, line, &s->said);
+		n = snprintf(s->early + s->used, sizeof(s->early) - s->used, "pvsched: serve: %s\n",
+			     line);
+		s->used += n < (int)(sizeof(s->early) - s->used) ? n : 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* It serves, with less than it might: what lacks was said already. */
+static void begin(struct service *s)
+{
+	pthread_mutex_lock(&s->lock);
+	fprintf(stderr, "%.*s", (int)s->used, s->early);
+	s->serves = true;
+	pthread_mutex_unlock(&s->lock);
 }
 
 static const char *first(const char *a, const char *b, const char *otherwise)
@@ -148,22 +168,26 @@ static int wait_for_end(struct pvsched_broker *b, int signal_fd, const struct va
 		{ .fd = pvsched_broker__poll_fd(b), .events = POLLIN },
 	};
 	struct signalfd_siginfo got;
-	int n;
+	uint64_t told = now_ns();
 
 	for (;;) {
-		while ((n = poll(fds, 2, notify_watchdog_ms())) < 0)
+		while (poll(fds, 2, notify_watchdog_left(told, now_ns())) < 0)
 			if (errno != EINTR)
 				return cli_fail(e, CLI_FAILED, "serve", NULL, NULL, "poll: %s",
 						strerror(errno));
-		if (!n) { /* returns when the thread that serves has answered; else never */
-			pvsched_broker__configure(b, NULL);
-			notify("WATCHDOG=1");
-			continue;
-		}
 		if (fds[1].revents)
 			return cli_fail(e, CLI_FAILED, "serve", "broker", "start it again",
 					"it ended by itself: an agent or the guardian could not be "
 					"kept");
+		/* SIGHUPs, which may come one after the other, do not put it off */
+		if (!notify_watchdog_left(told, now_ns())) {
+			/* returns when the thread that serves has answered; else never */
+			pvsched_broker__configure(b, NULL);
+			notify("WATCHDOG=1");
+			told = now_ns();
+		}
+		if (!fds[0].revents)
+			continue;
 		if (read(signal_fd, &got, sizeof(got)) != sizeof(got) || got.ssi_signo != SIGHUP)
 			return 0;
 		notify("RELOADING=1");
@@ -176,7 +200,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	const struct values *v = values;
-	struct service service = { .said = SAID_INIT };
+	struct service service = { .said = SAID_INIT, .lock = PTHREAD_MUTEX_INITIALIZER };
 	struct pvsched_broker_opts opts = { .print = print, .print_ctx = &service };
 	static struct pvsched_conf conf; /* large */
 	struct pvsched_broker *b = NULL;
@@ -215,7 +239,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 				  service.said.line[0] ? service.said.line : strerror(-err));
 		goto out;
 	}
-	service.serves = true;
+	begin(&service);
 	printf("ready\n");
 	fflush(stdout);
 	notify("READY=1");

@@ -47,3 +47,13 @@ int notify_watchdog_ms(void)
 	us /= 2000;
 	return us < 1 ? 1 : us > INT_MAX ? INT_MAX : (int)us;
 }
+
+int notify_watchdog_left(unsigned long long told_ns, unsigned long long now_ns)
+{
+	int period = notify_watchdog_ms();
+	unsigned long long gone = (now_ns - told_ns) / 1000000;
+
+	if (period < 0)
+		return -1;
+	return gone < (unsigned int)period ? period - (int)gone : 0;
+}

@@ -10,5 +10,8 @@
 void notify(const char *state);
 /* Half of the time in which the manager wants to hear WATCHDOG=1; -1: it wants nothing. */
 int notify_watchdog_ms(void);
+/* What is left of it, if WATCHDOG=1 was said at told_ns: however often one is woken for something else.
+ * 0: it is time. */
+int notify_watchdog_left(unsigned long long told_ns, unsigned long long now_ns);
 
 #endif

@@ -20,7 +20,8 @@ static const struct counter {
 	}
 	COUNTER(run_ns),    COUNTER(delay_ns), COUNTER(boosted_ns), COUNTER(harm_ns),
 	COUNTER(sched_ins), COUNTER(boosts),   COUNTER(expired),    COUNTER(refused),
-	COUNTER(failed),    COUNTER(external), COUNTER(bad_words),  COUNTER(doorbells),
+	COUNTER(failed),    COUNTER(external), COUNTER(bad_words),  COUNTER(missed),
+	COUNTER(doorbells),
 };
 #define N_COUNTERS (sizeof(counters) / sizeof(counters[0]))
 

@@ -16,7 +16,8 @@ extern const char *const stat_reasons[STAT_REASONS]; /* as the broker names them
 
 struct stat_numbers {
 	uint64_t run_ns, delay_ns, boosted_ns, harm_ns;
-	uint64_t sched_ins, boosts, expired, refused, failed, external, bad_words, doorbells;
+	uint64_t sched_ins, boosts, expired, refused, failed, external, bad_words, missed,
+		doorbells;
 	uint64_t granted[STAT_REASONS], throttled[STAT_REASONS], gaps[STAT_REASONS],
 		rates[STAT_REASONS];
 	struct pvsched_hist wake; /* ns */

@@ -15,7 +15,8 @@
  * A rate bounds their number the same way: each costs the time in which one is earned.
  *
  * A stretch bounds contiguous boosts: unboosted time pays boosted time back one to one, and no
- * more than `cap` may be owed. Who has used the cap up gets nothing for as long as he had it.
+ * more than `cap` may be owed. Who has used the cap up gets nothing for as long as he had it. A vCPU has
+ * one, and so has a CPU: vCPUs that take turns there are to others what one of them is.
  *
  * The bounds as formulas: spec/accounting.md. tests/unit/account_model.c holds this file against
  * a model that knows nothing but those.
@@ -187,6 +188,14 @@ static __always_inline __u64 pvsched_stretch_off(struct pvsched_stretch *s, __u6
 	return len;
 }
 
+/* A boost of ns that ended at now, told of in one. */
+static __always_inline void pvsched_stretch_ran(struct pvsched_stretch *s, __u64 now, __u64 ns,
+						__u64 cap_ns, __u64 gap_ns)
+{
+	pvsched_stretch_on(s, now - ns);
+	pvsched_stretch_off(s, now, cap_ns, gap_ns);
+}
+
 /* What holds for one vCPU: its own values, else its VM's, else the host's. */
 struct pvsched_limits {
 	struct pvsched_bucket_conf cs; /* the vCPU's critical sections and interrupts */
@@ -209,13 +218,13 @@ struct pvsched_debt {
 	__u32 id; /* tid; of a VM: its process's. 0 = never used. The broker's, with start */
 	__u32 throttled; /* latch: stays until half of the burst is repaid */
 	__u64 start; /* of that thread or process, clock ticks since boot: tids are reused */
-	__u64 paid_at; /* bucket; of a VM and of a CPU nothing else is used */
+	__u64 paid_at; /* bucket; of a VM nothing else is used */
 	__u64 cs_paid_at;
 	__u64 rate_paid_at;
 	__s64 owed_ns; /* boosted time to pay back */
 	__u64 reserved[2];
 
-	struct pvsched_stretch stretch;
+	struct pvsched_stretch stretch; /* of a CPU it is BPF's, under its run queue lock */
 	__u64 wall_paid_at;
 	__u64 wall_rate_paid_at;
 	__u64 reserved_too[2];
@@ -239,6 +248,16 @@ static __always_inline __u64 pvsched_debt_left(struct pvsched_debt *d, __u64 vm_
 	left = x < left ? x : left;
 	x = pvsched_bucket_left(cpu_paid_at, now, &l->cpu);
 	return x < left ? x : left;
+}
+
+/* boosted_ns that ended at now, of the CPU: it pays for who carried it out there, too. */
+static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 now,
+					       __u64 boosted_ns, __u64 act_ns,
+					       const struct pvsched_limits *l)
+{
+	cpu->paid_at =
+		pvsched_bucket_charge(cpu->paid_at, now + act_ns, boosted_ns + act_ns, &l->cpu);
+	pvsched_stretch_ran(&cpu->stretch, now, boosted_ns, l->cap_ns, l->gap_ns);
 }
 
 /* boosted_ns that ended at now: the vCPU's own buckets. */

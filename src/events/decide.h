@@ -30,7 +30,8 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 	start_timer(v, at - now);
 }
 
-/* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. */
+/* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. Another
+ * CPU may just be charging that one: what is read then is checked again where it comes to run. */
 static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_debt *d,
 				       const struct pvsched_limits *l, __u64 now,
 				       __u64 *ret_stretch)
@@ -43,6 +44,11 @@ static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_de
 		left = pvsched_debt_left(d, MEMBER(vm, paid_at), MEMBER(cpu, paid_at), now,
 					 config.min_ns, l);
 	*ret_stretch = pvsched_stretch_left(&d->stretch, now, l->cap_ns);
+	if (cpu) {
+		__u64 shared = pvsched_stretch_left(&cpu->stretch, now, l->cap_ns);
+
+		*ret_stretch = shared < *ret_stretch ? shared : *ret_stretch;
+	}
 	return *ret_stretch < left ? *ret_stretch : left;
 }
 
@@ -214,6 +220,16 @@ static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_
 	return 0;
 }
 
+/* When the gap is over that denies a boost at now: the vCPU's own, or its CPU's. */
+static __always_inline __u64 gap_ends(struct pvsched_vcpu *v, struct pvsched_debt *d, __u64 now)
+{
+	struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(v->cpu));
+	__u64 hold = MEMBER(d, stretch.hold_ns), shared = cpu ? MEMBER(cpu, stretch.hold_ns) : 0;
+
+	hold = shared > hold ? shared : hold;
+	return hold > now ? hold : now + config.min_ns;
+}
+
 #define BOUND_COUNTED 1 /* it is a boost, so it is charged */
 #define BOUND_CUT     2 /* the budgets leave less than what is in force has still to run */
 
@@ -237,8 +253,8 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 		out->level = PVSCHED_LEVEL_NICE;
 		out->value = -20;
 #ifdef PVSCHED_IN_KERNEL
-		/* this scheduler charges no quota at all */
-		if (config.actuator == PVSCHED_ACTUATOR_SCX)
+		/* a scheduler of ours charges no quota at all */
+		if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 			out->level = PVSCHED_LEVEL_BASE;
 #endif
 	}
@@ -282,8 +298,7 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 				v->denied[wanted][PVSCHED_DENIED_RATE]++;
 				count(this_cpu(), denied_rate);
 			} else if (k->stretch < config.min_ns) {
-				out->again_ns = d->stretch.hold_ns > now ? d->stretch.hold_ns
-									 : now + config.min_ns;
+				out->again_ns = gap_ends(v, d, now);
 				out->reason = PVSCHED_REASON_GAP;
 				v->denied_gap++;
 				v->denied[wanted][PVSCHED_DENIED_GAP]++;

@@ -81,9 +81,18 @@ struct kvm_memory_slot {
 	__u32 flags;
 };
 
+struct atomic {
+	int counter;
+};
+
+struct refcount_struct {
+	struct atomic refs;
+};
+
 struct kvm {
 	struct mm_struct *mm;
 	struct kvm_memslots *memslots[1]; /* [0] is the one outside system management mode */
+	struct refcount_struct users_count;
 };
 
 #pragma clang attribute pop
@@ -187,9 +196,18 @@ int pvsched_find(struct bpf_iter__task_file *ctx)
 	return 0;
 }
 
-#define SLOTS_DEEP 64 /* a red-black tree of 32,764 slots is at most 30 deep */
-#define EAGAIN	   11
-#define ENOENT	   2
+#define SLOTS_DEEP   64 /* a red-black tree of 32,764 slots is at most 30 deep */
+#define SLOT_INVALID (1u << 16) /* KVM_MEMSLOT_INVALID: it is being deleted, or moved */
+#define EAGAIN	     11
+#define ENOENT	     2
+#define ESRCH	     3
+
+/* Freed memory that is nobody else's yet looks as it did. */
+static __always_inline bool is_gone(struct kvm *kvm)
+{
+	return bpf_core_field_exists(kvm->users_count) &&
+	       !BPF_CORE_READ(kvm, users_count.refs.counter);
+}
 
 /* The slot that has the frame, by the tree that KVM keeps of them. The generation, read before and after,
  * tells whether they were changed meanwhile: an update writes it last, into the set that takes over. */
@@ -204,6 +222,11 @@ int pvsched_find_frame(struct pvsched_frame_at *arg)
 	struct kvm_memory_slot *slot;
 	unsigned long npages;
 
+	if (is_gone(kvm))
+		return -ESRCH;
+	arg->slots = generation;
+	if (gfn == PVSCHED_NO_FRAME)
+		return 0;
 	offset = bpf_core_field_offset(struct kvm_memory_slot, gfn_node) +
 		 (second ? sizeof(unsigned long) * 3 : 0); /* struct rb_node is three words */
 	for (int i = 0; i < SLOTS_DEEP && node; i++) {
@@ -224,7 +247,7 @@ int pvsched_find_frame(struct pvsched_frame_at *arg)
 		if (BPF_CORE_READ(kvm, memslots[0]) != slots ||
 		    BPF_CORE_READ(slots, generation) != generation)
 			return -EAGAIN;
-		return 0;
+		return flags & SLOT_INVALID ? -ENOENT : 0;
 	}
 	return -ENOENT;
 }

@@ -35,9 +35,12 @@ struct pvsched_news {
 struct pvsched_frame_at {
 	__u64 kvm, gfn;
 	__u64 hva; /* 0 = nowhere */
+	__u64 slots; /* of which this is true: another number after each change of the VM's */
 	__u32 flags; /* KVM_MEM_* of the slot */
 	__u32 reserved;
 };
+
+#define PVSCHED_NO_FRAME (~0ull) /* asks for nothing but the slots' number */
 
 /* Of one type and process none follows another within this time: whoever hears of one looks when
  * that is over, and has seen all. */
@@ -64,8 +67,8 @@ int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
  * -errno. ~150 ns per open file of the host, or of the process. */
 int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows);
 
-/* Of a VM that was found and whose process lives. -ENOENT no slot has it; -EAGAIN slots changed
- * meanwhile. */
+/* Of a VM that was found and whose process lives. -ENOENT no slot has it now; -EAGAIN slots changed
+ * meanwhile; -ESRCH the VM is gone. By any thread while the finder lives, and needs no capability. ~1.5 us. */
 int pvsched_finder_frame(struct pvsched_finder *f, __u64 kvm, __u64 gfn,
 			 struct pvsched_frame_at *ret);
 

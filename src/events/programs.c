@@ -262,15 +262,27 @@ static bool wanted(const struct pvsched_programs *p, size_t i)
 	return !sources[i].events || sources[i].events & p->info.events;
 }
 
-/* Where the BTF of the object says its .bss variables are. */
-static int find_bss(struct pvsched_programs *p)
+/* Where the BTF of the object says that this variable of .bss is; NULL = it has none. */
+static void *bss_at(const struct pvsched_programs *p, const char *wanted)
 {
 	const struct btf *btf = bpf_object__btf(p->obj);
+	int id = btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC);
+	const struct btf_type *t = id < 0 ? NULL : btf__type_by_id(btf, id);
+	const struct btf_var_secinfo *v = t ? btf_var_secinfos(t) : NULL;
+
+	for (int i = 0; t && i < btf_vlen(t); i++, v++) {
+		const char *name =
+			btf__name_by_offset(btf, btf__type_by_id(btf, v->type)->name_off);
+
+		if (!strcmp(name, wanted))
+			return (char *)p->bss_mem + v->offset;
+	}
+	return NULL;
+}
+
+static int find_bss(struct pvsched_programs *p)
+{
 	struct bpf_map *map = NULL, *m;
-	const struct btf_var_secinfo *v;
-	const struct btf_type *t;
-	char *base;
-	int id;
 
 	bpf_object__for_each_map(m, p->obj) {
 		const char *name = bpf_map__name(m);
@@ -279,8 +291,7 @@ static int find_bss(struct pvsched_programs *p)
 		if (len >= 4 && !strcmp(name + len - 4, ".bss"))
 			map = m;
 	}
-	id = btf__find_by_name_kind(btf, ".bss", BTF_KIND_DATASEC);
-	if (!map || id < 0)
+	if (!map)
 		return -EINVAL;
 	p->bss_size = (bpf_map__value_size(map) + 4095) & ~4095ul;
 	/* Not bpf_map__initial_value(): before libbpf 1.2 that is a private copy. */
@@ -290,28 +301,22 @@ static int find_bss(struct pvsched_programs *p)
 		p->bss_mem = NULL;
 		return -errno;
 	}
-	base = p->bss_mem;
-	t = btf__type_by_id(btf, id);
-	v = btf_var_secinfos(t);
-	for (int i = 0; i < btf_vlen(t); i++, v++) {
-		const char *name =
-			btf__name_by_offset(btf, btf__type_by_id(btf, v->type)->name_off);
-
-		if (!strcmp(name, "slot_of_tid"))
-			p->bss.slot_of_tid = (void *)(base + v->offset);
-		else if (!strcmp(name, "config"))
-			p->bss.config = (void *)(base + v->offset);
-		else if (!strcmp(name, "clocks"))
-			p->bss.clocks = (void *)(base + v->offset);
-		else if (!strcmp(name, "clock_idx"))
-			p->bss.clock_idx = (void *)(base + v->offset);
-		else if (!strcmp(name, "places"))
-			p->bss.places = (void *)(base + v->offset);
-	}
+	p->bss = (struct pvsched_bss){
+		.slot_of_tid = bss_at(p, "slot_of_tid"),
+		.config = bss_at(p, "config"),
+		.clocks = bss_at(p, "clocks"),
+		.clock_idx = bss_at(p, "clock_idx"),
+		.places = bss_at(p, "places"),
+	};
 	if (!p->bss.slot_of_tid || !p->bss.config || !p->bss.clocks || !p->bss.clock_idx ||
 	    !p->bss.places)
 		return -EINVAL;
 	return 0;
+}
+
+uint32_t *pvsched_programs_word(const struct pvsched_programs *p, const char *name)
+{
+	return p->bss_mem ? bss_at(p, name) : NULL;
 }
 
 static int find_maps(struct pvsched_programs *p)
@@ -327,7 +332,8 @@ static int find_maps(struct pvsched_programs *p)
 	return 0;
 }
 
-int pvsched_programs_constant(struct pvsched_programs *p, const char *constant, uint32_t value)
+/* Sets a 32-bit `const volatile` of the programs; before they are loaded. */
+static int set_constant(struct pvsched_programs *p, const char *constant, uint32_t value)
 {
 	const struct btf *btf = bpf_object__btf(p->obj);
 	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
@@ -363,9 +369,9 @@ int pvsched_programs_constant(struct pvsched_programs *p, const char *constant, 
 /* Which vCPUs are the programs', and what their policy asked for. */
 static int set_constants(struct pvsched_programs *p)
 {
-	int err = pvsched_programs_constant(p, "policy_id", p->id);
+	int err = set_constant(p, "policy_id", p->id);
 
-	return err ? err : pvsched_programs_constant(p, "policy_events", p->info.events);
+	return err ? err : set_constant(p, "policy_events", p->info.events);
 }
 
 /* All objects of a broker share one set of maps: registry, debts and desired states survive a

@@ -70,8 +70,9 @@ const struct pvsched_bss *pvsched_programs_bss(const struct pvsched_programs *p)
 int pvsched_programs_map_fd(const struct pvsched_programs *p, enum pvsched_map map);
 int pvsched_programs_agent_fd(const struct pvsched_programs *p);
 struct bpf_object *pvsched_programs_object(const struct pvsched_programs *p);
-/* Sets a 32-bit `const volatile` of the programs; before they are loaded. -ENOENT. */
-int pvsched_programs_constant(struct pvsched_programs *p, const char *name, uint32_t value);
+/* A 32-bit variable of the programs, live for both sides, once they are loaded; NULL = they have none
+ * of that name. */
+uint32_t *pvsched_programs_word(const struct pvsched_programs *p, const char *name);
 /* Runs the broker's program on a slot: see enum pvsched_slot_op. */
 int pvsched_programs_slot(struct pvsched_programs *p, uint32_t slot, enum pvsched_slot_op op,
 			  uint64_t value);

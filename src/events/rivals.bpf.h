@@ -12,7 +12,7 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __
 {
 #ifdef PVSCHED_IN_KERNEL
 	/* no utilisation of fair tasks here, and nothing to save: a boost wakes nobody */
-	if (others && config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (others && config.actuator & PVSCHED_ACTS_BY_ORDER)
 		return PVSCHED_RIVALS_MANY;
 #endif
 	return pvsched_rivals_of(others, util, above, prio);
@@ -22,9 +22,11 @@ static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __
 static __always_inline bool is_agent(__u32 tgid, int prio, __u32 cpu)
 {
 #ifdef PVSCHED_IN_KERNEL
-	if (config.actuator == PVSCHED_ACTUATOR_KMOD)
-		return prio == (int)config.agent_prio && cpu < PVSCHED_CPUS &&
-		       tgid == worker_of_cpu[cpu];
+	if (config.actuator & PVSCHED_ACTS_BY_WORKERS) {
+		asm volatile("" : "+r"(cpu)); /* the bound is of what is used: 6.1's verifier */
+		return prio == (int)config.agent_prio &&
+		       tgid == worker_of_cpu[cpu & (PVSCHED_CPUS - 1)];
+	}
 #endif
 	return tgid == config.agent_tgid && prio == (int)config.agent_prio;
 }

@@ -10,14 +10,14 @@
 #include "decide.h"
 
 /* Of the time since SCHED_IN, the part that ran at better than baseline. Errs to the guest's
- * disadvantage when the scheduling changed more than once in between. */
+ * disadvantage when the scheduling changed more than once in between, which takes another CPU's agent. */
 static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio,
 					  __u64 now)
 {
 	__u64 in = v->in_ns, on = MEMBER(d, stretch.on_ns), off = MEMBER(d, stretch.off_ns);
 
-	if (prio < (int)v->base_prio) /* all along, or boosted on the way */
-		return now - (on > in && on <= now ? on : in);
+	if (prio < (int)v->base_prio) /* all along, or boosted on the way; or twice */
+		return now - (on > in && on <= now && off <= in ? on : in);
 	return off > in && off <= now ? off - in : 0; /* the boost ended on the way */
 }
 
@@ -26,7 +26,7 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio)
 {
 #ifdef PVSCHED_IN_KERNEL
-	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 		return (int)v->base_prio - (MEMBER(d, stretch.on_ns) != 0);
 #endif
 	return prio;
@@ -78,9 +78,9 @@ static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_share
 			    reason == PVSCHED_REASON_CRITICAL || reason == PVSCHED_REASON_INTR, l);
 	cpu = debt_at(PVSCHED_DEBT_CPU(this_cpu_id()));
 	if (cpu)
-		cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, now, ns, &l->cpu);
-	/* The VM's bucket is charged from several CPUs. A lost race is tried again; after four
-	 * the cost is added without the "not before start" part, which can only overcharge. */
+		pvsched_cpu_charge(cpu, now, ns, config.act_ns, l);
+	/* The VM's bucket is charged from several CPUs. A lost race is tried again; after four the cost
+	 * is added to what others have just made of the word. */
 	vm = debt_at(PVSCHED_DEBT_VM(v->vm));
 	if (!vm)
 		return ns;
@@ -90,7 +90,7 @@ static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_share
 						pvsched_bucket_charge(old, now, ns, &l->vm)) == old)
 			return ns;
 	}
-	__sync_fetch_and_add(&vm->paid_at, ns * l->vm.cost_q10 >> 10);
+	__sync_fetch_and_add(&vm->paid_at, (ns * l->vm.cost_q10 + 1023) >> 10);
 	return ns;
 }
 
@@ -293,7 +293,7 @@ static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
 		return;
 #ifdef PVSCHED_IN_KERNEL
 	/* a boosted thread is no real-time one there: every one of the host's preempts it by itself */
-	if (config.actuator == PVSCHED_ACTUATOR_SCX)
+	if (config.actuator & PVSCHED_ACTS_BY_ORDER)
 		return;
 #endif
 	now = time_ns();

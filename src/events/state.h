@@ -231,12 +231,24 @@ enum pvsched_map {
 	PVSCHED_MAP_N
 };
 
+/* What the code that all actuators share asks of one: bits of its kind, so that it names none. */
+enum pvsched_actuator_trait {
+	PVSCHED_ACTS_IN_KERNEL = 1 << 8, /* told by a call, not a ring; ends boosts by itself */
+	PVSCHED_ACTS_BY_ORDER = 1 << 9, /* a boost leaves the kernel's priority number as it is */
+	PVSCHED_ACTS_BY_WORKERS = 1 << 10, /* threads of the kernel's do: worker_of_cpu */
+};
+
 enum pvsched_actuator_kind {
-	PVSCHED_ACTUATOR_AGENT, /* threads: told by rings, they change a thread's scheduling */
-	PVSCHED_ACTUATOR_SCX, /* the scheduler itself: a thread's scheduling stays as it is */
-	PVSCHED_ACTUATOR_KMOD, /* a kernel module: told by a call, its threads do what agents do */
-	PVSCHED_ACTUATOR_NONE, /* between two of them: all go back to their baselines */
-	PVSCHED_ACTUATOR_KMOD_POLICY, /* the same module, which takes the decisions, too */
+	/* threads: told by rings, they change a thread's scheduling */
+	PVSCHED_ACTUATOR_AGENT = 0,
+	/* the scheduler itself: a thread's scheduling stays as it is */
+	PVSCHED_ACTUATOR_SCX = 1 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_ORDER,
+	/* a kernel module: its threads do what agents do */
+	PVSCHED_ACTUATOR_KMOD = 2 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_WORKERS,
+	/* between two of them: all go back to their baselines */
+	PVSCHED_ACTUATOR_NONE = 3 | PVSCHED_ACTS_IN_KERNEL,
+	/* the same module, which takes the decisions, too */
+	PVSCHED_ACTUATOR_KMOD_POLICY = 4 | PVSCHED_ACTS_IN_KERNEL | PVSCHED_ACTS_BY_WORKERS,
 };
 
 struct pvsched_config {
@@ -244,6 +256,7 @@ struct pvsched_config {
 	__u64 grace_ns;
 	__u64 slack_ns; /* after an expiry, before the second line is called */
 	__u64 min_ns; /* boosts shorter than this are not worth an actuation */
+	__u64 act_ns; /* what carrying a boost out takes of its CPU, there and back; charged with it */
 	__u32 agent_tgid; /* how a program knows an agent: the broker's process ... */
 	__u32 agent_prio; /* ... at this kernel priority */
 	__u32 payback; /* boosted time is paid back by a worse nice */

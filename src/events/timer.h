@@ -24,7 +24,7 @@ static __always_inline int on_time(struct pvsched_vcpu *v, const __u32 *key)
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE &&
 	    !pvsched_word_active(MEMBER(s, desired), now)) {
 #ifdef PVSCHED_IN_KERNEL
-		if (config.actuator != PVSCHED_ACTUATOR_AGENT)
+		if (config.actuator & PVSCHED_ACTS_IN_KERNEL)
 			return on_expiry(v, slot, now);
 #endif
 		count(c, second_line); /* model: timer.second_line */

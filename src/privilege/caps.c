@@ -65,6 +65,13 @@ static int change(uint64_t on, uint64_t off)
 	return set(&s);
 }
 
+uint64_t pvsched_caps_lacking(uint64_t caps)
+{
+	struct sets s;
+
+	return get(&s) ? caps : caps & ~s.permitted;
+}
+
 int pvsched_caps_raise(uint64_t caps)
 {
 	return change(caps, 0);

@@ -19,6 +19,9 @@
 /* And programs are loaded when a policy is swapped. CAP_SYSLOG: libbpf takes the address of KVM's
  * timer function from /proc/kallsyms. */
 #define PVSCHED_CAPS_SWAP (PVSCHED_CAPS_SERVE | PVSCHED_CAP(CAP_PERFMON) | PVSCHED_CAP(CAP_SYSLOG))
+/* And the memory of a VM of any user is opened: the file of /proc is its owner's alone, whom root is not
+ * without CAP_DAC_OVERRIDE; and it is another's memory. */
+#define PVSCHED_CAPS_MEMORY (PVSCHED_CAP(CAP_SYS_PTRACE) | PVSCHED_CAP(CAP_DAC_OVERRIDE))
 
 /*
  * Keeps of what this thread has only `effective`, in force, and `dormant`, which takes force by
@@ -31,5 +34,7 @@ int pvsched_caps_keep(uint64_t effective, uint64_t dormant);
 /* Puts dormant capabilities in force, and out of it again. Returns 0 or -errno. */
 int pvsched_caps_raise(uint64_t caps);
 int pvsched_caps_lower(uint64_t caps);
+/* Those of them that this thread cannot put in force. */
+uint64_t pvsched_caps_lacking(uint64_t caps);
 
 #endif

@@ -97,6 +97,8 @@ struct vmm {
 	_Atomic enum vmm_machine machine; /* written under lock */
 	unsigned int parked; /* vCPU threads */
 	uint64_t resets;
+	unsigned int faults; /* triple faults since faults_from, s */
+	time_t faults_from;
 	bool off; /* Linux has ended */
 	_Atomic bool stopping;
 	_Atomic bool dying; /* somebody says why */
@@ -162,6 +164,8 @@ void vmm_console_reset(struct vmm *vm);
 int vmm_snapshot_take(struct vmm *vm);
 void vmm_snapshot_free(struct vmm *vm);
 void vmm_machine_end(struct vmm *vm, enum vmm_machine state);
+/* After a triple fault: resets, as real machines do. False: it has too often. */
+bool vmm_machine_fault(struct vmm *vm);
 /* A vCPU thread, while the machine does not run. Returns when it does again, or stops. */
 void vmm_machine_park(struct vmm_vcpu *v);
 

@@ -3,19 +3,22 @@
  * Power-off and reset of a machine that runs Linux. Whoever asks for it names the state; every
  * vCPU thread then leaves the guest and parks. At a reset the last one there puts everything back
  * to what it was after creation, from a snapshot of then, and lets all run. `lock` guards
- * machine, parked, resets; the reset itself runs while nobody else touches the VM.
+ * machine, parked, resets, faults; the reset itself runs while nobody else touches the VM.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 
 #include "internal.h"
 
 #define MSR_IA32_TSC 0x10
 #define CHIPS	     3
 #define FINISH_TRIES 64
+#define FAULTS_MAX   3 /* triple faults that reset it, */
+#define FAULTS_S     60 /* in so long: a kernel that cannot boot ends by more */
 
 struct vmm_vcpu_snapshot {
 	struct kvm_regs regs;
@@ -194,6 +197,27 @@ void vmm_machine_end(struct vmm *vm, enum vmm_machine state)
 	}
 	pthread_cond_broadcast(&vm->cond);
 	pthread_mutex_unlock(&vm->lock);
+}
+
+bool vmm_machine_fault(struct vmm *vm)
+{
+	bool resets = true;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	pthread_mutex_lock(&vm->lock);
+	/* two vCPUs in one life of the machine count once */
+	if (atomic_load(&vm->machine) == VMM_MACHINE_RUNS) {
+		if (t.tv_sec - vm->faults_from > FAULTS_S)
+			vm->faults = 0;
+		if (!vm->faults++)
+			vm->faults_from = t.tv_sec;
+		resets = vm->faults <= FAULTS_MAX;
+	}
+	pthread_mutex_unlock(&vm->lock);
+	if (resets)
+		vmm_machine_end(vm, VMM_MACHINE_RESET);
+	return resets;
 }
 
 /* KVM has yet to write back what a port access left open, and would do it after a reset. */

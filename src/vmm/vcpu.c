@@ -271,6 +271,18 @@ static void died(struct vmm_vcpu *v, const char *what, unsigned int detail)
 	vmm_guest_died(v, "%s (%u) at RIP 0x%llx", what, detail, (unsigned long long)regs.rip);
 }
 
+/* A machine that runs Linux resets. Returns false when the vCPU cannot go on. */
+static bool handle_triple_fault(struct vmm_vcpu *v)
+{
+	if (!v->vm->opts.kernel.file)
+		died(v, "triple fault", 0);
+	else if (vmm_machine_fault(v->vm))
+		return true;
+	else
+		died(v, "triple fault, again and again", 0);
+	return false;
+}
+
 /* Returns false when the vCPU cannot go on. */
 static bool handle_exit(struct vmm_vcpu *v)
 {
@@ -288,8 +300,7 @@ static bool handle_exit(struct vmm_vcpu *v)
 	case KVM_EXIT_HLT:
 		return true;
 	case KVM_EXIT_SHUTDOWN:
-		died(v, "triple fault", 0);
-		return false;
+		return handle_triple_fault(v);
 	case KVM_EXIT_FAIL_ENTRY:
 		died(v, "KVM cannot enter the guest",
 		     run->fail_entry.hardware_entry_failure_reason);

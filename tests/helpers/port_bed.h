@@ -23,6 +23,7 @@
 
 static pthread_t thread, lease;
 static int vm_fd, vcpu_fd, port = -1;
+static int device = -1; /* /dev/kvm; opened before by who then gives up the right to */
 static char *memory;
 static struct pvsched_page *page;
 static _Atomic bool ending, renewing;
@@ -59,12 +60,12 @@ static int start_vm(void *(*run)(void *))
 	struct sigaction act = { .sa_handler = ignore };
 	struct kvm_regs regs = { .rflags = 2 };
 	struct kvm_sregs sregs;
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 
+	if (device < 0)
+		device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	sigaction(SIGUSR1, &act, NULL);
 	ending = false;
-	vm_fd = ioctl(kvm, KVM_CREATE_VM, 0);
-	close(kvm);
+	vm_fd = ioctl(device, KVM_CREATE_VM, 0);
 	memory = mmap(NULL, MEMORY + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		      0);
 	memcpy(memory, "\xeb\xfe", 2); /* jumps to itself */

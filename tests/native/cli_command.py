@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -194,6 +195,75 @@ def budget_is_shown_set_and_refused():
                 serve.wait(timeout=30)
 
 
+def serve_check_config_says_what_is_wrong_and_ends():
+    with tempfile.TemporaryDirectory() as folder:
+        conf = os.path.join(folder, "conf")
+        broken = [("[broker]\nboost = 30\n\n[vm a]\nserve = maybe\n", "line 5", "yes or no"),
+                  ("[broker]\npolice = off\n", "line 2", "no key 'police'"),
+                  ("# one\n[vm " + "x" * 60 + "]\nserve = no\n", "line 2", "longer than 49")]
+        for text, line, why in broken:
+            pathlib.Path(conf).write_text(text)
+            refused(call("serve", "--check-config", "--config", conf), 1, conf, line, why)
+        pathlib.Path(conf).write_text("[broker]\nboost = 30\n[vm a]\nserve = no\n")
+        result = call("serve", "--check-config", "--config", conf)
+        check(result.returncode == 0 and not result.stdout and not result.stderr, result)
+        refused(call("serve", "--check-config", "--config", folder + "/none"), 1, folder + "/none")
+
+
+@contextlib.contextmanager
+def served(*args, prefix=(), **env):
+    """A broker, and the socket on which it tells the service manager how it is."""
+    wait_for_no_broker()
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(folder + "/notify")
+        manager.settimeout(30)
+        env = {**os.environ, "NOTIFY_SOCKET": folder + "/notify", **env}
+        with subprocess.Popen([*prefix, PVSCHED, "serve", "--socket", folder + "/socket", *args],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as serve:
+            try:
+                first = serve.stdout.readline()
+                check(first == "ready\n", first or serve.stderr.read())
+                check("READY=1" in manager.recv(256).decode())
+                yield serve, manager
+            finally:
+                manager.close()  # whose queue may be full: who tells it waits
+                serve.send_signal(signal.SIGTERM)
+                try:
+                    serve.wait(timeout=30)
+                finally:
+                    serve.kill()
+
+
+def serve_reload_puts_the_watchdog_off_by_nothing():
+    with tempfile.TemporaryDirectory() as folder:
+        conf = os.path.join(folder, "conf")
+        pathlib.Path(conf).write_text("")
+        with served("--config", conf, WATCHDOG_USEC="1000000") as (serve, manager):
+            deadline, told = time.monotonic() + 20, 0
+            while told < 3 and time.monotonic() < deadline:
+                serve.send_signal(signal.SIGHUP)
+                told += "WATCHDOG=1" in manager.recv(256).decode()
+                time.sleep(0.02)
+            check(told == 3, "told", told, "times")
+
+
+def serve_needs_no_more_rights_than_its_unit_allows():
+    unit = (pathlib.Path(__file__).parents[2] / "data/pvsched.service").read_text()
+    line = [l for l in unit.splitlines() if l.startswith("CapabilityBoundingSet=")][0]
+    caps = [cap.lower().replace("cap_", "+", 1) for cap in line.split("=")[1].split()]
+    prefix = ["setpriv", "--bounding-set", ",".join(["-all", *caps]), "--no-new-privs"]
+    with served(prefix=prefix) as (serve, _):
+        with open(f"/proc/{serve.pid}/status", encoding="ascii") as status:
+            check("CapBnd:\t0000000000000000" in status.read())
+
+
+def serve_that_cannot_open_memory_says_so():
+    prefix = ["setpriv", "--bounding-set", "-dac_override"]
+    with served(prefix=prefix) as (serve, _):
+        line = serve.stderr.readline()
+        check("CAP_DAC_OVERRIDE is missing" in line, line)
+
+
 @needs_kvm
 def run_missing_image_is_refused():
     wait_for_no_broker()
@@ -365,7 +435,7 @@ def bench_interrupted_leaves_no_file():
 
 CASES = [value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__"
-         and name.split("_")[0] in ("command", "check", "run", "bench", "budget") and "_" in name]
+         and name.split("_")[0] in ("command", "check", "run", "bench", "budget", "serve") and "_" in name]
 
 for case in CASES:
     if case in needing_kvm and not os.path.exists("/dev/kvm"):

@@ -88,6 +88,32 @@ static void read_told(uint64_t ret[3])
 	assert_int_equal(bpf_map_lookup_elem(told_fd, &zero, ret), 0);
 }
 
+static void forget_told(void)
+{
+	const uint64_t none[3] = { 0 };
+	uint32_t zero = 0;
+
+	assert_int_equal(bpf_map_update_elem(told_fd, &zero, none, BPF_ANY), 0);
+}
+
+/* The module has answered, and by refusing it: the thread is as it was, now. */
+static bool is_refused(uint32_t slot, uint64_t word, pid_t tid)
+{
+	struct pvsched_attr before = { 0 }, after = { 0 };
+	uint64_t told[3] = { 0 };
+
+	forget_told();
+	assert_int_equal(pvsched_attr_get(tid, &before), 0);
+	assert_int_equal(want(slot, word), 0);
+	for (int i = 0; i < PATIENCE && !told[0]; i++) {
+		pause_ms(1);
+		read_told(told);
+	}
+	assert_int_equal(pvsched_attr_get(tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	return told[2] & PVSCHED_KMOD_REFUSED && PVSCHED_WORD_LEVEL(told[1]) == PVSCHED_LEVEL_BASE;
+}
+
 /* What is told follows the change: until it is of that level. */
 static bool is_told(uint8_t level)
 {
@@ -245,19 +271,53 @@ static void kmod_boost_ends_at_its_expiry_and_all_is_as_it_was(void **state)
 static void kmod_refuses_what_is_above_its_threads_or_lasts(void **state)
 {
 	pid_t tid = start_thread();
-	uint64_t told[3];
 
 	(void)state;
 	assert_int_equal(add(SLOT, tid), 0);
-	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, PRIORITY, 50)), 0);
-	pause_ms(20);
-	assert_true(becomes(tid, SCHED_OTHER, 4));
-	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 1000)), 0);
-	pause_ms(20);
-	assert_true(becomes(tid, SCHED_OTHER, 4));
-	read_told(told);
-	assert_true(told[2] & PVSCHED_KMOD_REFUSED);
-	assert_int_equal(PVSCHED_WORD_LEVEL(told[1]), PVSCHED_LEVEL_BASE);
+	assert_true(is_refused(SLOT, word_of(PVSCHED_LEVEL_RT, PRIORITY, 150), tid));
+	assert_true(is_refused(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 1000), tid));
+	end_thread(tid);
+}
+
+/* It has what a boost would give it: any nice would take that away. */
+static void kmod_real_time_thread_is_boosted_by_priority_only(void **state)
+{
+	struct pvsched_attr rr = { .policy = SCHED_RR, .priority = 1 };
+	pid_t tid = start_thread();
+
+	(void)state;
+	assert_int_equal(pvsched_attr_set(tid, &rr), 0);
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_true(is_refused(SLOT, word_of(PVSCHED_LEVEL_NICE, -20, 150), tid));
+	assert_true(is_refused(SLOT, word_of(PVSCHED_LEVEL_IDLE, 0, 150), tid));
+	assert_true(is_refused(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 150), tid));
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 2, 100)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, 2));
+	assert_int_equal(ask(PVSCHED_KMOD_REST, SLOT), 0);
+	assert_int_equal(pvsched_attr_get(tid, &rr), 0);
+	assert_int_equal(rr.policy, SCHED_RR);
+	assert_int_equal(rr.priority, 1);
+	end_thread(tid);
+}
+
+/* SCHED_EXT, which without a scheduler of that class is SCHED_OTHER by another name. */
+static void kmod_thread_of_sched_ext_keeps_its_nice(void **state)
+{
+	struct pvsched_attr ext = { .policy = 7, .nice = 4 }, after = { 0 };
+	pid_t tid = start_thread();
+
+	(void)state;
+	if (pvsched_attr_set(tid, &ext)) {
+		end_thread(tid);
+		skip(); /* this kernel has no such class */
+	}
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 100)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, 1));
+	assert_int_equal(ask(PVSCHED_KMOD_REST, SLOT), 0);
+	assert_int_equal(pvsched_attr_get(tid, &after), 0);
+	assert_int_equal(after.policy, 7);
+	assert_int_equal(after.nice, 4);
 	end_thread(tid);
 }
 
@@ -346,16 +406,18 @@ static void kmod_bell_is_heard_in_a_boost_and_a_flood_is_not(void **state)
 	close(bell.fd);
 }
 
-static void kmod_killed_broker_leaves_nothing_boosted(void **state)
+#define MOST_MS 190 /* of a boost; the module allows 200 */
+
+/* Returns the time from the boost to the thread as it was, ns; MOST_MS or more: its expiry may have done
+ * that. */
+static uint64_t kill_a_broker_in_mid_boost(void)
 {
+	struct pvsched_attr a = { 0 };
 	pid_t tid, broker;
-	uint64_t start;
+	uint64_t start, took;
 	int ready[2];
 	char c;
 
-	(void)state;
-	close(device);
-	device = -1;
 	tid = start_thread();
 	assert_int_equal(pipe(ready), 0);
 	broker = fork();
@@ -370,15 +432,31 @@ static void kmod_killed_broker_leaves_nothing_boosted(void **state)
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &c, 1), 1);
 	start = now_ns();
-	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 190)), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 1, MOST_MS)), 0);
 	assert_true(becomes(tid, SCHED_FIFO, 1));
 	kill(broker, SIGKILL);
 	waitpid(broker, NULL, 0); /* its files are closed by then */
-	assert_true(becomes(tid, SCHED_OTHER, 4));
-	printf("# restored after %.1f ms, of 190\n", (now_ns() - start) / 1e6);
+	assert_int_equal(pvsched_attr_get(tid, &a), 0);
+	took = now_ns() - start;
+	assert_int_equal(a.policy, SCHED_OTHER);
+	assert_int_equal(a.nice, 4);
 	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 1, 50)), -ESRCH);
 	close(ready[0]);
 	end_thread(tid);
+	return took;
+}
+
+static void kmod_killed_broker_leaves_nothing_boosted(void **state)
+{
+	uint64_t took = ~0ull;
+
+	(void)state;
+	close(device);
+	device = -1;
+	for (int i = 0; i < 10 && took >= MOST_MS * MS; i++) /* a busy machine */
+		took = kill_a_broker_in_mid_boost();
+	printf("# restored after %.1f ms, of %d\n", took / 1e6, MOST_MS);
+	assert_true(took < MOST_MS * MS);
 }
 
 static int open_object(void **state)
@@ -406,6 +484,8 @@ int main(void)
 		CASE(kmod_unregistered_slot_is_refused),
 		CASE(kmod_boost_ends_at_its_expiry_and_all_is_as_it_was),
 		CASE(kmod_refuses_what_is_above_its_threads_or_lasts),
+		CASE(kmod_real_time_thread_is_boosted_by_priority_only),
+		CASE(kmod_thread_of_sched_ext_keeps_its_nice),
 		CASE(kmod_threads_that_go_down_leave_nothing_above_them),
 		CASE(kmod_leaves_what_somebody_else_set),
 		CASE(kmod_bell_is_heard_in_a_boost_and_a_flood_is_not),

@@ -3,16 +3,23 @@
  * The stream's port, from a VMM that was found and whose guest this test speaks for: the handshake,
  * pages in its memory, the lease, and who is refused. The broker is a process of its own.
  */
-/* timeout: 150, needs: /dev/kvm */
+/* timeout: 240, needs: /dev/kvm */
 #include <helpers/huge.h>
 #include <helpers/port_bed.h>
 
 #define HUGE	(2 << 20)
 #define IN_HUGE 0x405 /* frame in a slot of one huge page */
+#define SLOT	3 /* of one page */
+#define IN_SLOT 0x800
+#define FILLED	0x5a
+#define SILENT	300
 #define VMM	"--vmm" /* this program as somebody else's VMM */
+#define NOBODY	"--nobody" /* and as another user's */
+#define NOBODYS 65534
 
 static pid_t broker;
 static pid_t child; /* a hog, or another VMM */
+static unsigned char filled[128]; /* as fill_host_lines() leaves them */
 
 static void *run_vcpu(void *arg)
 {
@@ -154,6 +161,204 @@ static void stream_lease_that_jumps_ends_it(void **state)
 		    reg(PVSCHED_REG_VCPU_STATE) == PVSCHED_PAGE_OFF));
 }
 
+/* What the host writes into, once nobody may any more: 16 words of its lines, from a vCPU that is
+ * switched all the time. */
+static void fill_host_lines(struct pvsched_page *p)
+{
+	memset(&p->status, FILLED, sizeof(filled));
+	memset(filled, FILLED, sizeof(filled));
+}
+
+static void await_end_of_page(void)
+{
+	HOST_AWAIT(reg(PVSCHED_REG_VCPU_STATE) == PVSCHED_PAGE_OFF);
+}
+
+/* A guest that died between REGISTER and ENABLE left no lease to run out. */
+static void stream_attached_page_has_a_lease_too(void **state)
+{
+	uint64_t nonce;
+
+	(void)state;
+	negotiate();
+	assert_int_equal(enroll(FRAME), PVSCHED_R_OK);
+	nonce = host_word(&page->nonce);
+	usleep(2 * PVSCHED_LEASE_MS * 1000); /* of which nothing is awaited */
+	fill_host_lines(page);
+	set(PVSCHED_REG_VCPU_NONCE, nonce);
+	set(PVSCHED_REG_VCPU_NONCE + 4, nonce >> 32);
+	assert_int_equal(command(PVSCHED_CMD_ENABLE), PVSCHED_R_NOT_REGISTERED);
+	assert_int_equal(reg(PVSCHED_REG_VCPU_STATE), PVSCHED_PAGE_OFF);
+	assert_memory_equal(&page->status, filled, sizeof(filled));
+
+	negotiate();
+	assert_int_equal(enroll(FRAME), PVSCHED_R_OK);
+	usleep(2 * PVSCHED_LEASE_MS * 1000);
+	fill_host_lines(page);
+	assert_int_equal(command(PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_memory_equal(&page->status, filled, sizeof(filled));
+	share();
+}
+
+/* A page in a slot of its own, shared, whose vCPU is switched all the time. Returns its memory, which has
+ * room for another. */
+static char *share_in_slot(void)
+{
+	char *own =
+		mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(own, MAP_FAILED);
+	memset(own, 0, 2 * 4096);
+	assert_int_equal(add_slot(SLOT, IN_SLOT * 4096, 0, 4096, own), 0);
+	page = (void *)own;
+	share_frame(IN_SLOT);
+	child = bed_start_hog(bed_last_cpu());
+	return own;
+}
+
+static void remove_slot(void)
+{
+	assert_int_equal(add_slot(SLOT, 0, 0, 0, NULL), 0);
+	usleep(100000); /* a write that is under way */
+}
+
+static void end_slot(char *own)
+{
+	bed_stop_child(&child);
+	renewing = false;
+	usleep(100000); /* so that the other thread sees it */
+	page = (void *)(memory + FRAME * 4096);
+	munmap(own, 2 * 4096);
+}
+
+/* What the VMM does with memory that the VM has no more is its own affair. */
+static void stream_page_whose_slot_is_gone_is_not_written(void **state)
+{
+	char *own = share_in_slot();
+
+	(void)state;
+	remove_slot();
+	fill_host_lines(page);
+	await_end_of_page();
+	assert_memory_equal(&page->status, filled, sizeof(filled));
+	end_slot(own);
+}
+
+/* The lease seems to go on where the page was. */
+static void stream_page_whose_slot_moved_is_given_up(void **state)
+{
+	struct pvsched_page *moved;
+	char *own = share_in_slot();
+
+	(void)state;
+	assert_int_equal(add_slot(SLOT, 0, 0, 0, NULL), 0);
+	moved = (void *)(own + 4096);
+	assert_int_equal(add_slot(SLOT, IN_SLOT * 4096, 0, 4096, (char *)moved), 0);
+	usleep(100000);
+	fill_host_lines(page);
+	fill_host_lines(moved);
+	await_end_of_page();
+	assert_memory_equal(&page->status, filled, sizeof(filled));
+	assert_memory_equal(&moved->status, filled, sizeof(filled));
+	remove_slot();
+	end_slot(own);
+}
+
+/* As a VMM does that changes it: the page goes on. */
+static void stream_page_whose_slot_comes_back_goes_on(void **state)
+{
+	char *own = share_in_slot();
+	uint64_t steal;
+
+	(void)state;
+	assert_int_equal(add_slot(SLOT, 0, 0, 0, NULL), 0);
+	assert_int_equal(add_slot(SLOT, IN_SLOT * 4096, 0, 4096, own), 0);
+	usleep(100000);
+	steal = host_word(&page->steal_ns);
+	HOST_AWAIT(host_word(&page->steal_ns) != steal);
+	assert_int_equal(reg(PVSCHED_REG_VCPU_STATE), PVSCHED_PAGE_ENABLED);
+	assert_int_equal(command(PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_int_equal(page->status, PVSCHED_PAGE_OFF);
+	remove_slot();
+	end_slot(own);
+}
+
+static _Atomic bool writing;
+
+static void *count_halves(void *arg)
+{
+	uint64_t *halves = arg, word;
+
+	while (writing) {
+		word = host_word(&page->steal_ns);
+		*halves += word && word != ~0ull;
+	}
+	return NULL;
+}
+
+/* As the broker writes them, of a reader beside it. */
+static void stream_words_are_written_whole(void **state)
+{
+	uint64_t end = bed_now() + 1000000000, halves = 0, word = 0;
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	pthread_t reader;
+
+	(void)state;
+	assert_true(mem >= 0);
+	writing = true;
+	assert_int_equal(pthread_create(&reader, NULL, count_halves, &halves), 0);
+	while (bed_now() < end) {
+		word = ~word;
+		assert_int_equal(pwrite(mem, &word, sizeof(word), (uintptr_t)&page->steal_ns),
+				 sizeof(word));
+	}
+	writing = false;
+	pthread_join(reader, NULL);
+	close(mem);
+	assert_int_equal(halves, 0);
+}
+
+/* Processes that connect and say nothing: more than there are places. */
+static void hold_ports(void)
+{
+	int ready[2];
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		for (int i = 0; i < SILENT; i++)
+			dial();
+		if (write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+}
+
+static void stream_silent_peers_keep_no_vm_out(void **state)
+{
+	struct pvsched_frame f;
+
+	(void)state;
+	synchronise(); /* the VM has been found */
+	close(port);
+	hold_ports();
+	port = dial();
+	share();
+	close(port);
+	/* nor do they take the place of a VM whose guest says nothing yet */
+	port = dial();
+	bed_stop_child(&child);
+	hold_ports();
+	say(port, PVSCHED_FRAME_SYNC, 5, ~5u);
+	assert_true(hear(port, &f));
+}
+
 static void expect_refused(int fd)
 {
 	struct pvsched_frame f;
@@ -248,21 +453,71 @@ static int become_another_program(void)
 	return 1;
 }
 
-static void stream_of_a_process_that_executes_another_is_closed(void **state)
+/* As libvirt's QEMU, which changes its user and then executes itself: its memory is that user's. */
+static int become_another_user(void)
+{
+	device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (setresgid(NOBODYS, NOBODYS, NOBODYS) || setresuid(NOBODYS, NOBODYS, NOBODYS) ||
+	    prctl(PR_SET_DUMPABLE, 1) || start_vm(run_vcpu))
+		return 1;
+	renewing = true;
+	port = dial();
+	share();
+	return 0;
+}
+
+/* This program in that role ends well. */
+static void run_as(const char *role)
 {
 	int status;
 
-	(void)state;
 	fflush(stdout);
 	child = fork(); /* ended by close_port() whatever happens */
 	assert_true(child >= 0);
 	if (!child) {
-		execl("/proc/self/exe", "ports", VMM, NULL);
+		execl("/proc/self/exe", "ports", role, NULL);
 		_exit(1);
 	}
 	HOST_AWAIT(waitpid(child, &status, WNOHANG) == child);
 	child = 0;
 	assert_int_equal(status, 0);
+}
+
+static void stream_of_a_process_that_executes_another_is_closed(void **state)
+{
+	(void)state;
+	run_as(VMM);
+}
+
+static void stream_page_of_another_users_vm_is_shared(void **state)
+{
+	(void)state;
+	run_as(NOBODY);
+}
+
+/* On SIGHUP VMs may cease to be looked for, and be looked for again. */
+static void stream_ends_with_the_finding_of_vms(void **state)
+{
+	struct pvsched_broker_opts o = { .print = bed_say, .found_policy = "irq" };
+	struct pvsched_broker *own = NULL;
+	struct pvsched_frame f;
+
+	(void)state;
+	bed_stop_child(&broker);
+	assert_int_equal(bed_broker(&o, &own), 0);
+	close(port);
+	port = dial();
+	share();
+	o.found_policy = NULL;
+	assert_int_equal(pvsched_broker__configure(own, &o), 0);
+	assert_false(hear(port, &f));
+	assert_int_equal(host_word(&page->status), PVSCHED_PAGE_OFF);
+	o.found_policy = "irq";
+	assert_int_equal(pvsched_broker__configure(own, &o), 0);
+	share();
+	pvsched_broker__stop(own);
+	assert_int_equal(host_word(&page->status), PVSCHED_PAGE_OFF);
+	port = -1;
 }
 
 int main(int argc, char **argv)
@@ -271,18 +526,28 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		CASE(stream_page_of_a_found_vm_is_shared),
 		CASE(stream_page_in_huge_pages_of_hugetlb_is_shared),
+		CASE(stream_words_are_written_whole),
 		CASE(stream_lease_over_ends_host_writes),
 		CASE(stream_lease_that_jumps_ends_it),
+		CASE(stream_attached_page_has_a_lease_too),
+		CASE(stream_page_whose_slot_is_gone_is_not_written),
+		CASE(stream_page_whose_slot_moved_is_given_up),
+		CASE(stream_page_whose_slot_comes_back_goes_on),
 		CASE(stream_peer_that_is_no_vm_is_refused),
 		CASE(stream_second_port_of_a_vm_is_refused),
+		CASE(stream_silent_peers_keep_no_vm_out),
 		CASE(stream_frame_without_writable_memory_is_refused),
 		CASE(stream_that_ends_gives_the_page_back),
 		CASE(stream_flood_is_held_back),
 		CASE(stream_of_a_process_that_executes_another_is_closed),
+		CASE(stream_page_of_another_users_vm_is_shared),
+		CASE(stream_ends_with_the_finding_of_vms), /* with a broker of its own */
 	};
 
 	if (argc > 1 && !strcmp(argv[1], VMM))
 		return become_another_program();
+	if (argc > 1 && !strcmp(argv[1], NOBODY))
+		return become_another_user();
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, teardown);

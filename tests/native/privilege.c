@@ -20,9 +20,12 @@ struct scene {
 	struct threads_bed bed;
 };
 
-static int start(void **state, bool fixed)
+static int start(void **state, bool fixed, const char *found_policy)
 {
-	struct pvsched_broker_opts o = { .print = bed_say, .confine = true, .fixed_policy = fixed };
+	struct pvsched_broker_opts o = { .print = bed_say,
+					 .confine = true,
+					 .fixed_policy = fixed,
+					 .found_policy = found_policy };
 	static struct scene s;
 
 	*state = &s;
@@ -33,12 +36,17 @@ static int start(void **state, bool fixed)
 
 static int setup(void **state)
 {
-	return start(state, false);
+	return start(state, false, NULL);
 }
 
 static int setup_fixed(void **state)
 {
-	return start(state, true);
+	return start(state, true, NULL);
+}
+
+static int setup_finding(void **state)
+{
+	return start(state, true, "irq");
 }
 
 static int teardown(void **state)
@@ -116,7 +124,8 @@ static unsigned int expect_threads(pid_t pid, uint64_t effective, uint64_t dorma
 			expect_rights(files.gl_pathv[i], PVSCHED_CAP(CAP_BPF), 0);
 			continue;
 		}
-		if (!strcmp(r.name, "pvsched-maker")) { /* of the guardian; sleeps */
+		/* of the guardian, and sleeps; has guests' memory open */
+		if (!strcmp(r.name, "pvsched-maker") || !strcmp(r.name, "pvsched-area")) {
 			expect_rights(files.gl_pathv[i], 0, 0);
 			continue;
 		}
@@ -254,6 +263,15 @@ static void broker_with_a_fixed_policy_can_load_nothing_more(void **state)
 	boost(s);
 }
 
+static void broker_that_finds_vms_may_open_their_memory(void **state)
+{
+	struct scene *s = *state;
+
+	assert_true(expect_threads(s->broker, PVSCHED_CAPS_SERVE | PVSCHED_CAP(CAP_SYS_PTRACE),
+				   PVSCHED_CAP(CAP_DAC_OVERRIDE)) > 0);
+	expect_guardian(guardian_of(s->broker));
+}
+
 /* In a program that does other things besides, the broker's own threads only give up theirs. */
 static void broker_inside_another_program_leaves_that_its_rights(void **state)
 {
@@ -282,6 +300,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(broker_with_a_fixed_policy_can_load_nothing_more,
 						setup_fixed, teardown),
+		cmocka_unit_test_setup_teardown(broker_that_finds_vms_may_open_their_memory,
+						setup_finding, teardown),
 		cmocka_unit_test(broker_inside_another_program_leaves_that_its_rights),
 	};
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
 # needs: /dev/kvm
-"""pvsched run --kernel on a terminal, with a kernel of 51 bytes: it says K, echoes what is typed,
-switches the machine off at q and resets it at r. What Linux itself does there is the lab's."""
+"""pvsched run --kernel on a terminal, with a kernel of some bytes: it says K, echoes what is typed,
+switches the machine off at q, resets it at r and triple-faults at t. What Linux itself does there is
+the lab's."""
 import os
 import pty
 import select
@@ -20,9 +21,10 @@ CODE = bytes.fromhex(
     "66baf803b04bee"                     # K to the serial port
     "66bafd03eca80174f7"                 # until it has received something
     "66baf803ecee"                       # echo
-    "3c717406" "3c72740d" "ebe7"         # q, r, again
+    "3c71740a" "3c727411" "3c747415" "ebe3" # q, r, t, again
     "66ba040666b8003466eff4"             # ACPI power-off
-    "66baf90cb006eef4")                  # reset register
+    "66baf90cb006eef4"                   # reset register
+    "0f011d020000000f0b" + "00" * 10)    # an IDT of one byte, and an invalid instruction
 
 
 def kernel(path):
@@ -120,6 +122,32 @@ def run_reset_begins_anew(path):
         terminal.close()
 
 
+def run_triple_fault_begins_anew(path):
+    terminal = Terminal(path, "--cpus", "2")
+    try:
+        terminal.until(b"K")
+        terminal.type(b"t")
+        terminal.until(b"KtK")
+        terminal.type(b"q")
+        assert "1 reboots" in terminal.end()
+    finally:
+        terminal.close()
+
+
+def run_triple_faults_without_end_are_an_error(path):
+    terminal = Terminal(path)
+    try:
+        terminal.until(b"K")
+        for i in range(3):
+            terminal.type(b"t")
+            terminal.until(b"K" + b"tK" * (i + 1))
+        terminal.type(b"t")
+        said = terminal.child.communicate(timeout=PATIENCE)[1].decode()
+        assert terminal.child.returncode == 1 and "triple fault, again and again" in said, said
+    finally:
+        terminal.close()
+
+
 def run_input_that_ends_leaves_the_guest_running(path):
     child = subprocess.run([PVSCHED, "run", "--no-device", "--kernel", path, "--memory", "16M",
                             "--seconds", "1"], input=b"end", capture_output=True, check=False,
@@ -162,7 +190,8 @@ def main():
         path = os.path.join(directory, "kernel")
         kernel(path)
         for case in (run_console_echoes_all_keys_and_power_off_ends_it, run_escape_ends_the_guest,
-                     run_sigterm_ends_the_guest, run_reset_begins_anew,
+                     run_sigterm_ends_the_guest, run_reset_begins_anew, run_triple_fault_begins_anew,
+                     run_triple_faults_without_end_are_an_error,
                      run_input_that_ends_leaves_the_guest_running,
                      run_what_is_no_kernel_is_refused, run_what_does_not_fit_is_refused):
             try:

@@ -215,7 +215,7 @@ static void conf_changes_while_vms_run(void **state)
 	json_free(v);
 	assert_int_equal(bed_stats(&bed.vcpu[0]).boosts, 0);
 
-	o = options("[user root]\npolicy = off\n[vm bed]\npolicy = latency\n");
+	o = options("[user root]\npolicy = off\n[vm bed]\nuser = root\npolicy = latency\n");
 	assert_int_equal(pvsched_broker__configure(broker, &o), 0);
 	HOST_AWAIT(bed_stats(&bed.vcpu[0]).boosts > 5);
 

@@ -16,6 +16,7 @@
 
 #define MS     1000000ull
 #define MIN_NS 50000
+#define ACT_NS 50000 /* of who carries boosts out */
 
 enum { VCPUS = 4, VMS = 2, CPUS = 2, LOG = 4096 };
 
@@ -123,6 +124,8 @@ struct vcpu {
 static struct vcpu vcpu[VCPUS];
 static struct pvsched_debt vm_debt[VMS], cpu_debt[CPUS];
 static struct log vm_log[VMS], cpu_log[CPUS];
+/* the model's own of the CPUs' stretches */
+static uint64_t cpu_owed[CPUS], cpu_owed_at[CPUS], cpu_hold[CPUS];
 static uint32_t vm_percent[VMS], cpu_percent;
 static uint32_t vm_shares[VMS]; /* vCPUs that may run at once: percent and burst for each */
 
@@ -155,14 +158,21 @@ static uint64_t owed_now(const struct vcpu *v, uint64_t now)
 	return v->owed > now - v->owed_at ? v->owed - (now - v->owed_at) : 0;
 }
 
-static unsigned long boosts, refused[3];
+static uint64_t cpu_owed_now(unsigned int cpu, uint64_t now)
+{
+	uint64_t gap = now - cpu_owed_at[cpu];
+
+	return cpu_owed[cpu] > gap ? cpu_owed[cpu] - gap : 0;
+}
+
+static unsigned long boosts, refused[4];
 
 /* Takes as much as all bounds leave, or less. Returns the new time. */
 static uint64_t boost(struct vcpu *v, uint64_t now)
 {
 	uint64_t cs_paid_at = v->d.cs_paid_at;
 	bool is_cs = rnd(2);
-	uint64_t left, until, take, cs, owed = owed_now(v, now);
+	uint64_t left, until, take, cs, owed = owed_now(v, now), shared;
 
 	left = pvsched_debt_left(&v->d, vm_debt[v->vm].paid_at, cpu_debt[v->cpu].paid_at, now,
 				 MIN_NS, &v->l);
@@ -190,6 +200,18 @@ static uint64_t boost(struct vcpu *v, uint64_t now)
 	assert_true(now >= v->hold);
 	if (left > until - now)
 		left = until - now;
+	/* ACC-34: the same of all vCPUs of its CPU together */
+	shared = pvsched_stretch_left(&cpu_debt[v->cpu].stretch, now, v->l.cap_ns);
+	if (shared < MIN_NS) {
+		refused[3]++;
+		assert_true(now < cpu_hold[v->cpu] ||
+			    cpu_owed_now(v->cpu, now) + MIN_NS > v->l.cap_ns);
+		return now;
+	}
+	assert_true(now >= cpu_hold[v->cpu]);
+	assert_int_equal(shared, v->l.cap_ns - cpu_owed_now(v->cpu, now));
+	if (left > shared)
+		left = shared;
 	take = rnd(4) ? 1 + rnd(left) : left;
 	v->d.rate_paid_at = pvsched_rate_charge(v->d.rate_paid_at, now, &v->l.rate);
 	pvsched_wall_on(&v->d, now, &v->l);
@@ -201,25 +223,29 @@ static uint64_t boost(struct vcpu *v, uint64_t now)
 	if (!is_cs)
 		assert_int_equal(v->d.cs_paid_at, cs_paid_at);
 	vm_debt[v->vm].paid_at = pvsched_bucket_charge(vm_debt[v->vm].paid_at, now, take, &v->l.vm);
-	cpu_debt[v->cpu].paid_at =
-		pvsched_bucket_charge(cpu_debt[v->cpu].paid_at, now, take, &v->l.cpu);
+	pvsched_cpu_charge(&cpu_debt[v->cpu], now, take, ACT_NS, &v->l);
 
 	/* the model's turn */
 	v->owed = owed + take;
 	v->owed_at = now;
 	if (v->owed >= v->l.cap_ns)
 		v->hold = now + (v->owed > v->l.gap_ns ? v->owed : v->l.gap_ns);
+	cpu_owed[v->cpu] = cpu_owed_now(v->cpu, now - take) + take;
+	cpu_owed_at[v->cpu] = now;
+	if (cpu_owed[v->cpu] >= v->l.cap_ns)
+		cpu_hold[v->cpu] =
+			now + (cpu_owed[v->cpu] > v->l.gap_ns ? cpu_owed[v->cpu] : v->l.gap_ns);
 	if (is_cs)
 		log_add(&v->cs, now, take);
 	log_add(&v->all, now, take);
 	log_add(&v->wall, now, take);
 	log_add(&vm_log[v->vm], now, take);
-	log_add(&cpu_log[v->cpu], now, take);
+	log_add(&cpu_log[v->cpu], now + ACT_NS, take + ACT_NS);
 	log_check_bound(&v->all, now, v->percent, 10 * MS, 0);
 	log_check_bound(&v->cs, now, v->percent, v->cs_burst, 0);
 	log_check_bound(&vm_log[v->vm], now, vm_percent[v->vm] * vm_shares[v->vm],
 			10 * MS * vm_shares[v->vm], 0);
-	log_check_bound(&cpu_log[v->cpu], now, cpu_percent, 10 * MS, 0);
+	log_check_bound(&cpu_log[v->cpu], now, cpu_percent, 10 * MS, ACT_NS);
 	/* ACC-16: in any window W at most W * rate + the number at once have begun */
 	for (unsigned int i = v->begun.n, n = 0; v->per_s && i-- > v->begun.first;)
 		assert_true(++n <= (now - take - v->begun.piece[i % LOG].start) * v->per_s /
@@ -254,6 +280,8 @@ static void debts_of_a_million_random_events_are_the_models(void **state)
 	vm_shares[0] = 1;
 	vm_percent[1] = 20;
 	vm_shares[1] = 2;
+	for (unsigned int i = 0; i < CPUS; i++)
+		cpu_owed_at[i] = now;
 	for (unsigned int i = 0; i < VCPUS; i++) {
 		vcpu[i].vm = i / 2;
 		vcpu[i].owed_at = now;
@@ -277,10 +305,11 @@ static void debts_of_a_million_random_events_are_the_models(void **state)
 		compare(v, now);
 	}
 	print_message("# %lu events: %lu boosts; refused by share %lu, rate %lu, stretch or "
-		      "actuator %lu; %lu moves, %lu changes of limits\n",
-		      n, boosts, refused[0], refused[1], refused[2], moves, changes);
+		      "actuator %lu, the CPU's stretch %lu; %lu moves, %lu changes of limits\n",
+		      n, boosts, refused[0], refused[1], refused[2], refused[3], moves, changes);
 	assert_true(boosts > n / 20);
-	assert_true(refused[0] > n / 1000 && refused[1] > n / 1000 && refused[2] > n / 1000);
+	assert_true(refused[0] > n / 1000 && refused[1] > n / 1000 && refused[2] > n / 1000 &&
+		    refused[3] > n / 1000);
 }
 
 /* Whoever asks without regard to BPF's count: the actuator alone holds the cap, twice the bursts. */

@@ -2,7 +2,9 @@
 /* The table of actuators: what the broker relies on, whatever is in it. */
 #include <helpers/unit.h>
 
+#include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <actuator/actuator.h>
@@ -30,10 +32,33 @@ static void actuator_unknown_name_is_not_found(void **state)
 	assert_null(pvsched_actuator_find(""));
 }
 
-static void actuator_chosen_is_an_automatic_one(void **state)
+static int can(char *why, size_t size)
 {
+	(void)why;
+	(void)size;
+	return 0;
+}
+
+static int cannot(char *why, size_t size)
+{
+	snprintf(why, size, "not here");
+	return -ENOTSUP;
+}
+
+static void actuator_chosen_is_the_first_automatic_one_that_can_be_used(void **state)
+{
+	static const struct pvsched_actuator asked = { .usable = can },
+					     absent = { .automatic = true, .usable = cannot },
+					     first = { .automatic = true, .usable = can },
+					     second = { .automatic = true, .usable = can };
+	const struct pvsched_actuator *rows[] = { &asked, &absent, &first, &second, NULL };
+
 	(void)state;
-	assert_true(pvsched_actuator_choose()->automatic);
+	assert_ptr_equal(pvsched_actuator_first(rows), &first);
+	rows[2] = NULL;
+	assert_ptr_equal(pvsched_actuator_first(rows), &pvsched_actuator_agent);
+	/* what schedules a whole host, or is a module, is somebody's wish */
+	assert_ptr_equal(pvsched_actuator_choose(), &pvsched_actuator_agent);
 }
 
 static void actuator_that_cannot_be_used_says_why_in_one_line(void **state)
@@ -71,7 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(actuator_rows_have_names_of_their_own_and_what_the_broker_calls),
 		cmocka_unit_test(actuator_unknown_name_is_not_found),
-		cmocka_unit_test(actuator_chosen_is_an_automatic_one),
+		cmocka_unit_test(actuator_chosen_is_the_first_automatic_one_that_can_be_used),
 		cmocka_unit_test(actuator_that_cannot_be_used_says_why_in_one_line),
 		cmocka_unit_test(attr_of_word_is_what_its_level_says),
 	};

@@ -11,6 +11,8 @@
 static struct pvsched_conf conf;
 static char why[256];
 
+#define LONG_NAME "a-name-of-a-virtual-machine-that-is-rather-long-in-the-end"
+
 static int parse(const char *text)
 {
 	why[0] = 0;
@@ -48,13 +50,14 @@ static void conf_broker_section_is_read(void **state)
 						  1u << PVSCHED_BUDGET_CEILING);
 }
 
-static void conf_vm_wins_over_its_user(void **state)
+static void conf_vm_that_names_its_user_wins_over_his_section(void **state)
 {
 	struct pvsched_choice c;
 
 	(void)state;
-	assert_int_equal(parse("[vm web-*]\nserve = yes\nvcpus = 0,2-3\n"
-			       "[user 1000]\nserve = no\npolicy = off\n[vm web-9]\npolicy = irq\n"),
+	assert_int_equal(parse("[vm web-*]\nuser = 1000\nserve = yes\nvcpus = 0,2-3\n"
+			       "[user 1000]\nserve = no\npolicy = off\n"
+			       "[vm web-9]\npolicy = irq\nuser = 1000\n"),
 			 0);
 	c = pvsched_conf_choose(&conf, "web-1", 1000);
 	assert_true(c.serve);
@@ -70,6 +73,49 @@ static void conf_vm_wins_over_its_user(void **state)
 	c = pvsched_conf_choose(&conf, "db", 1001);
 	assert_true(c.serve);
 	assert_null(c.policy);
+	/* another user's of that name has nothing of it */
+	c = pvsched_conf_choose(&conf, "web-9", 1001);
+	assert_null(c.policy);
+	assert_true(pvsched_choice_has(&c, 1));
+	assert_int_equal(parse("[vm a]\nuser = root\nserve = no\n[vm a]\nuser = 7\n"), -EINVAL);
+	assert_non_null(strstr(why, "line 5: user: [vm a] has another one already"));
+	assert_int_equal(parse("[user root]\nuser = root\n"), -EINVAL);
+	assert_int_equal(parse("[vm a]\nuser = no-such-user\n"), -EINVAL);
+}
+
+/* Whoever is denied something may call his VM as one that is not. */
+static void conf_name_of_a_vm_gains_nothing_that_its_user_is_denied(void **state)
+{
+	struct pvsched_choice c;
+
+	(void)state;
+	assert_int_equal(parse("[user 1000]\nserve = no\n[vm pbx]\nserve = yes\n"), 0);
+	assert_false(pvsched_conf_choose(&conf, "pbx", 1000).serve);
+	assert_true(pvsched_conf_choose(&conf, "pbx", 1001).serve);
+	assert_int_equal(parse("[user 1000]\npolicy = irq\nvcpus = 0-1\nboost = 20\ngap = 5ms\n"
+			       "[vm pbx]\npolicy = latency\nvcpus = 1-3\nboost = 60\ngap = 1ms\n"
+			       "rate = 9\n"),
+			 0);
+	c = pvsched_conf_choose(&conf, "pbx", 1000);
+	assert_string_equal(c.policy, "irq");
+	assert_false(pvsched_choice_has(&c, 0));
+	assert_true(pvsched_choice_has(&c, 1));
+	assert_false(pvsched_choice_has(&c, 2));
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_BOOST], 20);
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_GAP], 5000000);
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_RATE], 9); /* of which his says nothing */
+	c = pvsched_conf_choose(&conf, "pbx", 1001);
+	assert_string_equal(c.policy, "latency");
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_BOOST], 60);
+	/* less it may give */
+	assert_int_equal(parse("[user 1000]\nserve = yes\npolicy = latency\nboost = 20\n"
+			       "[vm b-*]\npolicy = off\nboost = 10\n[vm c]\nserve = no\n"),
+			 0);
+	c = pvsched_conf_choose(&conf, "b-1", 1000);
+	assert_true(c.serve);
+	assert_string_equal(c.policy, "off");
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_BOOST], 10);
+	assert_false(pvsched_conf_choose(&conf, "c", 1000).serve);
 }
 
 static void conf_budgets_of_a_vm_win_over_its_user_s(void **state)
@@ -77,10 +123,12 @@ static void conf_budgets_of_a_vm_win_over_its_user_s(void **state)
 	struct pvsched_choice c;
 
 	(void)state;
-	assert_int_equal(parse("[vm web-*]\nboost = 10\n[user 1000]\nboost = 20\nrate = 100\n"), 0);
+	assert_int_equal(parse("[vm web-*]\nuser = 1000\nboost = 30\n"
+			       "[user 1000]\nboost = 20\nrate = 100\n"),
+			 0);
 	c = pvsched_conf_choose(&conf, "web-1", 1000);
 	assert_int_equal(c.budget.own, 1u << PVSCHED_BUDGET_BOOST | 1u << PVSCHED_BUDGET_RATE);
-	assert_int_equal(c.budget.value[PVSCHED_BUDGET_BOOST], 10);
+	assert_int_equal(c.budget.value[PVSCHED_BUDGET_BOOST], 30);
 	assert_int_equal(c.budget.value[PVSCHED_BUDGET_RATE], 100);
 	c = pvsched_conf_choose(&conf, "pbx", 7);
 	assert_int_equal(c.budget.own, 0);
@@ -140,6 +188,28 @@ static void conf_errors_name_their_line(void **state)
 	}
 }
 
+/* libinih would cut them off and say nothing. */
+static void conf_what_would_be_cut_is_refused(void **state)
+{
+	char text[512];
+
+	(void)state;
+	snprintf(text, sizeof(text), "# a\n[vm %.46s]\nserve = no\n", LONG_NAME);
+	assert_int_equal(parse(text), 0);
+	assert_false(pvsched_conf_choose(&conf, conf.rule[0].vm, 0).serve);
+	assert_int_equal(strlen(conf.rule[0].vm), 46);
+	snprintf(text, sizeof(text), "# a\n [vm %.47s]\nserve = no\n", LONG_NAME);
+	assert_int_equal(parse(text), -EINVAL);
+	assert_non_null(strstr(why, "line 2: a section's name is longer than 49"));
+	/* the rest of a comment is none */
+	snprintf(text, sizeof(text), "[broker]\n#%-198s\n", "policy = off");
+	assert_int_equal(parse(text), -EINVAL);
+	assert_non_null(strstr(why, "line 2: longer than 198"));
+	snprintf(text, sizeof(text), "[broker]\n#%-197s\n", "policy = off");
+	assert_int_equal(parse(text), 0);
+	assert_string_equal(conf.policy, "");
+}
+
 static void conf_too_many_sections_are_refused(void **state)
 {
 	char text[8192] = "";
@@ -177,10 +247,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(conf_empty_file_sets_nothing),
 		cmocka_unit_test(conf_broker_section_is_read),
-		cmocka_unit_test(conf_vm_wins_over_its_user),
+		cmocka_unit_test(conf_vm_that_names_its_user_wins_over_his_section),
+		cmocka_unit_test(conf_name_of_a_vm_gains_nothing_that_its_user_is_denied),
 		cmocka_unit_test(conf_budgets_of_a_vm_win_over_its_user_s),
 		cmocka_unit_test(conf_user_is_a_name_or_a_number),
 		cmocka_unit_test(conf_errors_name_their_line),
+		cmocka_unit_test(conf_what_would_be_cut_is_refused),
 		cmocka_unit_test(conf_too_many_sections_are_refused),
 		cmocka_unit_test(conf_file_that_cannot_be_read_says_why),
 	};

@@ -5,7 +5,12 @@
 #include <broker/control.h>
 #include <errno.h>
 #include <json/parse.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct pvsched_server server;
@@ -103,6 +108,123 @@ static void control_path_is_beside_the_brokers(void **state)
 	assert_int_equal(pvsched_control_path("/run/x", small, sizeof(small)), -ENAMETOOLONG);
 }
 
+#define SILENT 24 /* more than are served */
+
+static char dir[] = "/tmp/pvsched-control-XXXXXX", path[64];
+
+static int dial(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	strcpy(addr.sun_path, path);
+	return connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? -1 : fd;
+}
+
+/* All of the answer is awaited. False: it was closed. */
+static bool is_answered(int fd)
+{
+	static const char request[] = "{\"pvsched\": 1, \"command\": \"list\"}\n";
+	char c = 0;
+
+	if (send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL) < 0)
+		return false;
+	while (c != '\n')
+		if (recv(fd, &c, 1, 0) != 1)
+			return false;
+	return true;
+}
+
+static int start_control(void **state)
+{
+	struct pvsched_control *c = NULL;
+
+	server.mutex = &mutex;
+	if (!mkdtemp(dir))
+		return -1;
+	snprintf(path, sizeof(path), "%s/sock", dir);
+	if (pvsched_control_start(&server, path, &c))
+		return -1;
+	*state = c;
+	return 0;
+}
+
+static int stop_control(void **state)
+{
+	pvsched_control_stop(*state);
+	rmdir(dir);
+	strcpy(dir + strlen(dir) - 6, "XXXXXX");
+	return 0;
+}
+
+static void control_silent_connections_give_way(void **state)
+{
+	int fd[SILENT], asks = dial();
+
+	(void)state;
+	for (int i = 0; i < SILENT; i++) {
+		assert_true(is_answered(asks)); /* now and then, as a monitor does */
+		fd[i] = dial();
+		assert_true(fd[i] >= 0);
+	}
+	assert_true(is_answered(fd[SILENT - 1]));
+	assert_true(is_answered(asks));
+	assert_false(is_answered(fd[0]));
+	for (int i = 0; i < SILENT; i++)
+		close(fd[i]);
+	close(asks);
+}
+
+/* A process of that user's connects, and is silent until it is ended. */
+static pid_t hold(uid_t uid)
+{
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		if (setresuid(uid, uid, uid))
+			_exit(1);
+		for (int i = 0; i < SILENT; i++)
+			dial();
+		if (write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void control_others_cannot_keep_root_out(void **state)
+{
+	pid_t pid[4];
+	int fd[4];
+
+	(void)state;
+	if (geteuid()) {
+		printf("# not root: there is one user only\n");
+		skip();
+	}
+	chmod(dir, 0755);
+	fd[0] = dial();
+	for (int i = 0; i < 4; i++)
+		pid[i] = hold(65530 + i);
+	for (int i = 1; i < 4; i++)
+		fd[i] = dial();
+	for (int i = 0; i < 4; i++)
+		assert_true(is_answered(fd[i]));
+	for (int i = 0; i < 4; i++) {
+		close(fd[i]);
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +233,10 @@ int main(void)
 		cmocka_unit_test(control_another_version_is_refused),
 		cmocka_unit_test(control_cut_requests_are_answered),
 		cmocka_unit_test(control_path_is_beside_the_brokers),
+		cmocka_unit_test_setup_teardown(control_silent_connections_give_way, start_control,
+						stop_control),
+		cmocka_unit_test_setup_teardown(control_others_cannot_keep_root_out, start_control,
+						stop_control),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -483,6 +483,107 @@ static void server_client_whose_process_is_another_now_registers_nothing(void **
 	close(fds[1]);
 }
 
+/* --- VMs that were found */
+
+/* As found.c has it; the policy `latency` is that of all. Returns its place. */
+static int find_vm(const char *name)
+{
+	int place = pvsched_server_place(&bed.server);
+	struct pvsched_client *c;
+
+	assert_true(place >= 0);
+	c = &bed.server.client[place];
+	c->pid = getpid();
+	c->kvm = 0x1000 + place;
+	strcpy(c->name, name);
+	c->policy = pvsched_server_choose(&bed.server, c);
+	assert_true(c->policy >= 0);
+	assert_int_equal(pvsched_server_admit(&bed.server, c), 0);
+	c->hello = true;
+	return place;
+}
+
+static const char *policy_of(int place)
+{
+	return bed.policies.set[bed.server.client[place].policy].name;
+}
+
+static void server_policy_of_an_operator_stays_when_a_guest_speaks(void **state)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY };
+	int fd, operator, one, other;
+
+	(void)state;
+	bed.policies.found = bed.policies.standard;
+	assert_int_equal(pvsched_server_open(&bed.server, bed.path), 0);
+	fd = join();
+	operator= pvsched_server_accept(&bed.server);
+	one = find_vm("one");
+	assert_string_equal(policy_of(one), "latency");
+	m.index = one;
+	strcpy(m.policy.name, "off");
+	assert_int_equal(ask(fd, operator, & m, NULL, 0), 0);
+	pvsched_server_speak(&bed.server, &bed.server.client[one], true);
+	assert_string_equal(policy_of(one), "off");
+	pvsched_server_speak(&bed.server, &bed.server.client[one], false);
+	assert_string_equal(policy_of(one), "off");
+
+	/* and of all VMs, whatever the configuration says of one that comes */
+	assert_int_equal(pvsched_conf_parse("[vm other]\npolicy = latency\n", "test",
+					    &bed.server.conf, bed.server.said,
+					    sizeof(bed.server.said)),
+			 0);
+	m = (struct pvsched_msg){ .type = PVSCHED_MSG_POLICY, .index = PVSCHED_ALL_VMS };
+	strcpy(m.policy.name, "off");
+	assert_int_equal(ask(fd, operator, & m, NULL, 0), 0);
+	other = find_vm("other");
+	assert_string_equal(policy_of(other), "off");
+	pvsched_server_speak(&bed.server, &bed.server.client[other], true);
+	assert_string_equal(policy_of(other), "off");
+	close(fd);
+	pvsched_server_close(&bed.server, bed.path);
+	bed.server.overruled = false;
+	bed.server.conf.n = 0;
+	bed.policies.standard = 0;
+	bed.policies.found = -1;
+}
+
+static int taken;
+
+static void on_taken(void *ctx, int place)
+{
+	assert_ptr_equal(ctx, &bed);
+	assert_true(bed.server.client[place].kvm); /* it is told before */
+	taken = place;
+}
+
+static void server_client_takes_over_what_was_found(void **state)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_HELLO };
+	int fd, client, found;
+
+	(void)state;
+	bed.policies.found = bed.policies.standard;
+	bed.server.on_taken = on_taken;
+	bed.server.ctx = &bed;
+	assert_int_equal(pvsched_server_open(&bed.server, bed.path), 0);
+	found = find_vm("found");
+	taken = -1;
+	fd = join();
+	client = pvsched_server_accept(&bed.server);
+	m.hello.version = PVSCHED_WIRE_VERSION;
+	m.hello.vcpus = 1;
+	assert_int_equal(ask(fd, client, &m, NULL, 0), 0);
+	assert_int_equal(taken, found);
+	assert_false(bed.server.client[found].hello);
+	assert_int_equal(bed.server.client[found].kvm, 0);
+	assert_int_equal(bed.server.changed, getpid());
+	close(fd);
+	pvsched_server_close(&bed.server, bed.path);
+	bed.policies.found = -1;
+	bed.server.on_taken = NULL;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -496,6 +597,8 @@ int main(void)
 		CASE(server_user_has_but_a_share_of_the_places),
 		CASE(server_full_of_vms_is_still_the_operators),
 		CASE(server_client_whose_process_is_another_now_registers_nothing),
+		cmocka_unit_test(server_policy_of_an_operator_stays_when_a_guest_speaks),
+		cmocka_unit_test(server_client_takes_over_what_was_found),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -87,12 +87,30 @@ static void notify_watchdog_wants_half_of_its_time(void **state)
 	unsetenv("WATCHDOG_USEC");
 }
 
+/* What is done meanwhile, a reload for one, puts it off by nothing. */
+static void notify_watchdog_comes_due_whatever_happens_meanwhile(void **state)
+{
+	const unsigned long long told = 5000000000ull, ms = 1000000;
+
+	(void)state;
+	unsetenv("WATCHDOG_PID");
+	unsetenv("WATCHDOG_USEC");
+	assert_int_equal(notify_watchdog_left(told, told + 100000 * ms), -1);
+	setenv("WATCHDOG_USEC", "2000000", 1);
+	assert_int_equal(notify_watchdog_left(told, told), 1000);
+	assert_int_equal(notify_watchdog_left(told, told + 400 * ms), 600);
+	assert_int_equal(notify_watchdog_left(told, told + 1000 * ms), 0);
+	assert_int_equal(notify_watchdog_left(told, told + 90000 * ms), 0);
+	unsetenv("WATCHDOG_USEC");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(notify_reaches_the_managers_socket),
 		cmocka_unit_test(notify_without_a_manager_does_nothing),
 		cmocka_unit_test(notify_watchdog_wants_half_of_its_time),
+		cmocka_unit_test(notify_watchdog_comes_due_whatever_happens_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

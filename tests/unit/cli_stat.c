@@ -46,6 +46,38 @@ static void stat_reads_an_answer(void **state)
 	stat_free(&s);
 }
 
+/* Whatever the broker counts for a vCPU is printed. */
+static void stat_json_has_every_counter(void **state)
+{
+	static const char *const names[] = { "run_ns",	   "delay_ns", "sched_ins", "boosts",
+					     "boosted_ns", "harm_ns",  "expired",   "refused",
+					     "failed",	   "external", "bad_words", "missed",
+					     "doorbells" };
+	char text[1024] = "{\"vms\": [{\"vm\": 0, \"vcpu\": [{\"vcpu\": 0", *printed = NULL,
+	     want[64];
+	struct stat_sample s;
+	struct json j;
+	size_t size;
+	FILE *f;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		sprintf(text + strlen(text), ", \"%s\": %zu", names[i], 70 + i);
+	strcat(text, "}]}]}");
+	read_text(text, &s);
+	f = open_memstream(&printed, &size);
+	json_init(&j, f);
+	stat_print_json(&s, -1, &j);
+	fclose(f);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(want, sizeof(want), "\"%s\": %zu", names[i], 70 + i);
+		if (!strstr(printed, want))
+			fail_msg("no %s in: %s", want, printed);
+	}
+	free(printed);
+	stat_free(&s);
+}
+
 static void stat_interval_is_the_difference(void **state)
 {
 	struct stat_sample a, b;
@@ -134,6 +166,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stat_reads_an_answer),
+		cmocka_unit_test(stat_json_has_every_counter),
 		cmocka_unit_test(stat_interval_is_the_difference),
 		cmocka_unit_test(stat_new_thread_counts_from_its_beginning),
 		cmocka_unit_test(stat_vm_is_the_sum_of_its_vcpus),

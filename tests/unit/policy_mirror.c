@@ -85,6 +85,49 @@ static void mirror_idle_work_or_idle_guest_is_idle(void **state)
 	assert_int_equal(decide(in).level, PVSCHED_LEVEL_IDLE);
 }
 
+/* Its page is from before it slept, in the guest's idle task. */
+static void mirror_vcpu_that_wakes_does_not_give_way(void **state)
+{
+	struct pvsched_policy_in in = ordinary();
+
+	(void)state;
+	in.event = PVSCHED_EV_WOKEN;
+	in.context = PVSCHED_CTX_IDLE;
+	in.task.policy = PVSCHED_POLICY_IDLE;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	in.base_nice = -5; /* the idle task's nice is no wish, either */
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	in.base_nice = 0;
+	in.context = 0;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	/* what was woken for it is known */
+	in.context = PVSCHED_CTX_IDLE;
+	in.pending = (struct pvsched_task){ .flags = PVSCHED_TASK_VALID,
+					    .policy = PVSCHED_POLICY_FIFO,
+					    .rt_priority = 8 };
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_RT);
+	/* what gave way while it ran does so when it loses its CPU, as before */
+	in = ordinary();
+	in.context = PVSCHED_CTX_IDLE;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_IDLE);
+}
+
+static void mirror_task_that_waits_for_an_idle_guest_counts(void **state)
+{
+	struct pvsched_policy_in in = ordinary();
+
+	(void)state;
+	in.context = PVSCHED_CTX_IDLE;
+	in.task.policy = PVSCHED_POLICY_IDLE;
+	in.pending = (struct pvsched_task){ .flags = PVSCHED_TASK_VALID };
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_BASE);
+	in.pending.nice = -3;
+	assert_int_equal(decide(in).value, -3);
+	in.pending.nice = 7;
+	assert_int_equal(decide(in).level, PVSCHED_LEVEL_NICE);
+	assert_int_equal(decide(in).value, 7);
+}
+
 static void mirror_waiting_task_counts_when_it_is_more_urgent(void **state)
 {
 	struct pvsched_policy_in in = ordinary();
@@ -137,6 +180,8 @@ int main(void)
 		cmocka_unit_test(mirror_nice_task_gives_way_as_long_as_may_be),
 		cmocka_unit_test(mirror_task_better_than_the_thread_is_bounded_by_the_cap),
 		cmocka_unit_test(mirror_idle_work_or_idle_guest_is_idle),
+		cmocka_unit_test(mirror_vcpu_that_wakes_does_not_give_way),
+		cmocka_unit_test(mirror_task_that_waits_for_an_idle_guest_counts),
 		cmocka_unit_test(mirror_waiting_task_counts_when_it_is_more_urgent),
 		cmocka_unit_test(
 			mirror_without_rivals_or_running_or_asleep_or_pageless_stays_at_base),

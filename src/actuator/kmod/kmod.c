@@ -304,6 +304,7 @@ const struct pvsched_actuator pvsched_actuator_kmod = {
 	.summary =
 		"a kernel module changes the vCPU thread's scheduling, without a process of ours",
 	.kind = PVSCHED_ACTUATOR_KMOD,
+	.act_ns = 50000, /* the agent's: a thread, too, and no dearer */
 	.automatic = false, /* a module is loaded by who wants one */
 	.usable = usable,
 	.programs = &programs,
@@ -325,6 +326,7 @@ const struct pvsched_actuator pvsched_actuator_kmod_policy = {
 	.name = "kmod-policy",
 	.summary = "the kernel module takes the decisions, too, without any BPF",
 	.kind = PVSCHED_ACTUATOR_KMOD_POLICY,
+	.act_ns = 50000,
 	.automatic = false,
 	.usable = usable_policy,
 	.programs = &decides,

@@ -10,7 +10,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define PVSCHED_KMOD_VERSION 2 /* of all of this: another one is refused */
+#define PVSCHED_KMOD_VERSION 3 /* of all of this: another one is refused */
 #define PVSCHED_KMOD_SLOTS   1024
 
 struct pvsched_kmod_begin {

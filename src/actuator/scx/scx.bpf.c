@@ -27,15 +27,14 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 #define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
 #define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
 #define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
-#define VCPUS_NS   100000000ull /* longer than a busy LLC goes without a dispatch */
-#define WALK_MOST  16 /* waiting tasks of a queue that are looked at for one in particular */
+#define WALK_MOST  64 /* waiting vCPUs of an LLC that are looked at for those that were boosted */
 
 #define DSQ_TASKS(llc)	(0x1000ull + (llc)) /* ordinary tasks, by virtual time */
 #define DSQ_VCPUS(llc)	(0x2000ull + (llc)) /* vCPUs, by virtual time: they do not leave their LLC */
 #define DSQ_URGENT(llc) (0x3000ull + (llc)) /* boosted ones that found no CPU, in their order */
 
-/* Set before loading. */
-const volatile __u32 scx_llcs_n = 1;
+/* Set before the scheduler starts. */
+__u32 scx_llcs_n;
 
 /* Why the scheduler ended; user space waits on the ring. */
 struct {
@@ -57,6 +56,18 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64[2]); /* LLC + 1; when it was chosen */
 } scx_homes SEC(".maps");
+
+/* What a slot's page said when its vCPU woke last: of before it slept. */
+struct scx_woke {
+	__u64 context, task;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, PVSCHED_SLOTS);
+	__type(key, __u32);
+	__type(value, struct scx_woke);
+} scx_wokes SEC(".maps");
 
 /* sched_prio_to_weight of the kernel * 100 / 1024, by nice + 20 */
 static const __u32 weights[40] = {
@@ -132,17 +143,42 @@ static __always_inline int slot_of(struct task_struct *p)
 	return -1;
 }
 
-/* Its guest idles, or runs what may wait: it ranks below all. Only ever to its disadvantage, so
- * any word will do. */
+/*
+ * Its guest idles, or runs what may wait: it ranks below all. Only ever to its disadvantage, so any
+ * word will do. But a vCPU sleeps in its guest's idle task: what its page says of that as it wakes
+ * holds until the guest has said it anew.
+ */
 static __always_inline bool is_low(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot)
 {
 	struct pvsched_page *page;
+	struct scx_woke *w;
+	__u64 context, task;
 
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) == PVSCHED_LEVEL_IDLE)
 		return true;
-	page = page_of_slot(v, slot);
-	return page && (MEMBER(page, context) & PVSCHED_CTX_IDLE ||
-			(MEMBER(page, current_task) & 0xff) == PVSCHED_POLICY_IDLE);
+	page = v->woken ? NULL : page_of_slot(v, slot);
+	if (!page)
+		return false;
+	context = MEMBER(page, context);
+	task = MEMBER(page, current_task);
+	if (context & PVSCHED_CTX_URGENT ||
+	    (!(context & PVSCHED_CTX_IDLE) && (task & 0xff) != PVSCHED_POLICY_IDLE))
+		return false;
+	w = bpf_map_lookup_elem(&scx_wokes, &slot);
+	return w && ((context & PVSCHED_CTX_IDLE && context != w->context) ||
+		     ((task & 0xff) == PVSCHED_POLICY_IDLE && task != w->task));
+}
+
+/* It comes to run after a wake-up: its page cannot have changed since it slept. */
+static __always_inline void note_wake(struct pvsched_vcpu *v, __u32 slot)
+{
+	struct pvsched_page *page = page_of_slot(v, slot);
+	struct scx_woke *w = bpf_map_lookup_elem(&scx_wokes, &slot);
+
+	if (!w)
+		return;
+	w->context = page ? MEMBER(page, context) : 0;
+	w->task = page ? MEMBER(page, current_task) : 0;
 }
 
 static __always_inline __u64 weight_of(struct task_struct *p, struct pvsched_shared *s, bool low)
@@ -240,15 +276,40 @@ static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s,
 	return pvsched_settle(slot, now);
 }
 
-/* An idle CPU of its VM's LLC, or -1. The VM moves to another LLC when its own has none and the
- * other has, at most every 100 ms, at the wake-up of its first vCPU. */
+static __always_inline bool is_boosted(__u32 slot)
+{
+	struct pvsched_debt *d = debt_at(slot);
+
+	return d && MEMBER(d, stretch.on_ns);
+}
+
+/* An idle CPU of that LLC for the task, which is its from then on; or -1. core: only one whose core runs
+ * no boosted vCPU. */
+static __always_inline __s32 idle_of(struct task_struct *p, struct scx_llc *l, bool core)
+{
+	__s32 cpu;
+
+	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
+		if (i >= l->n)
+			break;
+		cpu = l->cpu[i];
+		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && (!core || is_calm(cpu, true)) &&
+		    scx_bpf_test_and_clear_cpu_idle(cpu))
+			return cpu;
+	}
+	return -1;
+}
+
+/* An idle CPU of its VM's LLC, or -1; for a boosted one a core without another boosted one, if any is
+ * idle. The VM moves to another LLC when its own has none and the other has, at most every 100 ms, at
+ * the wake-up of its first vCPU. */
 #define HOME_NS 100000000ull
-static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_vcpu *v, __s32 prev,
-					  __u64 flags, __u64 now)
+static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_vcpu *v, __u32 slot,
+					  __s32 prev, __u64 flags, __u64 now)
 {
 	__u32 vm = v->vm, home;
 	__u64(*h)[2] = bpf_map_lookup_elem(&scx_homes, &vm);
-	bool idle = false;
+	bool idle = false, core = is_boosted(slot);
 	struct scx_llc *l;
 	__s32 cpu;
 
@@ -257,18 +318,17 @@ static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_
 	if (!(*h)[0])
 		(*h)[0] = llc_of(prev) + 1;
 	home = (*h)[0] - 1;
-	if (llc_of(prev) == home && scx_bpf_test_and_clear_cpu_idle(prev))
+	if (llc_of(prev) == home && bpf_cpumask_test_cpu(prev, p->cpus_ptr) &&
+	    (!core || is_calm(prev, true)) && scx_bpf_test_and_clear_cpu_idle(prev))
 		return prev;
-	l = llc_at(home);
+	l = p->nr_cpus_allowed > 1 ? llc_at(home) : NULL;
 	if (!l)
 		return -1;
-	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
-		if (i >= l->n)
-			break;
-		cpu = l->cpu[i];
-		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && scx_bpf_test_and_clear_cpu_idle(cpu))
-			return cpu;
-	}
+	cpu = idle_of(p, l, core);
+	if (cpu < 0 && core)
+		cpu = idle_of(p, l, false);
+	if (cpu >= 0)
+		return cpu;
 	if (v->index || scx_llcs_n < 2 || now - (*h)[1] < HOME_NS)
 		return -1;
 	cpu = scx_bpf_select_cpu_dfl(p, prev, flags, &idle);
@@ -289,7 +349,7 @@ static __always_inline __s32 busy_at_home(struct task_struct *p, struct pvsched_
 	if (!h || !(*h)[0])
 		return prev;
 	home = (*h)[0] - 1;
-	if (llc_of(prev) == home)
+	if (llc_of(prev) == home && bpf_cpumask_test_cpu(prev, p->cpus_ptr))
 		return prev;
 	l = llc_at(home);
 	if (!l)
@@ -301,13 +361,6 @@ static __always_inline __s32 busy_at_home(struct task_struct *p, struct pvsched_
 			return l->cpu[i];
 	}
 	return prev;
-}
-
-static __always_inline bool is_boosted(__u32 slot)
-{
-	struct pvsched_debt *d = debt_at(slot);
-
-	return d && MEMBER(d, stretch.on_ns);
 }
 
 SEC("struct_ops/pvsched_select_cpu")
@@ -323,12 +376,12 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 		if (cpu < 0)
 			return prev;
 	} else {
-		cpu = idle_at_home(p, v, prev, flags, bpf_ktime_get_ns());
+		cpu = idle_at_home(p, v, slot, prev, flags, bpf_ktime_get_ns());
 		idle = cpu >= 0;
 		if (!idle) {
 			cpu = busy_at_home(p, v, prev);
-			if (is_boosted(slot))
-				cpu = choose_victim(cpu, p->cpus_ptr);
+			if (p->nr_cpus_allowed > 1 && is_boosted(slot))
+				cpu = choose_victim(cpu, p->cpus_ptr, 0);
 		}
 	}
 	if (scx_llcs_n > 1)
@@ -347,9 +400,33 @@ static __always_inline bool preempts(const struct scx_cpu *x, __u64 vtime, __u64
 	       now > x->start_ns + KEEP_NS && before(vtime + PREEMPT_NS, vtime_now(x, now));
 }
 
-/* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. */
+/*
+ * A vCPU waits in its LLC's queues. Each look at a queue costs a hash, so where none waits it is saved;
+ * but what nobody looks for starves, and the kernel inserts only after ops.enqueue has returned: under
+ * this CPU's run queue lock, which its own dispatch has, too. So a CPU's word is taken back by that CPU
+ * alone, after a look that found both queues empty; never by time.
+ */
+static __always_inline void vcpu_waits(struct scx_cpu *x, struct scx_llc *l)
+{
+	if (MEMBER(x, vcpus))
+		return;
+	MEMBER(x, vcpus) = 1;
+	__sync_fetch_and_add(&l->vcpus, 1);
+}
+
+static __always_inline void no_vcpu_waits(struct scx_cpu *x, struct scx_llc *l)
+{
+	if (!MEMBER(x, vcpus))
+		return;
+	MEMBER(x, vcpus) = 0;
+	__sync_fetch_and_add(&l->vcpus, -1);
+}
+
+/* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. Those of
+ * other LLCs look for ordinary tasks only. */
 static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struct scx_cpu *x,
-					 __u64 vtime, __u64 flags, bool low)
+					 struct scx_llc *l, __u64 vtime, __u64 flags, bool vcpu,
+					 bool low)
 {
 	__s32 idle;
 
@@ -359,7 +436,9 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 		return;
 	}
 	if (!(flags & SCX_ENQ_CPU_SELECTED) && p->nr_cpus_allowed > 1) {
-		idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
+		idle = scx_llcs_n > 1 && l ? idle_of(p, l, false) : -1;
+		if (idle < 0 && !(vcpu && scx_llcs_n > 1))
+			idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
 		if (idle >= 0) {
 			scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
 			return;
@@ -371,7 +450,8 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 }
 
-static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
+/* Returns false, and has done nothing, if the slot is nobody's any more. */
+static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
 					 struct scx_cpu *x, __u64 flags)
 {
 	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
@@ -381,8 +461,8 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 	bool runs;
 	int boosted;
 
-	if (!s || !v || !x)
-		return;
+	if (!s || !v)
+		return false;
 	/* It ran until now, and no dispatch asked for it: somebody was in the local queue. */
 	runs = v->in_ns && !(flags & (SCX_ENQ_WAKEUP | SCX_ENQ_REENQ));
 	boosted = runs ? ask(v, s, slot, p->prio, now) : pvsched_settle(slot, now);
@@ -391,22 +471,23 @@ static __always_inline void enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 			MEMBER(x, urgent) = slot + 1;
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS,
 					   flags | SCX_ENQ_HEAD | (runs ? 0 : SCX_ENQ_PREEMPT));
-			return;
+			return true;
 		}
 	}
 	l = llc_at(x->llc);
 	if (l)
-		MEMBER(l, vcpus_until) = scx_bpf_now() + VCPUS_NS;
+		vcpu_waits(x, l);
 	if (boosted) {
 		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
-		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr), SCX_KICK_PREEMPT);
-		return;
+		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr, 0), SCX_KICK_PREEMPT);
+		return true;
 	}
 	vtime = vtime_of(p, l, flags);
 	if (l)
 		vtime = bounded(vtime, l->vnow);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
-	look_for_cpu(p, cpu, x, vtime, flags, is_low(v, s, slot));
+	look_for_cpu(p, cpu, x, l, vtime, flags, true, is_low(v, s, slot));
+	return true;
 }
 
 SEC("struct_ops/pvsched_enqueue")
@@ -416,12 +497,11 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	struct scx_cpu *x = cpu_at(cpu);
 	__u32 llc = x ? x->llc : 0;
 	int slot = slot_of(p);
+	struct scx_llc *l;
 	__u64 vtime;
 
-	if (slot >= 0 && x) {
-		enqueue_vcpu(p, slot, cpu, x, flags);
+	if (slot >= 0 && x && enqueue_vcpu(p, slot, cpu, x, flags))
 		return 0;
-	}
 	/* a CPU's own kernel threads: what they do nobody else can, and it is short */
 	if (p->nr_cpus_allowed == 1 && p->flags & 0x00200000 /* PF_KTHREAD */) {
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_HEAD);
@@ -429,7 +509,8 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 		return 0;
 	}
-	vtime = vtime_of(p, llc_at(llc), flags);
+	l = llc_at(llc);
+	vtime = vtime_of(p, l, flags);
 	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
 	 * until then wait for whoever is free. */
 	if (x && !x->given && flags & SCX_ENQ_CPU_SELECTED && preempts(x, vtime, flags)) {
@@ -439,7 +520,7 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 		return 0;
 	}
 	scx_bpf_dsq_insert_vtime(p, DSQ_TASKS(llc), SLICE_NS, vtime, flags);
-	look_for_cpu(p, cpu, x, vtime, flags, false);
+	look_for_cpu(p, cpu, x, l, vtime, flags, false, false);
 	return 0;
 }
 
@@ -505,12 +586,12 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
 	now = scx_bpf_now();
-	/* Each look at a queue costs a hash: where no vCPU has waited lately, it is saved. */
-	vcpus = MEMBER(l, vcpus_until) > now;
+	vcpus = MEMBER(l, vcpus) > 0; /* see vcpu_waits() */
 	if (!vcpus && !stays && scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)))
 		return 0;
 	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
+		vcpu_waits(x, l); /* another CPU's look may miss who is between the two queues */
 		promote(llc);
 		vcpus = true;
 	}
@@ -526,8 +607,8 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 			dsq = DSQ_VCPUS(llc);
 		}
 		urgent = scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
-		if (p || urgent)
-			MEMBER(l, vcpus_until) = now + VCPUS_NS;
+		if (!p && !urgent)
+			no_vcpu_waits(x, l);
 	}
 	if (stays && (dsq || urgent)) {
 		slot = slot_of(prev);
@@ -574,6 +655,8 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 		return 0;
 	MEMBER(x, urgent) = v && is_boosted(key) ? key + 1 : 0;
 	x->low = v && !x->urgent && is_low(v, s, key);
+	if (v && v->woken)
+		note_wake(v, key);
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
 	x->vtime = p->scx.dsq_vtime;
@@ -600,13 +683,39 @@ int BPF_PROG(pvsched_stopping, struct task_struct *p, bool runnable)
 	return 0;
 }
 
-/* The second line: a boost whose timer did not come. */
+/* The second line: a boost whose timer did not come. And what the guest does now: what it ran so far
+ * counts by the weight that it had. */
 SEC("struct_ops/pvsched_tick")
 int BPF_PROG(pvsched_tick, struct task_struct *p)
 {
+	struct scx_cpu *x = cpu_at(scx_bpf_task_cpu(p));
 	int slot = slot_of(p);
+	__u32 key = slot, low;
+	struct pvsched_shared *s;
+	struct pvsched_vcpu *v;
+	__u64 weight, now;
 
-	if (slot >= 0 && is_boosted(slot) && !pvsched_settle(slot, bpf_ktime_get_ns()))
+	if (slot < 0)
+		return 0;
+	if (is_boosted(key)) {
+		if (!pvsched_settle(key, bpf_ktime_get_ns()))
+			scx_bpf_task_set_slice(p, 0);
+		return 0;
+	}
+	s = bpf_map_lookup_elem(&shared, &key);
+	v = vcpu_of_slot(key);
+	if (!s || !v || !x || !x->start_ns || MEMBER(x, urgent))
+		return 0;
+	low = is_low(v, s, key);
+	weight = weight_of(p, s, low);
+	if (weight == x->weight && low == x->low)
+		return 0;
+	now = scx_bpf_now();
+	x->vtime = vtime_now(x, now);
+	x->start_ns = now;
+	x->weight = weight;
+	x->low = low;
+	if (low) /* who waits comes first */
 		scx_bpf_task_set_slice(p, 0);
 	return 0;
 }
@@ -626,9 +735,8 @@ int BPF_PROG(pvsched_init)
 {
 	__s32 err;
 
+	/* of all that may come: a CPU that is off does not tell its caches */
 	for (__u32 i = 0; i < LLCS_MAX; i++) {
-		if (i >= scx_llcs_n)
-			break;
 		err = scx_bpf_create_dsq(DSQ_TASKS(i), -1);
 		if (!err)
 			err = scx_bpf_create_dsq(DSQ_VCPUS(i), -1);

@@ -15,6 +15,7 @@
 #include "../../events/probe.h"
 #include "../actuator.h"
 #include "../topology.h"
+#include "cpus.h"
 #include "quota.h"
 
 #define SCX_ROOT    "/sys/kernel/sched_ext"
@@ -26,24 +27,11 @@
 #define EXIT_RESTART	  (1ull << 48) /* SCX_ECODE_ACT_RESTART: of a CPU that came or went */
 #define EXIT_ERROR	  1024 /* SCX_EXIT_ERROR of enum scx_exit_kind, and above */
 #define RESTARTS_MOST	  3 /* in a row, that do not get as far as running */
-#define LLCS_MAX	  64 /* these two as in settle.bpf.h */
-#define LLC_CPUS_MAX	  64
 
 extern const unsigned char pvsched_scx_bpf[];
 extern const size_t pvsched_scx_bpf_size;
 
-/* As in settle.bpf.h and scx.bpf.c. */
-struct scx_cpu {
-	uint32_t llc, sibling, urgent, low;
-	uint64_t start_ns, vtime, weight;
-};
-
-struct scx_llc {
-	uint64_t vnow;
-	uint32_t wanted, n;
-	uint16_t cpu[LLC_CPUS_MAX];
-};
-
+/* As in scx.bpf.c. */
 struct scx_said {
 	uint64_t kind;
 	int64_t code;
@@ -135,17 +123,22 @@ static int sibling_of(int cpu, const int *core, int cpus)
 	return cpu;
 }
 
-static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
+/* Each time the scheduler starts: CPUs that were off tell their caches when they come. */
+static int fill_topology(struct pvsched_programs *p)
 {
+	struct bpf_object *obj = pvsched_programs_object(p);
 	int cpus = bpf_object__find_map_fd_by_name(obj, "scx_cpus");
 	int llcs = bpf_object__find_map_fd_by_name(obj, "scx_llcs");
+	uint32_t *count = pvsched_programs_word(p, "scx_llcs_n");
 	struct scx_llc *l = calloc(LLCS_MAX, sizeof(*l));
 	int name[LLCS_MAX], n = 0, possible = libbpf_num_possible_cpus(), err = 0, at, first;
 	int core[PVSCHED_CPUS];
 	uint32_t key;
 
-	if (!l)
-		return -ENOMEM;
+	if (!l || !count) {
+		free(l);
+		return l ? -ENOENT : -ENOMEM;
+	}
 	if (possible > PVSCHED_CPUS)
 		possible = PVSCHED_CPUS;
 	for (int cpu = 0; cpu < possible; cpu++)
@@ -164,10 +157,10 @@ static int fill_topology(struct bpf_object *obj, uint32_t *ret_llcs)
 		key = cpu;
 		err = bpf_map_update_elem(cpus, &key, &x, BPF_ANY) ? -errno : 0;
 	}
-	for (key = 0; !err && key < (uint32_t)n; key++)
+	for (key = 0; !err && key < LLCS_MAX; key++)
 		err = bpf_map_update_elem(llcs, &key, &l[key], BPF_ANY) ? -errno : 0;
 	free(l);
-	*ret_llcs = n;
+	*count = n;
 	return err;
 }
 
@@ -176,22 +169,10 @@ static int prepare(struct bpf_object *obj, struct pvsched_programs *programs)
 {
 	static const char *const sleepable[] = { "pvsched_init", "pvsched_exit" };
 	struct bpf_program *prog;
-	struct bpf_map *map;
-	int llcs = 0, last = -1, llc, err = 0;
-	uint32_t n;
+	struct bpf_map *map = bpf_object__find_map_by_name(obj, "pvsched_ops");
+	int err = map ? bpf_map__set_map_flags(map, MAP_LINK) : -EINVAL;
 
-	for (int cpu = 0; cpu < libbpf_num_possible_cpus(); cpu++) {
-		llc = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
-		if (llc > last) {
-			last = llc;
-			llcs++;
-		}
-	}
-	n = llcs < LLCS_MAX ? llcs : LLCS_MAX;
-	err = pvsched_programs_constant(programs, "scx_llcs_n", n);
-	map = bpf_object__find_map_by_name(obj, "pvsched_ops");
-	if (!err)
-		err = map ? bpf_map__set_map_flags(map, MAP_LINK) : -EINVAL;
+	(void)programs;
 	for (size_t i = 0; !err && i < sizeof(sleepable) / sizeof(*sleepable); i++) {
 		prog = bpf_object__find_program_by_name(obj, sleepable[i]);
 		err = prog ? bpf_program__set_flags(prog, BPF_F_SLEEPABLE) : -EINVAL;
@@ -239,12 +220,11 @@ static int attach(struct scx *a, struct pvsched_programs *p)
 	struct bpf_object *obj = pvsched_programs_object(p);
 	struct bpf_program *bell = bpf_object__find_program_by_name(obj, "pvsched_bell");
 	struct bpf_map *map = bpf_object__find_map_by_name(obj, "pvsched_ops");
-	uint32_t llcs;
 	int err;
 
 	a->programs = p;
 	a->ended = false;
-	err = fill_topology(obj, &llcs);
+	err = fill_topology(p);
 	if (err)
 		return err;
 	a->exits = ring_buffer__new(bpf_object__find_map_fd_by_name(obj, "scx_exits"), on_said, a,

@@ -10,30 +10,8 @@
 
 #include "../../events/maps.bpf.h"
 #include "../grant.h"
+#include "cpus.h"
 #include "kfuncs.h"
-
-#define LLCS_MAX     64 /* more share the last */
-#define LLC_CPUS_MAX 64 /* of an LLC, that are looked through for a free one */
-
-struct scx_cpu {
-	__u32 llc; /* by user space, before the scheduler starts */
-	__u32 sibling; /* another CPU of its core; itself if there is none */
-	/* by the CPU itself, read by others: a stale one costs a preemption or saves none */
-	__u32 urgent; /* slot + 1 of the boosted vCPU that it runs or is about to */
-	__u32 low; /* who runs gives way to anybody */
-	__u32 given; /* to a woken task that is about to run: to one at a time */
-	__u64 start_ns; /* since when, by scx_bpf_now(); 0 = nobody of ours */
-	__u64 vtime; /* of who runs, at start_ns */
-	__u64 weight;
-};
-
-struct scx_llc {
-	__u64 vnow; /* virtual time of its queue: of who began to run last, never back */
-	__u64 vcpus_until; /* some may wait: a dispatch until then, or one with nothing else, looks */
-	__u32 wanted; /* a vCPU that waits in its queue was boosted */
-	__u32 n;
-	__u16 cpu[LLC_CPUS_MAX];
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -72,9 +50,21 @@ static __always_inline bool is_calm(__u32 cpu, bool core)
 	return !x || !MEMBER(x, urgent);
 }
 
+/* May this task_struct, which the caller has only the address of, run there? */
+static __always_inline bool may_use(__u64 task, __u32 cpu)
+{
+	struct task_struct *t = (void *)task;
+	const unsigned long *mask = (void *)BPF_CORE_READ(t, cpus_ptr);
+	unsigned long word = 0;
+
+	bpf_probe_read_kernel(&word, sizeof(word), mask + cpu / 64);
+	return word >> (cpu & 63) & 1;
+}
+
 /* The CPU that a boosted vCPU shall take: its own, else one of its LLC whose core runs no boosted
- * one, else one that runs none, else its own. ~5 ns a CPU that is looked at. */
-static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allowed)
+ * one, else one that runs none, else its own; of those that it may use: by `allowed`, else by the
+ * task_struct at `task`. ~5 ns a CPU that is looked at. */
+static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allowed, __u64 task)
 {
 	struct scx_cpu *x = cpu_at(cpu);
 	struct scx_llc *l;
@@ -89,7 +79,7 @@ static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allo
 		if (i >= l->n)
 			break;
 		other = l->cpu[i];
-		if (allowed && !bpf_cpumask_test_cpu(other, allowed))
+		if (allowed ? !bpf_cpumask_test_cpu(other, allowed) : !may_use(task, other))
 			continue;
 		if (is_calm(other, true))
 			return other;
@@ -158,8 +148,10 @@ __noinline int pvsched_settle(__u32 slot, __u64 now)
 	if (!v || !s || !l || !d)
 		return 0;
 	for (int i = 0; i < 3; i++) {
+		/* who holds it may have lost its CPU: what has expired is over all the same */
 		if (__sync_val_compare_and_swap(&s->settling, 0, 1))
-			return MEMBER(d, stretch.on_ns) != 0;
+			return MEMBER(d, stretch.on_ns) &&
+			       pvsched_word_active(MEMBER(s, applied), now);
 		desired = MEMBER(s, desired);
 		boost = settle_once(v, s, d, l, slot, desired, now);
 		__sync_lock_test_and_set(&s->settling, 0);
@@ -175,18 +167,20 @@ __noinline int pvsched_settle(__u32 slot, __u64 now)
 static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now)
 {
 	int boosted = pvsched_settle(slot, now);
+	struct task_struct *t = (void *)v->task;
+	__u32 cpu = v->cpu;
 	struct scx_cpu *x;
 	struct scx_llc *l;
-	__u32 cpu = v->cpu;
 
 	if (event == PVSCHED_EV_WOKEN)
 		return boosted;
 	if (boosted && v->state == PVSCHED_STATE_PREEMPTED) {
+		cpu = BPF_CORE_READ(t, thread_info.cpu); /* it may have moved as it woke */
 		x = cpu_at(cpu);
 		l = x ? llc_at(x->llc) : NULL;
 		if (l)
 			MEMBER(l, wanted) = 1;
-		scx_bpf_kick_cpu(choose_victim(cpu, NULL), SCX_KICK_PREEMPT);
+		scx_bpf_kick_cpu(choose_victim(cpu, NULL, v->task), SCX_KICK_PREEMPT);
 	} else if (!boosted && v->state == PVSCHED_STATE_RUNNING) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include "cmd.h"
-#include "publisher.h"
+#include "declared.h"
+#include "publish.h"
 
 struct values {
 	uint64_t pid;
@@ -30,31 +31,10 @@ static const struct option options[] = {
 	OPTIONS_END
 };
 
-/* When the process started, in clock ticks since boot: field 22 of proc_pid_stat(5). 0 = gone. */
-static uint64_t start_of(uint64_t pid)
-{
-	char path[48], line[1024] = "", *at;
-	unsigned long long start = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%" PRIu64 "/stat", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return 0;
-	at = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
-	fclose(f);
-	/* the name may hold anything; behind it come field 3, the state, and so on */
-	for (unsigned int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
-	if (at)
-		start = strtoull(at, NULL, 10);
-	return start;
-}
-
 static void show_all(void)
 {
 	struct cli_error e = { 0 };
-	int fd = publisher_declared("declared_tasks", &e);
+	int fd = declared_open(DECLARED_TASKS, &e);
 	uint64_t id = 0, value, *last_id = NULL;
 	uint32_t pid = 0, *last = NULL;
 
@@ -62,11 +42,11 @@ static void show_all(void)
 		last = &pid;
 		if (!bpf_map_lookup_elem(fd, &pid, &value))
 			printf("pid %" PRIu32 "%s\n", pid,
-			       start_of(pid) == value ? "" : " (has ended)");
+			       declared_start_of(pid) == value ? "" : " (has ended)");
 	}
 	if (fd >= 0)
 		close(fd);
-	fd = publisher_declared("declared_cgroups", &e);
+	fd = declared_open(DECLARED_CGROUPS, &e);
 	while (fd >= 0 && !bpf_map_get_next_key(fd, last_id, &id)) {
 		last_id = &id;
 		printf("cgroup %" PRIu64 "\n", id);
@@ -77,7 +57,7 @@ static void show_all(void)
 
 static int empty(const char *name, struct cli_error *e)
 {
-	int fd = publisher_declared(name, e);
+	int fd = declared_open(name, e);
 	uint64_t key[2];
 
 	if (fd < 0)
@@ -91,7 +71,7 @@ static int empty(const char *name, struct cli_error *e)
 static int change(const char *map, const void *key, uint64_t value, bool clear, const char *on,
 		  struct cli_error *e)
 {
-	int fd = publisher_declared(map, e), err;
+	int fd = declared_open(map, e), err;
 
 	if (fd < 0)
 		return e->exit;
@@ -109,14 +89,19 @@ static int change(const char *map, const void *key, uint64_t value, bool clear, 
 
 static int change_pid(const struct values *v, struct cli_error *e)
 {
-	uint64_t start = start_of(v->pid);
+	uint64_t start = declared_start_of(v->pid), process = declared_process_of(v->pid);
 	uint32_t key = (uint32_t)v->pid;
-	char on[32];
+	char on[32], next[64];
 
 	snprintf(on, sizeof(on), "pid %" PRIu64, v->pid);
-	if (!start && !v->clear)
+	if (!v->clear && (!start || !process))
 		return cli_fail(e, CLI_FAILED, "declare", on, NULL, "no such process");
-	return change("declared_tasks", &key, start, v->clear, on, e);
+	if (!v->clear && process != v->pid) {
+		snprintf(next, sizeof(next), "declare the process: --pid %" PRIu64, process);
+		return cli_fail(e, CLI_FAILED, "declare", on, next,
+				"it is one thread of process %" PRIu64, process);
+	}
+	return change(DECLARED_TASKS, &key, start, v->clear, on, e);
 }
 
 static int change_cgroup(const struct values *v, struct cli_error *e)
@@ -130,7 +115,7 @@ static int change_cgroup(const struct values *v, struct cli_error *e)
 		return cli_fail(e, CLI_FAILED, "declare", v->cgroup,
 				"name a directory below /sys/fs/cgroup", "%s", strerror(errno));
 	id = st.st_ino; /* on 64-bit kernels the id of a cgroup is its inode's number */
-	return change("declared_cgroups", &id, 1, v->clear, v->cgroup, e);
+	return change(DECLARED_CGROUPS, &id, 1, v->clear, v->cgroup, e);
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
@@ -145,13 +130,15 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		show_all();
 		return 0;
 	}
+	if (declared_forget_ended(e))
+		return e->exit;
 	if (v->pid)
 		change_pid(v, e);
 	else if (v->cgroup)
 		change_cgroup(v, e);
-	else if (!empty("declared_tasks", e))
-		empty("declared_cgroups", e);
-	return e->exit ? e->exit : publisher_recount(e);
+	else if (!empty(DECLARED_TASKS, e))
+		empty(DECLARED_CGROUPS, e);
+	return e->exit ? e->exit : declared_recount(e);
 }
 
 const struct cmd cmd_guest_latency = {

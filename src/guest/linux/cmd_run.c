@@ -5,7 +5,6 @@
  * Over a stream a second thread renews the lease.
  */
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,7 +14,6 @@
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,6 +22,7 @@
 
 #include "clock.h"
 #include "cmd.h"
+#include "declared.h"
 #include "device.h"
 #include "publisher.h"
 
@@ -54,6 +53,8 @@ struct daemon {
 	int lease_fd; /* ends the thread that renews the lease; -1 = there is none */
 	pthread_t lease;
 	bool lost; /* the host took the pages, and does not give them back yet */
+	unsigned int
+		unserved; /* CPUs online without a page, or offline with one, at the last look */
 	double handshake_ms; /* from the device's reset to DRIVER_OK */
 };
 
@@ -109,28 +110,41 @@ static bool take_back(struct daemon *d, unsigned int cpu)
 	return true;
 }
 
-/* Gives every CPU that is online a page, and takes it from those that are not. */
+/*
+ * Gives every CPU that is online a page, and takes it from those that are not. One that cannot be served
+ * now is said, once, and waits for the next look; the others have theirs. Exit status: not 0 when none has.
+ */
 static int reconcile(struct daemon *d, struct cli_error *e)
 {
+	unsigned int shared = 0, unserved = 0;
+	struct cli_error first = { 0 };
 	int id[PVSCHED_VCPUS_MAX];
 
 	if (read_cpus(id, e))
 		return e->exit;
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++) {
-		if (id[cpu] < 0)
-			take_back(d, cpu);
-		else if (d->vcpu[cpu] < 0 && share(d, cpu, id[cpu], e))
-			return e->exit;
+		bool stays = id[cpu] >= 0 && d->publisher.state->cpu[cpu].on;
+
+		if ((!stays && !take_back(d, cpu)) ||
+		    (id[cpu] >= 0 && d->vcpu[cpu] < 0 && share(d, cpu, id[cpu], &first)))
+			unserved++;
+		else
+			shared += d->vcpu[cpu] >= 0;
 	}
-	return 0;
+	if (first.exit && shared && unserved > d->unserved)
+		cli_error_print(&first, stderr);
+	d->unserved = unserved;
+	if (first.exit && !shared)
+		*e = first;
+	return e->exit;
 }
 
-/* One that cannot be served now has no page; the others keep theirs. */
 static void follow_cpus(struct daemon *d)
 {
+	unsigned int before = d->unserved;
 	struct cli_error e = { 0 };
 
-	if (reconcile(d, &e))
+	if (reconcile(d, &e) && d->unserved > before)
 		cli_error_print(&e, stderr);
 }
 
@@ -225,7 +239,8 @@ static int start(struct daemon *d, struct cli_error *e)
 		if (!d->v->quiet)
 			printf("took over from a daemon that did not end in good order\n");
 	}
-	if (publisher_open(&d->publisher, cpus, ring, d, e) || publisher_recount(e))
+	if (publisher_open(&d->publisher, cpus, ring, d, e) || declared_forget_ended(e) ||
+	    declared_recount(e))
 		return e->exit;
 	clock_start(&d->publisher.state->clock);
 	return start_lease(d, e) || shake(d, e) ? e->exit : 0;
@@ -250,9 +265,8 @@ static void end(struct daemon *d)
 static bool pages_live(struct daemon *d)
 {
 	for (unsigned int cpu = 0; cpu < d->publisher.cpus; cpu++)
-		if (d->vcpu[cpu] >= 0 && (*(volatile uint64_t *)&d->publisher.pages[cpu].status !=
-						  PVSCHED_PAGE_ENABLED ||
-					  !device_has_page(&d->device, d->vcpu[cpu])))
+		if (d->vcpu[cpu] >= 0 &&
+		    !device_has_page(&d->device, d->vcpu[cpu], &d->publisher.pages[cpu]))
 			return false;
 	return true;
 }
@@ -262,6 +276,7 @@ static bool pages_live(struct daemon *d)
 static void revive(struct daemon *d)
 {
 	struct cli_error e = { 0 };
+	int err;
 
 	if (!d->lost && device_is_connected(&d->device) && pages_live(d))
 		return;
@@ -269,11 +284,12 @@ static void revive(struct daemon *d)
 		*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 0;
 		d->vcpu[cpu] = -1;
 	}
-	/* a program that saw its page enabled writes no more when this returns */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	if (!d->lost && !d->v->quiet)
 		printf("the host has given the pages up: starting over\n");
-	if (device_enable(&d->device, &e) || shake(d, &e)) {
+	err = publisher_settle();
+	if (err)
+		cli_fail(&e, CLI_FAILED, "wait for the programs", NULL, NULL, "%s", strerror(-err));
+	if (err || device_enable(&d->device, &e) || shake(d, &e)) {
 		if (!d->lost)
 			cli_error_print(&e, stderr);
 		d->lost = true;
@@ -334,6 +350,17 @@ static bool is_about_cpus(int fd)
 	return cpus || (n < 0 && errno == ENOBUFS);
 }
 
+/* What no event tells, or told in vain. */
+static void look_again(struct daemon *d, bool events)
+{
+	struct cli_error e = { 0 };
+
+	if (!d->lost && (d->unserved || !events))
+		follow_cpus(d);
+	if (d->publisher.state->declared)
+		declared_recount(&e); /* if it fails, programs go on looking up what is not there */
+}
+
 static int loop(struct daemon *d, int signals, struct cli_error *e)
 {
 	struct pollfd fds[] = {
@@ -358,6 +385,7 @@ static int loop(struct daemon *d, int signals, struct cli_error *e)
 		if (fds[2].revents && read(fds[2].fd, &ticks, sizeof(ticks)) == sizeof(ticks)) {
 			clock_update(&d->publisher.state->clock);
 			revive(d);
+			look_again(d, fds[3].fd >= 0);
 		}
 		if (fds[3].revents && is_about_cpus(fds[3].fd) && !d->lost)
 			follow_cpus(d);

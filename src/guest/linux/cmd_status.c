@@ -35,8 +35,9 @@ static void text(const struct publisher *p)
 {
 	char current[64], pending[64], context[96], grant[96];
 
-	printf("%-4s %-10s %-24s %-12s %-20s %10s %10s %8s\n", "CPU", "vCPU", "runs", "in",
-	       "host runs it as", "steal ms", "budget ms", "boosts");
+	printf("%-4s %-10s %-24s %-12s %-20s %10s %10s %8s %9s %10s %8s %8s\n", "CPU", "vCPU",
+	       "runs", "in", "host runs it as", "steal ms", "budget ms", "boosts", "throttles",
+	       "sched-ins", "stores", "rings");
 	for (unsigned int i = 0; i < p->cpus; i++) {
 		const volatile struct pvsched_page *page = &p->pages[i];
 		uint64_t waits = page->pending, place = page->placement;
@@ -45,12 +46,16 @@ static void text(const struct publisher *p)
 			printf("%-4u shares no page\n", i);
 			continue;
 		}
-		printf("%-4u %-10s %-24s %-12s %-20s %10.1f %10.1f %8" PRIu64 "\n", i,
-		       show_state(page->state),
+		printf("%-4u %-10s %-24s %-12s %-20s %10.1f %10.1f %8" PRIu64 " %9" PRIu64
+		       " %10" PRIu64 " %8" PRIu64 " %8" PRIu64 "\n",
+		       i, show_state(page->state),
 		       show_task(page->current_task, current, sizeof(current)),
 		       show_context(page->context, context, sizeof(context)),
 		       show_grant(page->grant, grant, sizeof(grant)), (double)page->steal_ns / 1e6,
-		       (double)page->budget_left_ns / 1e6, (uint64_t)page->boosts);
+		       (double)page->budget_left_ns / 1e6, (uint64_t)page->boosts,
+		       (uint64_t)page->throttles,
+		       (uint64_t)(page->state >> PVSCHED_STATE_INS_SHIFT),
+		       (uint64_t)p->state->cpu[i].stores, (uint64_t)p->state->cpu[i].rings);
 		if (waits >> PVSCHED_TASK_FLAGS_SHIFT & PVSCHED_TASK_VALID)
 			printf("%-4s %-10s %s waits\n", "", "",
 			       show_task(waits, pending, sizeof(pending)));
@@ -106,32 +111,49 @@ static void to_json(const struct publisher *p, bool on_one_line)
 		json_end(&j, '}');
 	}
 	json_end(&j, ']');
-	putchar('\n');
+}
+
+/* Without a daemon there are no pages. */
+static void show(const struct publisher *p, const struct values *v, const struct cli_error *gone)
+{
+	if (v->json) {
+		to_json(p, v->watch);
+		return;
+	}
+	if (v->watch && isatty(STDOUT_FILENO))
+		printf("\033[H\033[2J");
+	if (gone->exit)
+		cli_error_print(gone, stdout);
+	else
+		text(p);
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
 {
 	const struct timespec pause = { .tv_sec = 1 };
 	const struct values *v = values;
+	struct cli_error gone = { 0 };
 	struct publisher p;
 
 	(void)operands, (void)count;
-	if (publisher_look(&p, e)) {
-		publisher_close(&p);
-		return e->exit;
-	}
+	stopped = 0;
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
+	if (publisher_look(&p, e))
+		goto out;
 	for (;;) {
-		v->json ? to_json(&p, v->watch) : text(&p);
+		show(&p, v, &gone);
 		fflush(stdout);
 		if (!v->watch || stopped || ferror(stdout) || nanosleep(&pause, NULL) || stopped)
 			break;
-		if (!v->json && isatty(STDOUT_FILENO))
-			printf("\033[H\033[2J");
+		/* anew each time: the next daemon has other pages */
+		publisher_close(&p);
+		gone = (struct cli_error){ 0 };
+		publisher_look(&p, &gone);
 	}
+out:
 	publisher_close(&p);
-	return 0;
+	return e->exit;
 }
 
 const struct cmd cmd_guest_status = {

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -135,9 +136,24 @@ static int open_stream(struct device *d, struct cli_error *e)
 	d->stream = open(d->slot, O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (d->stream < 0)
 		return cli_fail(e, CLI_FAILED, "open the port", d->slot,
-				errno == EBUSY ? "another daemon has it" : "run as root", "%s",
-				strerror(errno));
+				errno == EBUSY
+					? "end the pvsched-guest run that has it, or leave it"
+					: "run as root",
+				"%s", strerror(errno));
 	return 0;
+}
+
+/* One daemon drives the function: a lock on its configuration space, which ends with whoever holds it. */
+static int lock(struct device *d, struct cli_error *e)
+{
+	if (!flock(d->config, LOCK_EX | LOCK_NB))
+		return 0;
+	return cli_fail(
+		e, CLI_FAILED, "open the device", d->slot,
+		errno == EWOULDBLOCK
+			? "end that one first (systemctl stop pvsched-guest), or leave it"
+			: NULL,
+		"%s", errno == EWOULDBLOCK ? "another pvsched-guest run has it" : strerror(errno));
 }
 
 int device_open(struct device *d, struct cli_error *e)
@@ -149,7 +165,7 @@ int device_open(struct device *d, struct cli_error *e)
 	if (!find(d))
 		return open_stream(d, e);
 	d->config = open_file(d, "config", e);
-	if (d->config < 0 || device_enable(d, e))
+	if (d->config < 0 || lock(d, e) || device_enable(d, e))
 		goto fail;
 	fd = open_file(d, "resource0", e);
 	if (fd < 0)
@@ -318,8 +334,13 @@ uint32_t device_unshare(struct device *d, uint32_t vcpu)
 	return command(d, vcpu, PVSCHED_CMD_UNREGISTER);
 }
 
-bool device_has_page(struct device *d, uint32_t vcpu)
+bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page *page)
 {
+	uint64_t status = *(const volatile uint64_t *)&page->status;
+
+	/* PAUSED: a host that waits for its next broker, and goes on by itself (spec END-8) */
+	if (status != PVSCHED_PAGE_ENABLED && status != PVSCHED_PAGE_PAUSED)
+		return false;
 	if (d->stream < 0)
 		return true;
 	put(d, PVSCHED_REG_VCPU_SELECT, vcpu);

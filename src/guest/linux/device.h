@@ -25,7 +25,8 @@ struct device {
 	uint32_t vcpus; /* that the host offers */
 };
 
-/* Finds, enables (memory, Bus Master) and maps it. Exit status. */
+/* Finds, locks, enables (memory, Bus Master) and maps it. Who has it keeps others out until it closes it, or
+ * ends. Exit status. */
 int device_open(struct device *d, struct cli_error *e);
 bool device_is_open(const struct device *d);
 /* Could the host still be there? For a PCI function always. */
@@ -43,9 +44,9 @@ int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_p
 		 struct cli_error *e);
 /* Returns PVSCHED_R_*. When it is OK or NOT_REGISTERED the page is the guest's alone. */
 uint32_t device_unshare(struct device *d, uint32_t vcpu);
-/* Does the host still serve this page? Over a stream it is asked, two frames; a PCI function's says so in
- * the page itself. */
-bool device_has_page(struct device *d, uint32_t vcpu);
+/* Does the host still serve this page, or will again? The page itself says so; but over a stream a host
+ * that has gone writes nothing more, and is asked, two frames. */
+bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page *page);
 /* DRIVER_OK: the host may know that all is set up. */
 int device_ready(struct device *d, struct cli_error *e);
 /* When it returns no page is attached. */

@@ -39,6 +39,11 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+struct signal_struct {
+	struct {
+		int counter;
+	} live; /* threads that have not ended */
+};
 struct task_struct {
 	struct thread_info thread_info;
 	int prio, static_prio;
@@ -47,6 +52,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	__u64 start_boottime;
 	struct css_set *cgroups;
+	struct signal_struct *signal;
 };
 struct clock_event_device {
 	__s64 next_event;
@@ -54,10 +60,15 @@ struct clock_event_device {
 struct tick_device {
 	struct clock_event_device *evtdev;
 };
+struct hrtimer_cpu_base {
+	bool deferred_rearm; /* since 7.1 */
+	__s64 deferred_expires_next;
+};
 #pragma clang attribute pop
 
 /* The CPU's clock event device: what the kernel arms, after all coalescing. */
 extern struct tick_device tick_cpu_device __ksym __weak;
+extern struct hrtimer_cpu_base hrtimer_bases __ksym __weak;
 
 /* max_entries: the CPUs, set before loading */
 struct {
@@ -115,16 +126,21 @@ struct here {
 static __always_inline bool where(__u32 cpu, struct here *h)
 {
 	struct publish_state *s = the_state();
+	__u32 at = cpu;
 
-	if (!s || cpu >= PVSCHED_VCPUS_MAX || !READ_ONCE(s->cpu[cpu].on))
+	if (!s || cpu >= PVSCHED_VCPUS_MAX)
 		return false;
+	/* 6.1's verifier forgets what was compared when the value comes from the stack again */
+	asm volatile("" : "+r"(at));
 	h->s = s;
-	h->c = &s->cpu[cpu];
+	h->c = &s->cpu[at & (PVSCHED_VCPUS_MAX - 1)];
+	if (!READ_ONCE(h->c->on))
+		return false;
 	h->page = bpf_map_lookup_elem(&pages, &cpu);
 	return h->page != NULL;
 }
 
-#define CGROUP_DEPTH 8 /* ancestors that are looked at */
+#define CGROUP_DEPTH 32 /* a task's cgroup and what is above it, as far as is looked */
 #define TICK_NS	     10000000ull /* 1 / USER_HZ, in which /proc tells a start */
 
 /* Only asked while something is declared. */
@@ -239,23 +255,44 @@ static __always_inline void ring_if_over(struct here *h)
 	c->rings++;
 }
 
+/*
+ * When the device will fire, ns. Since 7.1 (CONFIG_HRTIMER_REARM_DEFERRED) a timer interrupt leaves it
+ * unarmed, and what it is to be armed with in the CPU's base, until the way out of the interrupt: behind
+ * local_timer_exit, and perhaps behind a switch. False: this kernel does not tell.
+ */
+static __always_inline bool find_next_event(__s64 *next)
+{
+	struct hrtimer_cpu_base *base;
+	struct clock_event_device *dev;
+	struct tick_device *tick;
+
+	if (bpf_core_field_exists(struct hrtimer_cpu_base, deferred_rearm) && &hrtimer_bases) {
+		base = bpf_this_cpu_ptr(&hrtimer_bases);
+		if (base->deferred_rearm) {
+			*next = base->deferred_expires_next;
+			return true;
+		}
+	}
+	if (!&tick_cpu_device)
+		return false;
+	tick = bpf_this_cpu_ptr(&tick_cpu_device);
+	dev = tick->evtdev;
+	if (!dev)
+		return false;
+	*next = dev->next_event;
+	return true;
+}
+
 /* The next clock event, as guest TSC. */
 static __always_inline void put_next_event(struct here *h)
 {
 	struct publish_clock *clock = &h->s->clock;
-	struct clock_event_device *dev = NULL;
-	struct tick_device *tick;
 	__u64 mono, tsc, at = 0;
 	__u32 seq, mult;
 	__s64 next;
 
-	if (!&tick_cpu_device)
+	if (!find_next_event(&next))
 		return;
-	tick = bpf_this_cpu_ptr(&tick_cpu_device);
-	dev = tick->evtdev;
-	if (!dev)
-		return;
-	next = dev->next_event;
 	if (next == h->c->event && READ_ONCE(h->page->next_event))
 		return;
 	seq = READ_ONCE(clock->seq);
@@ -369,14 +406,29 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 	struct here h;
 	__u64 word;
 
-	if (!s || is_plain(s, p))
+	if (!s)
 		return 0;
-	word = word_of(s, p);
-	if (!urgency(word))
-		return 0;
+	/* whatever it is now: it may have been urgent when it was woken */
 	if (where(p->thread_info.cpu, &h))
 		withdraw(h.page, p->pid);
-	offer(cpu, word, p->pid);
+	if (is_plain(s, p))
+		return 0;
+	word = word_of(s, p);
+	if (urgency(word))
+		offer(cpu, word, p->pid);
+	return 0;
+}
+
+/* A process that ends is declared no longer: its entry would fill the map, and cost every look-up. The
+ * daemon counts what is left. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(publish_exit, struct task_struct *p)
+{
+	struct publish_state *s = the_state();
+	__u32 tgid = p->tgid;
+
+	if (s && READ_ONCE(s->declared) && BPF_CORE_READ(p, signal, live.counter) <= 0)
+		bpf_map_delete_elem(&declared_tasks, &tgid);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "declared.h"
 #include "publisher.h"
 
 #define BPFFS	    "/sys/fs/bpf"
@@ -24,7 +25,7 @@ extern const unsigned char publish_bpf[];
 extern const size_t publish_bpf_size;
 
 /* Pins in the order in which they may go: who writes the pages before the pages. */
-static const char *const kept[] = { "declared_tasks", "declared_cgroups" };
+static const char *const kept[] = { DECLARED_TASKS, DECLARED_CGROUPS };
 static const char *const pinned[] = { "state", "pages" };
 
 static void pin_path(char *path, size_t size, const char *name)
@@ -277,6 +278,29 @@ void publisher_close(struct publisher *p)
 	*p = (struct publisher){ 0 };
 }
 
+/*
+ * The kernel waits for a grace period before it answers an update of a map of maps (maybe_wait_bpf_programs()),
+ * for just this; membarrier() does so, too, but not on a kernel with nohz_full.
+ */
+int publisher_settle(void)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts);
+	int inner = bpf_map_create(BPF_MAP_TYPE_ARRAY, "settle_inner", 4, 4, 1, NULL);
+	int outer = -1, err = -errno;
+	uint32_t zero = 0;
+
+	opts.inner_map_fd = inner;
+	if (inner >= 0) {
+		outer = bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "settle", 4, 4, 1, &opts);
+		err = outer < 0 || bpf_map_update_elem(outer, &zero, &inner, BPF_ANY) ? -errno : 0;
+	}
+	if (outer >= 0)
+		close(outer);
+	if (inner >= 0)
+		close(inner);
+	return err;
+}
+
 uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu)
 {
 	const volatile struct pvsched_page *page = &p->pages[cpu];
@@ -312,53 +336,20 @@ int publisher_look(struct publisher *p, struct cli_error *e)
 		close(pages);
 	if (state >= 0)
 		close(state);
-	if (err)
+	if (err) {
+		publisher_close(p);
 		return cli_fail(e, CLI_FAILED, "look at the pages", PUBLISH_PINS,
 				err == -ENOENT ? "start 'pvsched-guest run'" : "run as root", "%s",
 				strerror(-err));
-	return 0;
-}
-
-int publisher_declared(const char *name, struct cli_error *e)
-{
-	char path[64];
-	int fd;
-
-	pin_path(path, sizeof(path), name);
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		cli_fail(e, CLI_FAILED, "open what is declared", path,
-			 errno == ENOENT ? "start 'pvsched-guest run'" : "run as root", "%s",
-			 strerror(errno));
-	return fd;
-}
-
-static int count(const char *name, unsigned int *n, struct cli_error *e)
-{
-	int fd = publisher_declared(name, e);
-	uint64_t key[2];
-	void *last = NULL;
-
-	if (fd < 0)
-		return e->exit;
-	while (!bpf_map_get_next_key(fd, last, key)) {
-		last = key;
-		++*n;
 	}
-	close(fd);
 	return 0;
 }
 
-int publisher_recount(struct cli_error *e)
+int publisher_tell_declared(unsigned int n, struct cli_error *e)
 {
 	struct publish_state *state;
-	unsigned int n = 0;
-	int fd;
+	int fd = bpf_obj_get(PUBLISH_PINS "/state");
 
-	for (unsigned int i = 0; i < sizeof(kept) / sizeof(*kept); i++)
-		if (count(kept[i], &n, e))
-			return e->exit;
-	fd = bpf_obj_get(PUBLISH_PINS "/state");
 	if (fd < 0)
 		return 0; /* no daemon: it counts when it starts */
 	state = map_memory(fd, state_size(), PROT_READ | PROT_WRITE);

@@ -44,12 +44,14 @@ void publisher_close(struct publisher *p);
 /* Guest frame of a CPU's page. 0 = not known: errno. */
 uint64_t publisher_gfn(const struct publisher *p, unsigned int cpu);
 
-/* For the other commands: maps the pinned pages and state read-only, or, writable, the state alone.
- * Exit status: 1 when no daemon has pinned them. */
+/* A program that saw a page enabled, which no longer is, writes to it no more when this returns 0. Else
+ * -errno: it may. */
+int publisher_settle(void);
+
+/* For the other commands: maps the pinned pages and state read-only. Exit status: 1 when no daemon has
+ * pinned them; p is empty then. */
 int publisher_look(struct publisher *p, struct cli_error *e);
-/* One of the maps of declared tasks, by name; the descriptor is the caller's. -1: e. */
-int publisher_declared(const char *name, struct cli_error *e);
-/* Counts both maps and tells the programs. */
-int publisher_recount(struct cli_error *e);
+/* How many entries declared.h has. Exit status. */
+int publisher_tell_declared(unsigned int n, struct cli_error *e);
 
 #endif

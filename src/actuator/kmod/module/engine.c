@@ -14,6 +14,9 @@
 #include <linux/uaccess.h>
 #include <linux/version.h>
 
+#include <trace/events/sched.h>
+#include <trace/events/timer.h>
+
 #include "engine.h"
 #include "slot.h"
 
@@ -152,6 +155,19 @@ enum hrtimer_restart engine_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
+/*
+ * A probe's type is its tracepoint's: kernels with kCFI kill who calls another. Where that differs by
+ * kernel, the header tells which it is.
+ */
+#define IS_TYPE(event, type) __builtin_types_compatible_p(typeof(&trace_##event), type)
+#define probe_exit_here                                                                            \
+	__builtin_choose_expr(IS_TYPE(sched_process_exit, void (*)(struct task_struct *)),         \
+			      probe_exit_short, probe_exit)
+#define probe_timer_here                                                                           \
+	__builtin_choose_expr(                                                                     \
+		IS_TYPE(hrtimer_expire_entry, void (*)(struct hrtimer *, ktime_t *)),              \
+		probe_timer_ref, probe_timer)
+
 static void probe_switch(void *data, bool preempt, struct task_struct *prev,
 			 struct task_struct *next, unsigned int state)
 {
@@ -165,15 +181,20 @@ static void probe_waking(void *data, struct task_struct *p)
 	on_waking(p);
 }
 
-static void probe_exit(void *data, struct task_struct *p)
+static __maybe_unused void probe_exit(void *data, struct task_struct *p, bool group_dead)
 {
 	preempt_disable_notrace();
 	on_exit(p);
 	preempt_enable_notrace();
 }
 
+static __maybe_unused void probe_exit_short(void *data, struct task_struct *p) /* to 6.15 */
+{
+	probe_exit(data, p, false);
+}
+
 /* A local APIC's timer fires, wherever: the vCPU is not this CPU's. */
-static void probe_timer(void *data, struct hrtimer *timer)
+static __maybe_unused void probe_timer(void *data, struct hrtimer *timer, ktime_t now)
 {
 	int slot;
 
@@ -184,8 +205,14 @@ static void probe_timer(void *data, struct hrtimer *timer)
 		intr_pending(slot);
 }
 
+static __maybe_unused void probe_timer_ref(void *data, struct hrtimer *timer,
+					   ktime_t *now) /* 6.12 */
+{
+	probe_timer(data, timer, 0);
+}
+
 /* An interrupt for an APIC id of the process that raises it: a VMM's thread, or a sibling vCPU. */
-static void probe_accept(void *data, u32 apic_id)
+static void probe_accept(void *data, u32 apic_id, u16 dm, u16 tm, u8 vec)
 {
 	struct pvsched_apic_key key = { .tgid = this_tgid(), .apic_id = apic_id };
 	const struct apic_row *a;
@@ -223,22 +250,23 @@ static void on_kvm(u32 event, int bit, struct kvm_vcpu *kv)
 	preempt_enable_notrace();
 }
 
-static void probe_kvm_exit(void *data, struct kvm_vcpu *kv)
+/* KVM shows no header of these: their types are those of 6.1.y, 6.12 and 7.3. */
+static void probe_kvm_exit(void *data, struct kvm_vcpu *kv, u32 isa)
 {
 	on_kvm(PVSCHED_EV_VMEXIT, 8, kv);
 }
 
-static void probe_kvm_entry(void *data)
+static void probe_kvm_entry(void *data, struct kvm_vcpu *kv, bool force_immediate_exit)
 {
 	on_kvm(PVSCHED_EV_VMENTRY, 9, NULL);
 }
 
-static void probe_inj_virq(void *data)
+static void probe_inj_virq(void *data, unsigned int vector, bool soft, bool reinjected)
 {
 	on_kvm(PVSCHED_EV_INTR_INJECT, 11, NULL);
 }
 
-static void probe_eoi(void *data)
+static void probe_eoi(void *data, struct kvm_lapic *apic, int vector)
 {
 	on_kvm(PVSCHED_EV_INTR_DONE, 5, NULL);
 }
@@ -246,8 +274,8 @@ static void probe_eoi(void *data)
 struct source sources[] = {
 	{ "sched_switch", probe_switch, PVSCHED_EV_ALL },
 	{ "sched_waking", probe_waking, PVSCHED_EV_ALL },
-	{ "sched_process_exit", probe_exit, PVSCHED_EV_ALL },
-	{ "hrtimer_expire_entry", probe_timer, PVSCHED_EV_INTR_PENDING },
+	{ "sched_process_exit", probe_exit_here, PVSCHED_EV_ALL },
+	{ "hrtimer_expire_entry", probe_timer_here, PVSCHED_EV_INTR_PENDING },
 	{ "kvm_apic_accept_irq", probe_accept, PVSCHED_EV_INTR_PENDING },
 	{ "kvm_eoi", probe_eoi, PVSCHED_EV_INTR_DONE },
 	{ "kvm_exit", probe_kvm_exit, PVSCHED_EV_VMEXIT },
@@ -256,3 +284,12 @@ struct source sources[] = {
 };
 const u32 n_sources = ARRAY_SIZE(sources);
 _Static_assert(ARRAY_SIZE(sources) <= SOURCES_MAX, "trace.c has room for them");
+
+/* Compiles only if they are of their tracepoints' types. */
+static __maybe_unused void check_probes(void)
+{
+	check_trace_callback_type_sched_switch(probe_switch);
+	check_trace_callback_type_sched_waking(probe_waking);
+	check_trace_callback_type_sched_process_exit(probe_exit_here);
+	check_trace_callback_type_hrtimer_expire_entry(probe_timer_here);
+}

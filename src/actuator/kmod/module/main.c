@@ -16,6 +16,7 @@
 #include <linux/btf_ids.h>
 #include <linux/capability.h>
 #include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
 #include <linux/file.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
@@ -46,7 +47,8 @@
 #endif
 
 struct worker {
-	struct kthread_worker *thread; /* NULL = that CPU was off when the module came */
+	struct kthread_worker
+		*thread; /* NULL = that CPU was not on yet; then as long as the module */
 	struct kthread_work work;
 	struct irq_work irq; /* a thread cannot be woken under the run queue lock */
 	struct llist_head todo;
@@ -54,7 +56,12 @@ struct worker {
 
 static struct worker *workers; /* by CPU */
 static u32 first; /* a CPU that has a worker */
+static int hotplug; /* the state of ours; 0 = none yet */
 static DEFINE_MUTEX(registry);
+/* Workers' coming, and their priority. Inside `registry`, and inside the lock of hotplug, which is taken
+ * inside `registry`, too. */
+static DEFINE_MUTEX(staff);
+static u32 fifo; /* their priority; 0 = no broker has said */
 static unsigned long opened; /* bit 0 */
 static atomic_t news; /* foreign changes that the broker has not read of */
 static DECLARE_WAIT_QUEUE_HEAD(readers);
@@ -97,7 +104,9 @@ static void hand(struct slot *s, u32 cpu)
 
 	preempt_disable(); /* who has set the bit queues it: all others rely on that */
 	if (!test_and_set_bit(QUEUED, &s->state)) {
-		w = &workers[cpu < nr_cpu_ids && workers[cpu].thread ? cpu : first];
+		/* acquire: pairs with the release in on_online() */
+		w = &workers[cpu < nr_cpu_ids && smp_load_acquire(&workers[cpu].thread) ? cpu
+											: first];
 		llist_add(&s->todo, &w->todo);
 		irq_work_queue(&w->irq);
 	}
@@ -251,9 +260,13 @@ static int set_fifo(u32 priority)
 		}
 	}
 	attr.sched_priority = priority;
+	mutex_lock(&staff);
 	for (u32 cpu = 0; cpu < nr_cpu_ids && !err; cpu++)
 		if (workers[cpu].thread)
 			err = sched_setattr_nocheck(workers[cpu].thread->task, &attr);
+	if (!err)
+		fifo = priority; /* of who comes from now on */
+	mutex_unlock(&staff);
 	if (!err)
 		WRITE_ONCE(ceiling, priority);
 	return err;
@@ -288,7 +301,7 @@ static int add(u32 slot, pid_t tid)
 static void flush_workers(void)
 {
 	for (u32 cpu = 0; cpu < nr_cpu_ids; cpu++) {
-		if (!workers[cpu].thread)
+		if (!READ_ONCE(workers[cpu].thread))
 			continue;
 		irq_work_sync(&workers[cpu].irq);
 		kthread_flush_work(&workers[cpu].work);
@@ -463,36 +476,58 @@ static struct kthread_worker *start_worker(u32 cpu)
 #endif
 }
 
+/*
+ * A CPU is on: it has a worker from now on, or the one that it had comes back to it. While it was off
+ * that one ran elsewhere, by the kernel's will, and did what was left. Without one, another CPU's does:
+ * no reason to keep a CPU from coming.
+ */
+static int on_online(unsigned int cpu)
+{
+	struct sched_attr attr = { .size = sizeof(attr), .sched_policy = SCHED_FIFO };
+	struct kthread_worker *thread;
+
+	mutex_lock(&staff);
+	thread = workers[cpu].thread;
+	if (thread) {
+		set_cpus_allowed_ptr(thread->task, cpumask_of(cpu));
+		goto out;
+	}
+	thread = start_worker(cpu);
+	if (IS_ERR(thread))
+		goto out;
+	attr.sched_priority = fifo;
+	if (!fifo || sched_setattr_nocheck(thread->task, &attr))
+		sched_set_fifo_low(thread->task);
+	if (!workers[first].thread)
+		first = cpu;
+	smp_store_release(&workers[cpu].thread, thread);
+out:
+	mutex_unlock(&staff);
+	return 0;
+}
+
 static int start_workers(void)
 {
-	struct kthread_worker *thread;
-	int err = 0;
-	u32 cpu;
+	int err;
 
-	for (cpu = 0; cpu < nr_cpu_ids; cpu++) {
+	for (u32 cpu = 0; cpu < nr_cpu_ids; cpu++) {
 		init_llist_head(&workers[cpu].todo);
 		init_irq_work(&workers[cpu].irq, on_irq);
 		kthread_init_work(&workers[cpu].work, work);
 	}
-	cpus_read_lock();
-	for_each_online_cpu(cpu)
-	{
-		thread = start_worker(cpu);
-		if (IS_ERR(thread)) {
-			err = PTR_ERR(thread);
-			break;
-		}
-		sched_set_fifo_low(thread->task); /* until a broker says more */
-		workers[cpu].thread = thread;
-		first = cpu;
-	}
-	cpus_read_unlock();
-	return err;
+	/* of all that are on, now, and of who comes */
+	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "pvsched:online", on_online, NULL);
+	if (err < 0)
+		return err;
+	hotplug = err;
+	return workers[first].thread ? 0 : -ENOMEM;
 }
 
 /* Nobody calls any more: each loaded program that may holds a reference to this module. */
 static void stop_workers(void)
 {
+	if (hotplug)
+		cpuhp_remove_state_nocalls(hotplug);
 	for (u32 cpu = 0; workers && cpu < nr_cpu_ids; cpu++) {
 		if (!workers[cpu].thread)
 			continue;

@@ -14,13 +14,17 @@
 
 #define MOST_NS	 200000000ll /* twice PVSCHED_YIELD_MAX_NS: no word lasts longer */
 #define RETRY_NS 1000000ll /* after a change that failed */
+#ifndef SCHED_EXT /* before 6.12; without a scheduler of that class it is SCHED_NORMAL */
+#define SCHED_EXT 7
+#endif
 
 struct slot *slots; /* as long as the module: programs may look at any time */
 u32 ceiling;
 
 static bool is_fair(u32 policy)
 {
-	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE;
+	return policy == SCHED_NORMAL || policy == SCHED_BATCH || policy == SCHED_IDLE ||
+	       policy == SCHED_EXT;
 }
 
 static struct attr attr_of(struct task_struct *p)

@@ -63,6 +63,9 @@ static int attach(struct source *s)
 	find(s);
 	if (!s->tp)
 		return -ENOENT;
+	if (s->owner)
+		WRITE_ONCE(engine.apic_timer_fn,
+			   NULL); /* nothing held KVM: it may be another one */
 	err = tracepoint_probe_register(s->tp, s->probe, NULL);
 	if (err)
 		release(s);

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What is made of what the finder sees, by a finder that says what the test wants, over maps and programs
+ * that are memory. The VMM is this process. */
+#include <helpers/unit.h>
+
+#include <helpers/bpf_edge.h>
+
+#include <broker/found.h>
+#include <sys/epoll.h>
+
+#define KVM 0x1000
+
+struct pvsched_finder {
+	int unused;
+};
+
+static struct bed {
+	struct pvsched_server server;
+	struct pvsched_registry reg;
+	struct pvsched_policies policies;
+	pthread_mutex_t mutex;
+	struct pvsched_found_vms found;
+	/* what the finder sees, or fails with */
+	struct pvsched_found row[2];
+	int rows, err;
+	struct pvsched_finder finder;
+	pid_t known;
+	bool awaited;
+	char said[256];
+} bed;
+
+/* --- the finder */
+
+int pvsched_finder_open(pvsched_finder_say_fn say, void *ctx, struct pvsched_finder **ret)
+{
+	assert_non_null(say);
+	assert_ptr_equal(ctx, &bed);
+	*ret = &bed.finder;
+	return 0;
+}
+
+void pvsched_finder_free(struct pvsched_finder *f)
+{
+	assert_true(!f || f == &bed.finder);
+}
+
+bool pvsched_finder_has_news(const struct pvsched_finder *f)
+{
+	return f;
+}
+
+int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
+{
+	assert_non_null(f);
+	assert_non_null(fn);
+	assert_ptr_equal(ctx, &bed.found);
+	return 0;
+}
+
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
+{
+	assert_non_null(f);
+	assert_true(!tgid || tgid == getpid());
+	if (bed.err)
+		return bed.err;
+	*ret_rows = malloc(sizeof(bed.row));
+	memcpy(*ret_rows, bed.row, sizeof(bed.row));
+	return bed.rows;
+}
+
+int pvsched_finder_know(struct pvsched_finder *f, pid_t tid, bool known)
+{
+	assert_non_null(f);
+	if (known || bed.known == tid)
+		bed.known = known ? tid : 0;
+	return 0;
+}
+
+int pvsched_finder_await(struct pvsched_finder *f, pid_t tgid, bool awaited)
+{
+	assert_non_null(f);
+	assert_int_equal(tgid, getpid());
+	bed.awaited = awaited;
+	return 0;
+}
+
+/* --- */
+
+static void say(void *ctx, const char *line)
+{
+	assert_ptr_equal(ctx, &bed);
+	snprintf(bed.said, sizeof(bed.said), "%s", line);
+}
+
+/* Nothing runs yet. */
+static int setup(void **state)
+{
+	struct pvsched_server *s = &bed.server;
+
+	(void)state;
+	memset(&bed, 0, sizeof(bed));
+	edge_open();
+	if (pvsched_policies_open(&bed.policies, "latency", -1) ||
+	    pvsched_registry_open(&bed.reg, pvsched_policies_base(&bed.policies)))
+		return -1;
+	pthread_mutex_init(&bed.mutex, NULL);
+	*s = (struct pvsched_server){ .reg = &bed.reg,
+				      .policies = &bed.policies,
+				      .mutex = &bed.mutex,
+				      .listen_fd = -1,
+				      .spare_fd = -1 };
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		s->client[i].fd = -1;
+	/* so that a failure that is wanted strikes no attaching */
+	pvsched_policies_use(&bed.policies, 0);
+	bed.found = (struct pvsched_found_vms){
+		.server = s, .ep = epoll_create1(EPOLL_CLOEXEC), .say = say, .ctx = &bed
+	};
+	bed.row[0] = (struct pvsched_found){ .kvm = KVM, .tgid = getpid() };
+	bed.row[1] = (struct pvsched_found){
+		.kvm = KVM, .vcpu = KVM + 1, .tgid = getpid(), .tid = gettid(), .vcpu_id = 1
+	};
+	return pvsched_found_open(&bed.found, "latency");
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pvsched_found_close(&bed.found);
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		bed.server.client[i].kvm = 0; /* those that only took a place */
+	close(bed.found.ep);
+	pvsched_registry_close(&bed.reg);
+	pvsched_policies_close(&bed.policies);
+	edge_close();
+	return 0;
+}
+
+/* Something is due; now. */
+static void take_due(void)
+{
+	struct pvsched_found_vms *f = &bed.found;
+
+	assert_true(pvsched_found_timeout(f) >= 0);
+	if (f->all_ns)
+		f->all_ns = 1;
+	for (unsigned int i = 0; i < f->n; i++)
+		f->look[i].at_ns = 1;
+	pvsched_found_run(f);
+}
+
+static bool is_served(void)
+{
+	const struct pvsched_client *c = &bed.server.client[0];
+
+	return c->kvm == KVM && c->slot[0] >= 0 && bed.reg.tid[c->slot[0]] == gettid();
+}
+
+static void see(int rows)
+{
+	bed.rows = rows;
+	pvsched_found_changed(&bed.found, getpid());
+	take_due();
+}
+
+static void found_vm_is_served_and_forgotten(void **state)
+{
+	(void)state;
+	see(2);
+	assert_true(is_served());
+	assert_int_equal(bed.known, gettid());
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+	see(0);
+	assert_int_equal(bed.server.client[0].kvm, 0);
+	assert_int_equal(bed.known, 0);
+}
+
+/* Of which there is no other news: its thread was found, and it runs. */
+static void found_thread_that_could_not_be_added_is_tried_again(void **state)
+{
+	(void)state;
+	see(1);
+	edge.fail = true;
+	see(2);
+	assert_false(edge.fail);
+	assert_false(is_served());
+	assert_int_equal(bed.known, 0);
+	take_due();
+	assert_true(is_served());
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+}
+
+static void found_scan_that_fails_is_tried_again(void **state)
+{
+	(void)state;
+	bed.err = -ENOMEM;
+	see(2);
+	bed.err = 0;
+	take_due();
+	assert_true(is_served());
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+}
+
+/* Nobody wakes for ever. */
+static void found_what_always_fails_is_given_up(void **state)
+{
+	int tries = 0, wait = 0, last;
+
+	(void)state;
+	bed.err = -ENOMEM;
+	see(2);
+	for (; pvsched_found_timeout(&bed.found) >= 0 && tries < 100; tries++) {
+		last = wait;
+		wait = pvsched_found_timeout(&bed.found);
+		assert_true(wait > last);
+		take_due();
+	}
+	assert_in_range(tries, 4, 20);
+	bed.err = 0; /* until there is news */
+	see(2);
+	assert_true(is_served());
+}
+
+static void found_without_room_is_looked_for_when_there_is(void **state)
+{
+	(void)state;
+	for (int i = 0; i < PVSCHED_VMS; i++) /* others' */
+		bed.server.client[i].fd = 1000 + i;
+	see(2);
+	assert_non_null(strstr(bed.said, "no room for a VM more"));
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		bed.server.client[i].fd = -1;
+	pvsched_found_changed(&bed.found, getpid() + 1); /* a client that left */
+	bed.found.n = 0;
+	take_due();
+	assert_true(is_served());
+}
+
+/* VMs cease to be looked for while an event is on its way. */
+static void found_news_after_its_end_is_dropped(void **state)
+{
+	struct pvsched_finder *own = bed.found.finder;
+
+	(void)state;
+	bed.found.finder = NULL;
+	pvsched_found_news(&bed.found);
+	pvsched_found_run(&bed.found);
+	pvsched_found_drop(&bed.found, 0);
+	pvsched_found_ended(&bed.found, 0);
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+	bed.found.finder = own;
+}
+
+/* The server's part is not done here. */
+static void found_vm_that_a_client_takes_is_forgotten(void **state)
+{
+	uint64_t changes;
+
+	(void)state;
+	see(2);
+	changes = bed.found.changes;
+	bed.awaited = true;
+	pvsched_found_forget(&bed.found, 0);
+	assert_true(bed.found.changes > changes); /* so its port is closed */
+	assert_int_equal(bed.known, 0);
+	assert_false(bed.awaited);
+	assert_true(is_served());
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(found_vm_is_served_and_forgotten),
+		CASE(found_thread_that_could_not_be_added_is_tried_again),
+		CASE(found_scan_that_fails_is_tried_again),
+		CASE(found_what_always_fails_is_given_up),
+		CASE(found_without_room_is_looked_for_when_there_is),
+		CASE(found_news_after_its_end_is_dropped),
+		CASE(found_vm_that_a_client_takes_is_forgotten),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
