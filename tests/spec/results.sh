@@ -18,6 +18,13 @@ else
 	failed=1
 fi
 
+if lab/actuators-table --check; then
+	echo "ok results_of_actuators_are_those_of_the_lab"
+else
+	echo "not ok results_of_actuators_are_those_of_the_lab: run lab/actuators-table"
+	failed=1
+fi
+
 # The check finds what it is for: one figure that was touched.
 tree=$(mktemp -d) || exit 1
 trap 'rm -rf "$tree"' EXIT
