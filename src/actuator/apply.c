@@ -251,9 +251,10 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		sh->failed++;
 		return err;
 	}
-	keep_slack(s);
-	if (err != -ESRCH)
+	if (err != -ESRCH) { /* else whoever has its number now */
+		keep_slack(s);
 		pvsched_place_back(s);
+	}
 	now = now_ns();
 	if (reason == PVSCHED_REASON_PAYBACK) {
 		reason = PVSCHED_REASON_NONE;
