@@ -727,6 +727,7 @@ static int start_ports(struct pvsched_broker *b)
 	b->ports.found = &b->found;
 	b->ports.ep = b->ep;
 	b->ports.tag = TAG_PORT;
+	b->ports.listen_tag = TAG_PORTS;
 	err = pvsched_ports_open(&b->ports, b->socket);
 	if (!err)
 		err = watch(b, b->ports.listen_fd, TAG_PORTS);

@@ -17,6 +17,7 @@
 
 #include "../privilege/caps.h"
 #include "json/parse.h"
+#include "porters.h"
 #include "report.h"
 #include "../actuator/monotonic.h"
 
@@ -42,6 +43,7 @@ struct pvsched_control {
 	uint64_t heard;
 	char path[PATH_MAX];
 	struct peer peer[PEERS_MAX];
+	struct pvsched_porters porters; /* close what leaves: it may have passed anything */
 };
 
 int pvsched_control_path(const char *broker_socket, char *ret_path, size_t size)
@@ -99,9 +101,9 @@ void pvsched_control_answer(struct pvsched_server *s, uid_t uid, const char *req
 	json_free(v);
 }
 
-static void drop(struct peer *p)
+static void drop(struct pvsched_control *c, struct peer *p)
 {
-	close(p->fd);
+	pvsched_porters_bury(&c->porters, p->fd, p->uid);
 	p->fd = -1;
 }
 
@@ -134,13 +136,13 @@ static bool answer(struct pvsched_control *c, struct peer *p, size_t len)
 /* Whole lines of what came; a line that is too long costs the connection. */
 static void serve(struct pvsched_control *c, struct peer *p)
 {
-	ssize_t n = recv(p->fd, p->line + p->used, sizeof(p->line) - p->used, MSG_DONTWAIT);
+	ssize_t n = pvsched_recv_bare(p->fd, p->line + p->used, sizeof(p->line) - p->used);
 	char *end;
 
-	if (n < 0 && errno == EAGAIN)
+	if (n == -EAGAIN)
 		return;
 	if (n <= 0) {
-		drop(p);
+		drop(c, p);
 		return;
 	}
 	p->used += n;
@@ -149,14 +151,14 @@ static void serve(struct pvsched_control *c, struct peer *p)
 
 		p->heard = ++c->heard;
 		if (!answer(c, p, len)) {
-			drop(p);
+			drop(c, p);
 			return;
 		}
 		p->used -= len + 1;
 		memmove(p->line, end + 1, p->used);
 	}
 	if (p->used == sizeof(p->line))
-		drop(p);
+		drop(c, p);
 }
 
 static bool is_root(uid_t uid)
@@ -200,7 +202,7 @@ static struct peer *make_place(struct pvsched_control *c, uid_t uid)
 	else if (all == PEERS_MAX && (others || is_root(uid)))
 		out = stalest(c, !others, NULL);
 	if (out)
-		drop(out);
+		drop(c, out);
 	for (int i = 0; i < PEERS_MAX; i++)
 		if (c->peer[i].fd < 0)
 			return &c->peer[i];
@@ -213,24 +215,30 @@ static void take(struct pvsched_control *c)
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	struct ucred cred = { 0 };
 	socklen_t len = sizeof(cred);
-	struct peer *p;
+	struct peer *p = NULL;
 
-	if (fd < 0)
-		return;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) ||
-	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience))) {
-		close(fd);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE)
+			poll(NULL, 0, 100); /* it would be told of without end */
 		return;
 	}
-	p = make_place(c, cred.uid);
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+	    !setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)))
+		p = make_place(c, cred.uid);
 	if (!p) {
-		close(fd);
+		pvsched_porters_bury(&c->porters, fd, cred.uid);
 		return;
 	}
 	p->fd = fd;
 	p->uid = cred.uid;
 	p->heard = ++c->heard;
 	p->used = 0;
+}
+
+/* For all that are here, should they leave and not be closed. */
+static bool has_room(const struct pvsched_control *c)
+{
+	return c->porters.graves + PEERS_MAX + 1 < PVSCHED_GRAVES;
 }
 
 static void *run(void *arg)
@@ -242,11 +250,12 @@ static void *run(void *arg)
 	pvsched_caps_keep(PVSCHED_CAP(CAP_BPF), 0); /* looks at maps, and changes nothing */
 	for (;;) {
 		fd[0] = (struct pollfd){ .fd = c->stop_fd, .events = POLLIN };
-		fd[1] = (struct pollfd){ .fd = c->listen_fd, .events = POLLIN };
+		fd[1] = (struct pollfd){ .fd = has_room(c) ? c->listen_fd : -1, .events = POLLIN };
 		for (int i = 0; i < PEERS_MAX; i++) /* free ones are negative: ignored */
 			fd[i + 2] = (struct pollfd){ .fd = c->peer[i].fd, .events = POLLIN };
-		if (poll(fd, PEERS_MAX + 2, -1) < 0)
+		if (poll(fd, PEERS_MAX + 2, pvsched_porters_timeout(&c->porters)) < 0)
 			continue;
+		pvsched_porters_reap(&c->porters);
 		if (fd[0].revents)
 			return NULL;
 		for (int i = 0; i < PEERS_MAX; i++)
@@ -289,8 +298,10 @@ int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvs
 	for (int i = 0; i < PEERS_MAX; i++)
 		c->peer[i].fd = -1;
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
-	c->listen_fd = listen_at(path);
-	err = c->listen_fd < 0 ? c->listen_fd : c->stop_fd < 0 ? -errno : 0;
+	err = c->stop_fd < 0 ? -errno : pvsched_porters_open(&c->porters);
+	c->listen_fd = err ? -1 : listen_at(path);
+	if (!err && c->listen_fd < 0)
+		err = c->listen_fd;
 	if (!err) {
 		snprintf(c->path, sizeof(c->path), "%s", path);
 		err = -pthread_create(&c->thread, NULL, run, c);
@@ -313,11 +324,12 @@ void pvsched_control_stop(struct pvsched_control *c)
 	}
 	for (int i = 0; i < PEERS_MAX; i++)
 		if (c->peer[i].fd >= 0)
-			close(c->peer[i].fd);
+			drop(c, &c->peer[i]);
 	if (c->path[0])
 		unlink(c->path);
 	if (c->listen_fd >= 0)
-		close(c->listen_fd);
+		pvsched_porters_bury_listener(&c->porters, c->listen_fd);
+	pvsched_porters_close(&c->porters);
 	if (c->stop_fd >= 0)
 		close(c->stop_fd);
 	free(c);

@@ -164,35 +164,14 @@ void pvsched_server_drop(struct pvsched_server *s, int index)
 	pthread_mutex_unlock(s->mutex);
 }
 
-static uid_t user_of(int fd)
-{
-	struct ucred cred = { .uid = -1 };
-	socklen_t len = sizeof(cred);
-
-	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
-	return cred.uid;
-}
-
-/* Who connected and was not accepted may have sent something, too. */
-static void close_listener(struct pvsched_server *s)
-{
-	int fd;
-
-	shutdown(s->listen_fd, SHUT_RDWR);
-	while (s->porters.graves < PVSCHED_GRAVES &&
-	       (fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-		pvsched_porters_bury(&s->porters, fd, user_of(fd));
-	close(s->listen_fd);
-	s->listen_fd = -1;
-}
-
 void pvsched_server_close(struct pvsched_server *s, const char *path)
 {
 	for (int i = 0; i < PVSCHED_PLACES; i++)
 		pvsched_server_drop(s, i);
 	if (s->listen_fd >= 0) {
 		unlink(path);
-		close_listener(s);
+		pvsched_porters_bury_listener(&s->porters, s->listen_fd);
+		s->listen_fd = -1;
 	}
 	if (s->spare_fd >= 0)
 		close(s->spare_fd);
@@ -210,7 +189,7 @@ static void refuse(struct pvsched_server *s)
 	close(s->spare_fd);
 	fd = accept4(s->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
-		pvsched_porters_bury(&s->porters, fd, user_of(fd));
+		pvsched_porters_bury(&s->porters, fd, pvsched_user_of(fd));
 	s->spare_fd = eventfd(0, EFD_CLOEXEC);
 	if (s->spare_fd < 0)
 		be_deaf(s, true);

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #define FDS_MAX	    253 /* of a message: the kernel's SCM_MAX_FD */
 #define MESSAGES    1024 /* that a socket holds at most: more are a porter's */
 #define FAREWELL_NS 200000000ull
+#define RETRY_MS    1000
 
 enum kind { NONE, EVENTFD, PIDFD, ANY };
 
@@ -34,6 +34,7 @@ struct errand {
 	int fd[PVSCHED_GRAVES]; /* a socket to fetch from, or those to close */
 	unsigned int n;
 	sem_t gone; /* it has copies of its own */
+	sem_t *go;
 	int err;
 };
 
@@ -149,6 +150,9 @@ static void *porter(void *arg)
 	sem_post(&given->gone); /* given is nobody's from here on */
 	if (e.err)
 		return NULL;
+	/* the last one to close waits: not before the caller has */
+	while (sem_wait(e.go) && errno == EINTR)
+		;
 	if (e.fetches)
 		fetch(&e);
 	pvsched_table_keep(&e.away_fd, 1); /* may never return */
@@ -193,7 +197,7 @@ static int choose(const struct pvsched_porters *p, uid_t uid)
 	return place;
 }
 
-/* Returns when it has copies of what it was given. */
+/* Returns when it has copies of what it was given; it goes on by p->porter[place].go. */
 static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct errand *e)
 {
 	pthread_attr_t attr;
@@ -202,6 +206,8 @@ static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct erra
 
 	e->away_fd = p->away_fd;
 	e->porter = place;
+	e->go = &p->porter[place].go;
+	sem_init(e->go, 0, 0);
 	sem_init(&e->gone, 0, 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK);
@@ -234,15 +240,31 @@ int pvsched_brings_fds(int fd)
 	return !!(msg.msg_flags & MSG_CTRUNC);
 }
 
+ssize_t pvsched_recv_bare(int fd, void *data, size_t size)
+{
+	struct iovec iov = { .iov_base = data, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n = recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n > 0 && msg.msg_flags & MSG_CTRUNC)
+		return -EPROTO;
+	if (n > 0) /* what came behind it may bring some */
+		n = recv(fd, data, n, MSG_DONTWAIT);
+	return n < 0 ? -errno : n;
+}
+
 int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t sender)
 {
 	struct errand e = {
 		.sender = sender, .fetches = true, .trusted = pvsched_is_operator(uid), .n = 1
 	};
-	int place = choose(p, uid);
+	int place = choose(p, uid), err;
 
 	e.fd[0] = fd;
-	return place < 0 ? place : send_out(p, place, uid, &e);
+	err = place < 0 ? place : send_out(p, place, uid, &e);
+	if (!err)
+		sem_post(&p->porter[place].go);
+	return err;
 }
 
 /* One porter takes all of this user's; or with last of everybody, whatever is left for him. */
@@ -259,11 +281,12 @@ static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 		return;
 	for (unsigned int i = 0; i < p->graves; i++) {
 		if (last || p->grave[i].uid == uid)
-			close(p->grave[i].fd); /* not the last one */
+			close(p->grave[i].fd); /* not the last one: its porter waits */
 		else
 			p->grave[rest++] = p->grave[i];
 	}
 	p->graves = rest;
+	sem_post(&p->porter[place].go);
 }
 
 void pvsched_porters_run(struct pvsched_porters *p)
@@ -320,6 +343,26 @@ void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
 	bury_all_of(p, uid, false);
 }
 
+uid_t pvsched_user_of(int fd)
+{
+	struct ucred cred = { .uid = -1 };
+	socklen_t len = sizeof(cred);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len);
+	return cred.uid;
+}
+
+void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd)
+{
+	int fd;
+
+	shutdown(listen_fd, SHUT_RDWR);
+	while (p->graves < PVSCHED_GRAVES &&
+	       (fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		pvsched_porters_bury(p, fd, pvsched_user_of(fd));
+	close(listen_fd);
+}
+
 unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid)
 {
 	unsigned int n = 0;
@@ -361,23 +404,49 @@ int pvsched_porters_take(struct pvsched_porters *p, struct pvsched_parcel *ret, 
 	return 1;
 }
 
+static bool any_out(const struct pvsched_porters *p)
+{
+	bool out = false;
+
+	for (int i = 0; i < PVSCHED_PORTERS; i++)
+		out |= p->porter[i].out;
+	return out;
+}
+
+static void let_go(struct pvsched_porters *p)
+{
+	struct pvsched_parcel parcel;
+	int fds[PVSCHED_PASSED_MAX], n;
+
+	while (pvsched_porters_take(p, &parcel, fds, &n))
+		while (n)
+			close(fds[--n]);
+}
+
+void pvsched_porters_reap(struct pvsched_porters *p)
+{
+	if (!any_out(p) && !p->graves)
+		return;
+	let_go(p);
+	pvsched_porters_run(p);
+}
+
+int pvsched_porters_timeout(const struct pvsched_porters *p)
+{
+	return any_out(p) || p->graves ? RETRY_MS : -1;
+}
+
 void pvsched_porters_close(struct pvsched_porters *p)
 {
 	struct pollfd home = { .fd = p->home_fd, .events = POLLIN };
 	uint64_t end = now_ns() + FAREWELL_NS, now;
-	struct pvsched_parcel parcel;
-	int fds[PVSCHED_PASSED_MAX], n;
 	bool out = p->open;
 
 	if (p->open && p->graves)
 		bury_all_of(p, geteuid(), true);
 	while (out && (now = now_ns()) < end) {
-		out = false;
-		while (pvsched_porters_take(p, &parcel, fds, &n))
-			while (n)
-				close(fds[--n]);
-		for (int i = 0; i < PVSCHED_PORTERS; i++)
-			out |= p->porter[i].out;
+		let_go(p);
+		out = any_out(p);
 		if (out)
 			poll(&home, 1, (end - now) / 1000000 + 1);
 	}

@@ -11,6 +11,7 @@
 #define PVSCHED_BROKER_PORTERS_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -30,6 +31,7 @@ struct pvsched_porters {
 		bool out;
 		uid_t uid;
 		pthread_t thread;
+		sem_t go; /* the caller has closed what is to be closed: now it may */
 	} porter[PVSCHED_PORTERS];
 	/* sockets that nobody could close yet */
 	struct {
@@ -58,13 +60,24 @@ void pvsched_porters_close(struct pvsched_porters *p);
 bool pvsched_is_operator(uid_t uid);
 /* 1 the next message of this socket has descriptors with it, 0 it has none, -errno. It stays there. */
 int pvsched_brings_fds(int fd);
+/* As recv() of a byte stream that waits for nothing, -errno. -EPROTO: descriptors come with what is there, and
+ * nothing was taken. Any thread. */
+ssize_t pvsched_recv_bare(int fd, void *data, size_t size);
 /* One goes for the next message, and takes a copy of the socket with it; nobody else reads there until
  * its parcel is here. -EBUSY: none is left for this user; try again when one has come back. */
 int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t sender);
 /* Closes a socket, with whatever waits in it. There must be room: fewer than PVSCHED_GRAVES wait. */
 void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid);
+/* Closes a listening socket. Who connected and was not accepted may have sent something, too. */
+void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd);
+/* Who is at the other end; -1 = it is not told. */
+uid_t pvsched_user_of(int fd);
 /* Tries again to close what waits for that. */
 void pvsched_porters_run(struct pvsched_porters *p);
+/* For who buries only: those that are back are out no more, and what waits is tried again. */
+void pvsched_porters_reap(struct pvsched_porters *p);
+/* ms until pvsched_porters_reap() may have something to do; -1 = nobody is out, and nothing waits. */
+int pvsched_porters_timeout(const struct pvsched_porters *p);
 /* How many sockets of this user wait to be closed. */
 unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid);
 

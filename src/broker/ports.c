@@ -22,6 +22,8 @@
 #define BYTES_PER_MS 128
 #define BYTES_BURST  131072
 
+#define RETRY_NS 1000000000ull /* for what can only be looked at again */
+
 static int listen_at(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -53,6 +55,9 @@ int pvsched_ports_open(struct pvsched_ports *p, const char *broker_socket)
 	if (p->wake_fd < 0 || p->lapsed_fd < 0)
 		return -errno;
 	snprintf(copy, sizeof(copy), "%s", broker_socket);
+	err = pvsched_porters_open(&p->porters);
+	if (err)
+		return err;
 	len = snprintf(p->path, sizeof(p->path), "%s/port.sock", dirname(copy));
 	p->listen_fd = len < (int)sizeof(p->path) ? listen_at(p->path) : -ENAMETOOLONG;
 	if (p->listen_fd < 0)
@@ -74,7 +79,7 @@ static void drop(struct pvsched_ports *all, int index)
 	pthread_mutex_lock(&all->lock);
 	all->port[index] = NULL;
 	pthread_mutex_unlock(&all->lock);
-	close(p->fd);
+	pvsched_porters_bury(&all->porters, p->fd, p->uid);
 	if (p->mem_fd >= 0)
 		close(p->mem_fd);
 	free(p);
@@ -100,13 +105,28 @@ void pvsched_ports_close(struct pvsched_ports *p)
 	}
 	if (p->listen_fd >= 0) {
 		unlink(p->path);
-		close(p->listen_fd);
+		pvsched_porters_bury_listener(&p->porters, p->listen_fd);
 	}
 	if (p->wake_fd >= 0)
 		close(p->wake_fd);
 	if (p->lapsed_fd >= 0)
 		close(p->lapsed_fd);
 	p->listen_fd = p->wake_fd = p->lapsed_fd = -1;
+	pvsched_porters_close(&p->porters);
+}
+
+static bool has_room(const struct pvsched_ports *p)
+{
+	return p->porters.graves + PVSCHED_VMS + 1 < PVSCHED_GRAVES;
+}
+
+static void be_deaf(struct pvsched_ports *p, bool deaf)
+{
+	struct epoll_event ev = { .events = deaf ? 0 : EPOLLIN, .data.u32 = p->listen_tag };
+
+	if (p->deaf != deaf)
+		epoll_ctl(p->ep, EPOLL_CTL_MOD, p->listen_fd, &ev);
+	p->deaf = deaf;
 }
 
 /* Is it the first port of a VM's process? Guests that know nothing of us have one, too. */
@@ -146,15 +166,20 @@ static int make_place(struct pvsched_ports *all)
 
 void pvsched_ports_accept(struct pvsched_ports *all)
 {
-	int fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), i = -1;
+	int fd = -1, i = -1;
 	struct epoll_event ev = { .events = EPOLLIN };
 	struct pvsched_port *p = NULL;
 	struct ucred cred = { 0 };
 	socklen_t len = sizeof(cred);
 	uint64_t start;
 
-	if (fd < 0)
+	if (has_room(all))
+		fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0) {
+		/* without room or descriptors it would be told of without end */
+		be_deaf(all, !has_room(all) || errno == EMFILE || errno == ENFILE);
 		return;
+	}
 	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
 	    !pvsched_starttime(cred.pid, &start))
 		i = make_place(all);
@@ -162,7 +187,7 @@ void pvsched_ports_accept(struct pvsched_ports *all)
 		p = calloc(1, sizeof(*p));
 	if (!p) {
 		all->refused++;
-		close(fd);
+		pvsched_porters_bury(&all->porters, fd, cred.uid);
 		return;
 	}
 	p->number = ++all->accepted;
@@ -299,6 +324,8 @@ int pvsched_ports_timeout(const struct pvsched_ports *all)
 {
 	uint64_t now = now_ns(), at = 0;
 
+	if (all->deaf || pvsched_porters_timeout(&all->porters) >= 0)
+		at = now + RETRY_NS;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (all->port[i] && all->port[i]->mute_ns && (!at || all->port[i]->mute_ns < at))
 			at = all->port[i]->mute_ns;
@@ -311,6 +338,9 @@ void pvsched_ports_run(struct pvsched_ports *all)
 {
 	uint64_t now = now_ns();
 
+	pvsched_porters_reap(&all->porters);
+	if (has_room(all))
+		be_deaf(all, false); /* for want of descriptors, it is told of again */
 	for (int i = 0; i < PVSCHED_VMS; i++) {
 		struct pvsched_port *p = all->port[i];
 
@@ -325,9 +355,9 @@ void pvsched_ports_serve(struct pvsched_ports *all, int index)
 {
 	struct pvsched_port *p = all->port[index];
 	char data[4096];
-	ssize_t n = p ? recv(p->fd, data, sizeof(data), MSG_DONTWAIT) : 0;
+	ssize_t n = p ? pvsched_recv_bare(p->fd, data, sizeof(data)) : 0;
 
-	if (!p || (n < 0 && errno == EAGAIN))
+	if (!p || n == -EAGAIN)
 		return;
 	if (n > 0 && p->place < 0) {
 		admit(p);

@@ -10,6 +10,7 @@
 #define PVSCHED_BROKER_PORTS_H
 
 #include "found.h"
+#include "porters.h"
 #include "server.h"
 
 struct pvsched_port;
@@ -19,7 +20,9 @@ struct pvsched_ports {
 	struct pvsched_found_vms *found;
 	int ep; /* peers are watched here, by data.u32 = tag + index */
 	uint32_t tag;
-	int listen_fd; /* watched by the caller; -1 = closed */
+	int listen_fd; /* watched by the caller, by listen_tag; -1 = closed */
+	uint32_t listen_tag;
+	bool deaf; /* nobody is accepted: too many that left cannot be closed */
 	int lapsed_fd; /* watched by the caller: pvsched_ports_lapsed() */
 	int wake_fd; /* the thread's */
 	bool running, stop;
@@ -30,6 +33,7 @@ struct pvsched_ports {
 	uint64_t checked; /* found->changes, then */
 	char path[108]; /* of the socket; "" = none */
 	struct pvsched_port *port[PVSCHED_VMS]; /* NULL = free */
+	struct pvsched_porters porters; /* close what leaves: it may have passed anything */
 };
 
 /* The socket is made beside the broker's. 0 or -errno; then the others do nothing. */

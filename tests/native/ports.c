@@ -5,6 +5,7 @@
  */
 /* timeout: 240, needs: /dev/kvm */
 #include <helpers/huge.h>
+#include <helpers/passing.h>
 #include <helpers/port_bed.h>
 
 #define HUGE	(2 << 20)
@@ -387,6 +388,31 @@ static void stream_peer_that_is_no_vm_is_refused(void **state)
 	assert_int_equal(reg(PVSCHED_REG_MAGIC), PVSCHED_MAGIC); /* the VM's own goes on */
 }
 
+/* A close of what came with it takes a minute: the VM's own port goes on meanwhile. */
+static void stream_descriptor_that_blocks_keeps_nobody(void **state)
+{
+	int peer[2], lingers, fd;
+	uint64_t from;
+
+	(void)state;
+	synchronise();
+	from = bed_now();
+	for (int i = 0; i < 2; i++) {
+		fd = dial();
+		lingers = passing_lingering(&peer[i]);
+		if (lingers < 0)
+			skip();
+		assert_int_equal(passing_send(fd, "x", 1, &lingers, 1), 1);
+		close(lingers);
+		close(fd);
+	}
+	for (int i = 0; i < 100; i++)
+		assert_int_equal(reg(PVSCHED_REG_MAGIC), PVSCHED_MAGIC);
+	assert_true(bed_now() - from < 20000000000ull);
+	for (int i = 0; i < 2; i++)
+		close(peer[i]);
+}
+
 static void stream_second_port_of_a_vm_is_refused(void **state)
 {
 	(void)state;
@@ -535,6 +561,7 @@ int main(int argc, char **argv)
 		CASE(stream_page_whose_slot_comes_back_goes_on),
 		CASE(stream_peer_that_is_no_vm_is_refused),
 		CASE(stream_second_port_of_a_vm_is_refused),
+		CASE(stream_descriptor_that_blocks_keeps_nobody),
 		CASE(stream_silent_peers_keep_no_vm_out),
 		CASE(stream_frame_without_writable_memory_is_refused),
 		CASE(stream_that_ends_gives_the_page_back),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control protocol's answers to what may come over its socket; no broker behind it. */
+#include <helpers/passing.h>
 #include <helpers/unit.h>
 
 #include <broker/control.h>
@@ -135,6 +136,34 @@ static bool is_answered(int fd)
 	return true;
 }
 
+/* One descriptor with half of a request; left behind, where it stays unread. */
+static void control_descriptor_that_blocks_keeps_nobody(void **state)
+{
+	int fd[2] = { dial(), dial() }, peer[2], lingers, other;
+	struct timespec from, to;
+	char c;
+
+	(void)state;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (int i = 0; i < 2; i++) {
+		lingers = passing_lingering(&peer[i]);
+		if (lingers < 0)
+			skip();
+		assert_int_equal(passing_send(fd[i], "{", 1, &lingers, 1), 1);
+		close(lingers);
+	}
+	close(fd[1]);
+	assert_true(recv(fd[0], &c, 1, 0) <= 0); /* it costs the connection */
+	other = dial();
+	assert_true(is_answered(other));
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	assert_in_range(to.tv_sec - from.tv_sec, 0, 20); /* of the minute that a close takes */
+	for (int i = 0; i < 2; i++)
+		close(peer[i]);
+	close(fd[0]);
+	close(other);
+}
+
 static int start_control(void **state)
 {
 	struct pvsched_control *c = NULL;
@@ -237,6 +266,8 @@ int main(void)
 						stop_control),
 		cmocka_unit_test_setup_teardown(control_others_cannot_keep_root_out, start_control,
 						stop_control),
+		cmocka_unit_test_setup_teardown(control_descriptor_that_blocks_keeps_nobody,
+						start_control, stop_control),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

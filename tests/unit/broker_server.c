@@ -5,10 +5,10 @@
 
 #include <helpers/bpf_edge.h>
 #include <helpers/fail.h>
+#include <helpers/passing.h>
 
 #include <actuator/monotonic.h>
 #include <broker/server.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -116,24 +116,7 @@ static void server_without_descriptors_refuses_and_goes_on(void **state)
 
 static void send_with(int fd, const struct pvsched_msg *m, const int *fds, int n)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int) * 100)];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)m, .iov_len = sizeof(*m) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	if (n) {
-		msg.msg_control = control.buf;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
-		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
-	}
-	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), sizeof(*m));
+	assert_int_equal(passing_send(fd, m, sizeof(*m), fds, n), sizeof(*m));
 }
 
 /* What the main thread does until this client has its answer, or nothing comes for long: its error. */
@@ -189,32 +172,6 @@ static struct pvsched_msg add_self(void)
 static int own_pidfd(void)
 {
 	return syscall(SYS_pidfd_open, getpid(), 0);
-}
-
-/* A socket whose last close waits for a minute for a peer that does not read; *ret_peer's end ends that. */
-static int lingering(int *ret_peer)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
-	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
-	socklen_t len = sizeof(addr);
-	char data[65536] = { 0 };
-
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&addr, len) || listen(listener, 1) ||
-	    getsockname(listener, (struct sockaddr *)&addr, &len) ||
-	    connect(fd, (struct sockaddr *)&addr, len)) {
-		close(listener);
-		close(fd);
-		return -errno;
-	}
-	*ret_peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	close(listener);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
-	while (send(fd, data, sizeof(data), MSG_DONTWAIT) > 0)
-		;
-	return fd;
 }
 
 static int open_server(void **state)
@@ -295,7 +252,7 @@ static void server_is_not_kept_by_a_descriptor_that_blocks(void **state)
 	uint64_t from;
 
 	(void)state;
-	fds[1] = lingering(&peer[0]);
+	fds[1] = passing_lingering(&peer[0]);
 	if (fds[1] < 0)
 		skip();
 	client = enter(&index, 65534);
@@ -306,11 +263,11 @@ static void server_is_not_kept_by_a_descriptor_that_blocks(void **state)
 	send_with(client, &add, fds, 2);
 	close(fds[1]);
 	assert_int_equal(served(client, index), -EBADF);
-	fds[1] = fds[2] = lingering(&peer[1]);
+	fds[1] = fds[2] = passing_lingering(&peer[1]);
 	send_with(client, &list, fds, 3);
 	close(fds[1]);
 	assert_int_equal(served(client, index), -EBADF);
-	fds[1] = lingering(&peer[2]);
+	fds[1] = passing_lingering(&peer[2]);
 	send_with(client, &add, fds, 2);
 	close(fds[1]);
 	pvsched_server_drop(&bed.server, index); /* with that unread */
@@ -336,7 +293,7 @@ static void server_user_who_blocks_porters_waits_alone(void **state)
 	(void)state;
 	for (int i = 0; i < PVSCHED_PORTERS_UID; i++) {
 		client[i] = enter(&index[i], 65534);
-		fds[1] = lingering(&peer[i]);
+		fds[1] = passing_lingering(&peer[i]);
 		if (fds[1] < 0)
 			skip();
 		send_with(client[i], &add, fds, 2);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What somebody can pass over a socket who means it ill. */
+#ifndef PVSCHED_TESTS_PASSING_H
+#define PVSCHED_TESTS_PASSING_H
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define PASSING_MOST 100
+
+/* As send(), with descriptors. */
+static inline ssize_t passing_send(int fd, const void *data, size_t size, const int *fds, int n)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int) * PASSING_MOST)];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (n) {
+		msg.msg_control = control.buf;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
+		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
+	}
+	return sendmsg(fd, &msg, MSG_NOSIGNAL);
+}
+
+/* A socket whose last close waits for a minute for a peer that does not read; *ret_peer's end ends that. */
+static inline int passing_lingering(int *ret_peer)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	const struct linger linger = { .l_onoff = 1, .l_linger = 60 };
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), fd;
+	socklen_t len = sizeof(addr);
+	char data[65536] = { 0 };
+
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (bind(listener, (struct sockaddr *)&addr, len) || listen(listener, 1) ||
+	    getsockname(listener, (struct sockaddr *)&addr, &len) ||
+	    connect(fd, (struct sockaddr *)&addr, len)) {
+		close(listener);
+		close(fd);
+		return -errno;
+	}
+	*ret_peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	close(listener);
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)))
+		return -errno;
+	while (send(fd, data, sizeof(data), MSG_DONTWAIT) > 0)
+		;
+	return fd;
+}
+
+#endif
