@@ -4,6 +4,7 @@
 # kernels: 6.1 6.12 7.3
 # guests: linux
 # tier: long
+# short: 6.1
 # timeout: 500
 # inner: chrt cyclictest
 
