@@ -4,6 +4,7 @@
 #define PVSCHED_TESTS_PASSING_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -59,6 +60,31 @@ static inline int passing_lingering(int *ret_peer)
 	while (send(fd, data, sizeof(data), MSG_DONTWAIT) > 0)
 		;
 	return fd;
+}
+
+/*
+ * Sends a byte with a lingering socket, from a process of its own: whoever closes that last waits, and it may be
+ * the sender. The child is there until *ret_peer is closed, and maybe until then only; -errno.
+ */
+static inline pid_t passing_leave(int fd, int *ret_peer)
+{
+	int lingers = passing_lingering(ret_peer), own[3], go[2];
+	pid_t pid;
+
+	if (lingers < 0 || pipe(go))
+		return lingers < 0 ? lingers : -errno;
+	pid = fork();
+	if (!pid) {
+		own[0] = fcntl(fd, F_DUPFD, 500);
+		own[1] = fcntl(lingers, F_DUPFD, 500);
+		own[2] = fcntl(go[0], F_DUPFD, 500);
+		close_range(3, 499, 0);
+		_exit(read(own[2], own, 1) != 0 || passing_send(own[0], "{", 1, &own[1], 1) != 1);
+	}
+	close(lingers);
+	close(go[1]); /* now */
+	close(go[0]);
+	return pid < 0 ? -errno : pid;
 }
 
 #endif
