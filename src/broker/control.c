@@ -161,11 +161,6 @@ static void serve(struct pvsched_control *c, struct peer *p)
 		drop(c, p);
 }
 
-static bool is_root(uid_t uid)
-{
-	return !uid || uid == geteuid();
-}
-
 /* Of whom nothing was heard for longest: among all, all but root, or one user's. */
 static struct peer *stalest(struct pvsched_control *c, bool roots, const uid_t *uid)
 {
@@ -174,7 +169,7 @@ static struct peer *stalest(struct pvsched_control *c, bool roots, const uid_t *
 	for (int i = 0; i < PEERS_MAX; i++) {
 		struct peer *p = &c->peer[i];
 
-		if (p->fd < 0 || (!roots && is_root(p->uid)) || (uid && p->uid != *uid))
+		if (p->fd < 0 || (!roots && pvsched_is_operator(p->uid)) || (uid && p->uid != *uid))
 			continue;
 		if (!found || p->heard < found->heard)
 			found = p;
@@ -192,14 +187,14 @@ static struct peer *make_place(struct pvsched_control *c, uid_t uid)
 		if (c->peer[i].fd < 0)
 			continue;
 		all++;
-		others += !is_root(c->peer[i].uid);
+		others += !pvsched_is_operator(c->peer[i].uid);
 		own += c->peer[i].uid == uid;
 	}
-	if (!is_root(uid) && own >= SHARE_MAX)
+	if (!pvsched_is_operator(uid) && own >= SHARE_MAX)
 		out = stalest(c, false, &uid);
-	else if (!is_root(uid) && others >= OTHERS_MAX)
+	else if (!pvsched_is_operator(uid) && others >= OTHERS_MAX)
 		out = stalest(c, false, NULL);
-	else if (all == PEERS_MAX && (others || is_root(uid)))
+	else if (all == PEERS_MAX && (others || pvsched_is_operator(uid)))
 		out = stalest(c, !others, NULL);
 	if (out)
 		drop(c, out);
