@@ -139,13 +139,17 @@ static bool is_answered(int fd)
 /* One descriptor with half of a request; left behind, where it stays unread. */
 static void control_descriptor_that_blocks_keeps_nobody(void **state)
 {
-	int fd[2] = { dial(), dial() }, peer[2], other;
+	static const char request[] = "{\"pvsched\": 1, \"command\": \"list\"}\n";
+	int fd[2] = { dial(), dial() }, peer[2], other, busy = dial();
 	struct timespec from, to;
 	pid_t pid[2];
 	char c;
 
 	(void)state;
 	clock_gettime(CLOCK_MONOTONIC, &from);
+	/* Who serves waits for a second for this one to read: by then he is the last to close what comes. */
+	for (int i = 0; i < 20000; i++)
+		send(busy, request, sizeof(request) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	for (int i = 0; i < 2; i++) {
 		pid[i] = passing_leave(fd[i], &peer[i]);
 		if (pid[i] < 0)
@@ -163,6 +167,7 @@ static void control_descriptor_that_blocks_keeps_nobody(void **state)
 		assert_int_equal(waitpid(pid[i], NULL, 0), pid[i]);
 	close(fd[0]);
 	close(other);
+	close(busy);
 }
 
 static int start_control(void **state)
