@@ -21,6 +21,7 @@ import zlib
 
 from cache import LabError
 
+HERE = pathlib.Path(__file__).resolve().parent
 BOOT_LIMIT = 60 # seconds to `lab up`; 5-8 are usual
 END_GRACE = 20 # seconds beyond a test's own limit, and for the files at the end
 PROGRAM = "usr/bin/qemu-system-x86_64" # in the unpacked package
@@ -210,6 +211,15 @@ class Run:
             self.case("the_machine_survives", why, list(self.results.values())[-1])
 
 
+def last_lines(log):
+    """What a dead machine said last: 40 lines, or from ten before the first that shows a wrong
+    kernel, 200 at most. The cause comes before a trace, which is as long as its stack."""
+    lines = log.splitlines()
+    wrong = [re.compile(line) for line in (HERE / "kernel-errors").read_text().splitlines()]
+    first = next((i for i, line in enumerate(lines) if any(w.search(line) for w in wrong)), len(lines))
+    return lines[max(min(len(lines) - 40, first - 10), len(lines) - 200, 0):]
+
+
 def boot(command, env, tests, directory, scale, say):
     """Runs the tests in one machine. Returns (Run, why it ended early or None)."""
     console, report = directory / "console.log", directory / "report.log"
@@ -259,6 +269,6 @@ def boot(command, env, tests, directory, scale, say):
         wrong += f" (QEMU: {said[-1]})" if said else ""
         run.broken(wrong, say)
         say(f"{wrong}; the last lines of its log:")
-        for line in console.read_text(errors="replace").splitlines()[-40:]:
+        for line in last_lines(console.read_text(errors="replace")):
             say(f"  console | {line.rstrip()}")
     return run, wrong

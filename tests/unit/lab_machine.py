@@ -43,6 +43,13 @@ flipped = base64.b64encode(gzip.compress(bytes(1000))[:-4] + b"fals").decode()
 run = told(*WELL, "lab files", flipped, "lab files-end", "lab done")
 report("machine_files_with_a_wrong_sum_are_lost", run.lost)
 
+trace = [f" frame_{i}+0x10/0x20" for i in range(60)]
+log = ["boot"] * 100 + ["last words", "Kernel panic - not syncing: here", *trace]
+report("machine_last_lines_begin_before_the_panic", "last words" in machine.last_lines("\n".join(log)))
+report("machine_last_lines_are_bounded", len(machine.last_lines("\n".join(log + trace * 9))) == 200)
+report("machine_last_lines_of_a_sound_kernel_are_few",
+       machine.last_lines("\n".join(["boot"] * 100 + ["end"])) == ["boot"] * 39 + ["end"])
+
 # Lines of real kernels, each of which must be seen; and of a clean boot, which must not.
 PATTERNS = [re.compile(line) for line in (LAB / "kernel-errors").read_text().splitlines()]
 BAD = """\
