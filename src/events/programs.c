@@ -78,6 +78,7 @@ struct pvsched_programs {
 	pvsched_say_fn say;
 	void *ctx;
 	uint32_t id;
+	bool kvm; /* is loaded: without it none of its tracepoints is there, and no VM either */
 	bool fentry; /* this kernel lets fentry on KVM's functions in */
 	bool said; /* why loading failed */
 	bool has_reason; /* verifier holds the cause; what libbpf says later follows from it */
@@ -257,7 +258,9 @@ static bool wanted(const struct pvsched_programs *p, size_t i)
 {
 	if (!strcmp(sources[i].program, "pvsched_accept_irq_fentry") && !p->fentry)
 		return false;
-	if (!strcmp(sources[i].program, "pvsched_accept_irq") && p->fentry)
+	if (!strcmp(sources[i].program, "pvsched_accept_irq") && (p->fentry || !p->kvm))
+		return false;
+	if (!strcmp(sources[i].program, "pvsched_eoi") && !p->kvm)
 		return false;
 	return !sources[i].events || sources[i].events & p->info.events;
 }
@@ -481,6 +484,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 		*ret = p;
 		return 0;
 	}
+	p->kvm = !access("/sys/module/kvm", F_OK);
 	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);

@@ -39,7 +39,8 @@ int BPF_PROG(pvsched_hrtimer_expire, struct hrtimer *timer)
 	struct kvm_lapic *apic = NULL;
 	int slot;
 
-	if (timer->function != &apic_timer_fn)
+	/* without KVM there is neither the function nor the type */
+	if (!bpf_core_field_exists(apic->lapic_timer.timer) || timer->function != &apic_timer_fn)
 		return 0;
 	apic = (void *)timer - bpf_core_field_offset(apic->lapic_timer.timer);
 	slot = slot_of_apic(apic);
