@@ -151,23 +151,25 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 			struct pvsched_shared *sh, bool boosted)
 {
 	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
-	bool doubt = (boosted && s->changing) || s->doubt || LOAD(s->raced);
+	bool doubt, hidden, covers;
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
-	bool hidden, covers;
 	int expected, nice;
 
 	if (pvsched_attr_get(s->tid, &cur))
 		return false;
+	nice = cur.nice;
+	if (hides_nice(&cur) && pvsched_nice_get(s->tid, &nice))
+		return false;
+	/* After the thread was read: who changed it until then without the lock has said so before he did.
+	 * He may have said since that he is done, so that is looked at last. */
+	doubt = (boosted && s->changing) || s->doubt || LOAD(s->unlocked) || LOAD(s->raced);
 	if (doubt && one_of_ours(s, &cur)) {
 		ours = one_of_ours(s, &cur);
 		boosted = ours != &s->base;
 	}
 	hidden = hides_nice(ours);
 	expected = hidden ? (boosted ? s->under : s->base.nice) : ours->nice;
-	nice = cur.nice;
-	if (hidden && pvsched_nice_get(s->tid, &nice))
-		nice = expected;
 	if (doubt && nice_is_ours(s, nice)) {
 		expected = nice;
 		if (!hidden && cur.policy == ours->policy)
@@ -407,18 +409,23 @@ static bool begin(struct pvsched_slot *s)
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
 	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
 	if (!locked)
-		STORE(s->raced, 1);
-	else if (__atomic_exchange_n(&s->raced, 0, __ATOMIC_ACQ_REL))
+		__atomic_fetch_add(&s->unlocked, 1, __ATOMIC_ACQ_REL);
+	else if (LOAD(s->unlocked) || LOAD(s->raced)) {
+		STORE(s->raced, 0);
 		s->doubt = 1;
+	}
 	return locked;
 }
 
 static void finish(struct pvsched_slot *s, bool locked)
 {
-	if (locked)
+	if (locked) {
 		pvsched_slot_unlock(s);
-	else
-		STORE(s->raced, 1); /* again: what its holder saw may be older than the change */
+		return;
+	}
+	/* for whoever has the lock next, or has it now and saw the thread before the change */
+	STORE(s->raced, 1);
+	__atomic_fetch_sub(&s->unlocked, 1, __ATOMIC_ACQ_REL);
 }
 
 static int apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,

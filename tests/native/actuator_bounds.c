@@ -8,7 +8,7 @@
 
 #include <sys/resource.h>
 
-#include <actuator/apply.h>
+#include <actuator/place.h>
 #include <broker/budget.h>
 
 #define MS 1000000ull
@@ -268,6 +268,114 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 	}
 }
 
+/* Where one of ours is, inside the actuator: called once, and then no more. */
+static void (*on_read)(void), (*on_restored)(void);
+
+int __real_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
+int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
+int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr)
+{
+	void (*hook)(void) = __atomic_exchange_n(&on_read, NULL, __ATOMIC_ACQ_REL);
+
+	if (hook)
+		hook();
+	return __real_pvsched_attr_get(tid, ret_attr);
+}
+
+void __real_pvsched_place_back(struct pvsched_slot *s);
+void __wrap_pvsched_place_back(struct pvsched_slot *s);
+void __wrap_pvsched_place_back(struct pvsched_slot *s)
+{
+	void (*hook)(void) = __atomic_exchange_n(&on_restored, NULL, __ATOMIC_ACQ_REL);
+
+	if (hook)
+		hook();
+	__real_pvsched_place_back(s);
+}
+
+static void *restorer(void *arg)
+{
+	struct pvsched_applied r;
+
+	(void)arg;
+	pvsched_apply(&act, 0, 0, true, &r);
+	return NULL;
+}
+
+static void restore_by_another(void)
+{
+	pthread_t other;
+
+	assert_int_equal(pthread_create(&other, NULL, restorer, NULL), 0);
+	pthread_join(other, NULL);
+}
+
+/* The holder is late in the middle of its look at the thread. */
+static void actuator_whose_look_was_overtaken_takes_what_it_sees_for_its_own(void **state)
+{
+	struct pvsched_attr before = slots[0].base, after;
+	uint64_t until;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	assert_true(ask(1, 50 * MS, &until));
+	__atomic_store_n(&on_read, restore_by_another, __ATOMIC_RELEASE);
+	end();
+	assert_null(on_read);
+	assert_int_equal(shared[0].foreign, 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+}
+
+static pthread_barrier_t looking, done;
+
+static void is_looking(void)
+{
+	pthread_barrier_wait(&looking);
+	pthread_barrier_wait(&looking);
+}
+
+static void is_done(void)
+{
+	pthread_barrier_wait(&done);
+	pthread_barrier_wait(&done);
+}
+
+/* One of us that did not wait for the lock is late itself: others have had the lock before it changes the
+ * thread, and have it again before it notes that. */
+static void
+actuator_beside_a_late_one_without_the_lock_takes_what_that_did_for_its_own(void **state)
+{
+	struct pvsched_attr before = slots[0].base, after;
+	pthread_t late, other;
+	uint64_t until;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	pthread_barrier_init(&held, NULL, 2);
+	pthread_barrier_init(&looking, NULL, 2);
+	pthread_barrier_init(&done, NULL, 2);
+	assert_true(ask(1, 50 * MS, &until));
+	assert_int_equal(pthread_create(&late, NULL, holder, NULL), 0);
+	pthread_barrier_wait(&held);
+	__atomic_store_n(&on_read, is_looking, __ATOMIC_RELEASE);
+	__atomic_store_n(&on_restored, is_done, __ATOMIC_RELEASE);
+	assert_int_equal(pthread_create(&other, NULL, restorer, NULL), 0);
+	pthread_barrier_wait(&looking);
+	late_one_is_done(late);
+	assert_true(ask(1, 40 * MS, &until));
+	pthread_barrier_wait(&looking);
+	pthread_barrier_wait(&done);
+	end();
+	pthread_barrier_wait(&done);
+	pthread_join(other, NULL);
+	assert_int_equal(shared[0].foreign, 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+	pthread_barrier_destroy(&looking);
+	pthread_barrier_destroy(&done);
+}
+
 /* The guardian cannot reach a guest's page: whoever comes to the slot next says what it did. */
 static void boost_that_the_guardian_ended_is_told_by_the_next_agent(void **state)
 {
@@ -412,6 +520,8 @@ int main(void)
 		CASE(actuator_bounds_the_share_by_wall_time),
 		CASE(actuator_that_raced_with_a_late_one_takes_it_for_its_own),
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
+		CASE(actuator_whose_look_was_overtaken_takes_what_it_sees_for_its_own),
+		CASE(actuator_beside_a_late_one_without_the_lock_takes_what_that_did_for_its_own),
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 		CASE(actuator_lowers_no_realtime_thread),
