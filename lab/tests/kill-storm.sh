@@ -9,15 +9,11 @@
 
 LAB_LIMIT=7200 native_programs kill_storm
 
-# list KEY: of the one VM that there is
-list() {
-	pvsched list --json | sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p"
-}
 boosted() {
-	[ "$(list boosts)" -gt 0 ]
+	[ "$(vm_field boosts)" -gt 0 ]
 }
 enabled() {
-	[ "$(list enabled)" = 1 ]
+	[ "$(vm_field enabled)" = 1 ]
 }
 
 pvsched serve >/tmp/serve 2>&1 &
