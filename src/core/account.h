@@ -260,6 +260,18 @@ static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 n
 	pvsched_stretch_ran(&cpu->stretch, now, boosted_ns, l->cap_ns, l->gap_ns);
 }
 
+/* An agent looks, from now on for look_ns, at the times of a vCPU that gets no boost: the CPU pays for that,
+ * too. Returns for how long its bucket has nothing for another look; 0 = it has. */
+static __always_inline __u64 pvsched_cpu_look(struct pvsched_debt *cpu, __u64 now, __u64 look_ns,
+					      const struct pvsched_limits *l)
+{
+	__u64 end = now + look_ns, free;
+
+	cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, end, look_ns, &l->cpu);
+	free = cpu->paid_at - l->cpu.horizon_ns;
+	return cpu->paid_at > l->cpu.horizon_ns && free > now ? free - now : 0;
+}
+
 /* boosted_ns that ended at now: the vCPU's own buckets. */
 static __always_inline void pvsched_debt_charge(struct pvsched_debt *d, __u64 now, __u64 boosted_ns,
 						int is_cs, const struct pvsched_limits *l)

@@ -363,14 +363,17 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 	    in->next_event_ns > now)
 		v->asked_ns = in->next_event_ns - in->lead_ns;
 	/* A guest chooses these times, and another of its vCPUs may choose anew each time this one is
-	 * asked for: that wakes an agent as a boost does, and counts as one. */
+	 * asked for: that wakes an agent as a boost does, and counts as one; this CPU pays for it. */
 	if (in->event == PVSCHED_EV_TIMER && !boost && out->again_ns) {
-		__u64 wait = pvsched_rate_wait(d->rate_paid_at, now, &l->rate);
+		__u64 wait = pvsched_rate_wait(d->rate_paid_at, now, &l->rate), look;
+		struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(this_cpu_id()));
 
 		if (!wait)
 			MEMBER(d, rate_paid_at) =
 				pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
-		else if (out->again_ns < now + wait)
+		look = cpu ? pvsched_cpu_look(cpu, now, config.act_ns / 2, l) : 0;
+		wait = look > wait ? look : wait;
+		if (out->again_ns < now + wait)
 			out->again_ns = now + wait;
 	}
 	MEMBER(s, again_ns) = !boost && v->off_ns ? out->again_ns : 0;
