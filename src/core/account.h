@@ -265,11 +265,10 @@ static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 n
 static __always_inline __u64 pvsched_cpu_look(struct pvsched_debt *cpu, __u64 now, __u64 look_ns,
 					      const struct pvsched_limits *l)
 {
-	__u64 end = now + look_ns, free;
+	__u64 full = now + l->cpu.horizon_ns;
 
-	cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, end, look_ns, &l->cpu);
-	free = cpu->paid_at - l->cpu.horizon_ns;
-	return cpu->paid_at > l->cpu.horizon_ns && free > now ? free - now : 0;
+	cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, now + look_ns, look_ns, &l->cpu);
+	return cpu->paid_at > full ? cpu->paid_at - full : 0;
 }
 
 /* boosted_ns that ended at now: the vCPU's own buckets. */
