@@ -6,11 +6,11 @@
 # guests: baremetal
 # tier: long
 # clock: instructions
-# timeout: 260
-# soak: 900
+# slice: 20
+# timeout: 400
+# soak: 1800
 # module: pvsched
 
-export PVSCHED_TRY_SCX=1
 samples=400
 [ "$PVSCHED_SOAK" = 1 ] && samples=2000
 expect module_loads insmod /lab/pvsched.ko
