@@ -102,6 +102,11 @@ static __always_inline int desire(struct pvsched_shared *s, const struct pvsched
 __noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now);
 #endif
 
+/* Whether pvsched_tell() arms the second line, too: after what must not wait for it. */
+#ifndef TELL_ARMS
+#define TELL_ARMS 0
+#endif
+
 /* Takes a boost back for the sake of the host: the agent hears of it whatever the guest says. */
 static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
 				   __u64 now)
@@ -377,9 +382,9 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 			out->again_ns = now + wait;
 	}
 	MEMBER(s, again_ns) = !boost && v->off_ns ? out->again_ns : 0;
-	if (out->level != PVSCHED_LEVEL_BASE)
-		arm(v, out->expiry_ns + config.slack_ns,
-		    now); /* the second line; model: decide.arm */
+	/* the second line; model: decide.arm */
+	if (out->level != PVSCHED_LEVEL_BASE && (by_agent || !changed || !TELL_ARMS))
+		arm(v, out->expiry_ns + config.slack_ns, now);
 	if (by_agent)
 		return 0;
 #ifndef PVSCHED_IN_KERNEL

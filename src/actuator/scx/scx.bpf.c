@@ -14,6 +14,7 @@
  * task's CPU is held in all functions but select_cpu, init and exit. No allocation.
  */
 #define PVSCHED_IN_KERNEL
+#define TELL_ARMS 1
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"
@@ -85,6 +86,7 @@ __noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now)
 		return 0;
 	if (config.actuator == PVSCHED_ACTUATOR_SCX)
 		return tell_scx(v, slot, event, now);
+	arm_second(v, slot, now);
 	hint(v->cpu, slot, now, this_cpu()); /* the scheduler ended; agents act */
 	return 0;
 }

@@ -56,6 +56,7 @@ static const char *const needs[] = {
 	"scx_bpf_dsq_move_to_local", "scx_bpf_dsq_move",       "scx_bpf_dsq_peek",
 	"scx_bpf_dsq_nr_queued",     "scx_bpf_task_set_slice", "scx_bpf_task_set_dsq_vtime",
 	"scx_bpf_kick_cpu",	     "scx_bpf_task_cpu",       "scx_bpf_now",
+	"bpf_preempt_disable",	     "bpf_preempt_enable",
 };
 
 static void read_line(const char *path, char *buf, size_t size)
@@ -102,13 +103,6 @@ static int usable(char *why, size_t size)
 			err = -ENOTSUP;
 		}
 	btf__free(btf);
-	/* On 7.3 it starts, schedules hackbench, is back after a CPU went or came, and ends; no guest
-	 * was measured under it yet. Goes when lab/tests/actuators.sh passes. */
-	if (!err && !getenv("PVSCHED_TRY_SCX")) {
-		snprintf(why, size,
-			 "not measured yet: PVSCHED_TRY_SCX=1 in the environment tries it");
-		err = -ENOTSUP;
-	}
 	return err;
 }
 

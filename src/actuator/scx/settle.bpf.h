@@ -8,7 +8,7 @@
 #ifndef PVSCHED_SCX_SETTLE_BPF_H
 #define PVSCHED_SCX_SETTLE_BPF_H
 
-#include "../../events/maps.bpf.h"
+#include "../../events/decide.bpf.h"
 #include "../grant.h"
 #include "cpus.h"
 #include "kfuncs.h"
@@ -162,8 +162,18 @@ __noinline int pvsched_settle(__u32 slot, __u64 now)
 	return boost;
 }
 
+static __always_inline void arm_second(struct pvsched_vcpu *v, __u32 slot, __u64 now)
+{
+	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
+	__u64 word = s ? MEMBER(s, desired) : 0;
+
+	if (PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE)
+		arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
+}
+
 /* A slot's desired word has changed. A wake-up is followed by its enqueue, which looks at it; in
- * all other cases a CPU has to look. */
+ * all other cases a CPU has to look. The timer waits for that: to program it is dear, in a VM most of
+ * all. Nothing comes between the two, not even who was just asked to run here. */
 static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now)
 {
 	int boosted = pvsched_settle(slot, now);
@@ -172,8 +182,11 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 	struct scx_cpu *x;
 	struct scx_llc *l;
 
-	if (event == PVSCHED_EV_WOKEN)
+	if (event == PVSCHED_EV_WOKEN) {
+		arm_second(v, slot, now);
 		return boosted;
+	}
+	bpf_preempt_disable();
 	if (boosted && v->state == PVSCHED_STATE_PREEMPTED) {
 		cpu = BPF_CORE_READ(t, thread_info.cpu); /* it may have moved as it woke */
 		x = cpu_at(cpu);
@@ -184,6 +197,8 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 	} else if (!boosted && v->state == PVSCHED_STATE_RUNNING) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}
+	arm_second(v, slot, now);
+	bpf_preempt_enable();
 	return boosted;
 }
 
