@@ -8,7 +8,6 @@
 # timeout: 200
 # programs: hackbench nice
 
-export PVSCHED_TRY_SCX=1
 # mix: the CPU seconds of six hogs in ten, four at nice 0 and two at nice 5: total, nice 0, nice 5
 mix() {
 	pids=

@@ -8,7 +8,6 @@
 # clock: instructions
 # timeout: 60
 
-export PVSCHED_TRY_SCX=1
 pvsched serve --actuator scx >/tmp/serve 2>&1 &
 broker=$!
 within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve

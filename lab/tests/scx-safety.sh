@@ -7,7 +7,6 @@
 # timeout: 600
 # programs: stress-ng bpftool
 
-export PVSCHED_TRY_SCX=1
 # state WORD: what the kernel says of sched_ext
 state() {
 	grep -q "^$1" /sys/kernel/sched_ext/state

@@ -6,6 +6,5 @@
 # timeout: 800
 # programs: stress-ng
 
-export PVSCHED_TRY_SCX=1
 . /lab/scx-soak.sh
 soak 600

@@ -7,6 +7,5 @@
 # timeout: 180
 # programs: stress-ng
 
-export PVSCHED_TRY_SCX=1
 . /lab/scx-soak.sh
 soak 45

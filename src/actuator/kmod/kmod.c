@@ -305,7 +305,7 @@ const struct pvsched_actuator pvsched_actuator_kmod = {
 		"a kernel module changes the vCPU thread's scheduling, without a process of ours",
 	.kind = PVSCHED_ACTUATOR_KMOD,
 	.act_ns = 50000, /* the agent's: a thread, too, and no dearer */
-	.automatic = false, /* a module is loaded by who wants one */
+	.automatic = true, /* where it is loaded: by somebody who wants it */
 	.usable = usable,
 	.programs = &programs,
 	.start = start,
