@@ -4,14 +4,15 @@
 # kernels: 6.12 7.3
 # guests: linux
 # tier: soak
-# timeout: 300
+# clock: slow
+# timeout: 60
 
 cat >/tmp/task <<'END'
 mkdir -p /sys/fs/bpf
 mount -t bpf none /sys/fs/bpf
 for round in 1 2 3 4 5 6 7; do
 	pvsched-guest run >/tmp/out 2>&1 & daemon=$!
-	for i in $(seq 300); do grep -q 'share a page\|pvsched-guest:' /tmp/out && break; usleep 100000; done
+	for i in $(seq 3000); do grep -q 'share a page\|pvsched-guest:' /tmp/out && break; usleep 10000; done
 	echo "round $round: $(tail -n 1 /tmp/out)"
 	kill $daemon
 	wait $daemon
@@ -21,7 +22,7 @@ END
 
 log=$LAB_OUT/console.log
 vmm_start /tmp/task "$log" --cpus 8
-within linux_guest_ends 280 sh -c "! kill -0 $vmm 2>/dev/null"
+within linux_guest_ends 50 sh -c "! kill -0 $vmm 2>/dev/null"
 vmm_ended linux_guest_powers_off
 grep '^round' "$log"
 ms=$(sed -n 's/^round .*: 8 of 8 CPUs .*handshake \([0-9.]*\) ms.*/\1/p' "$log" | sort -n |
