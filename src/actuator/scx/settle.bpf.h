@@ -167,7 +167,7 @@ static __always_inline void arm_second(struct pvsched_vcpu *v, __u32 slot, __u64
 	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
 	__u64 word = s ? MEMBER(s, desired) : 0;
 
-	if (PVSCHED_WORD_LEVEL(word) != PVSCHED_LEVEL_BASE)
+	if (pvsched_word_active(word, now))
 		arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
 }
 
