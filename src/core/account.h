@@ -220,7 +220,7 @@ struct pvsched_debt {
 	__u64 start; /* of that thread or process, clock ticks since boot: tids are reused */
 	__u64 paid_at; /* bucket; of a VM nothing else is used */
 	__u64 cs_paid_at;
-	__u64 rate_paid_at;
+	__u64 rate_paid_at; /* of a CPU: of looks, see pvsched_cpu_look() */
 	__s64 owed_ns; /* boosted time to pay back */
 	__u64 reserved[2];
 
@@ -260,15 +260,18 @@ static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 n
 	pvsched_stretch_ran(&cpu->stretch, now, boosted_ns, l->cap_ns, l->gap_ns);
 }
 
-/* An agent looks, from now on for look_ns, at the times of a vCPU that gets no boost: the CPU pays for that,
- * too. Returns for how long its bucket has nothing for another look; 0 = it has. */
-static __always_inline __u64 pvsched_cpu_look(struct pvsched_debt *cpu, __u64 now, __u64 look_ns,
-					      const struct pvsched_limits *l)
+/*
+ * Looks of an agent at times that guests chose and that no boost came of: a tenth of its CPU, look_ns each
+ * (0 = free), and 40 at once. Apart from the CPU's bucket, which no guest's looks may take from the boosts of
+ * others. Returns how long the next one waits; 0 = need not.
+ */
+#define PVSCHED_LOOKS_AT_ONCE 40
+static __always_inline __u64 pvsched_cpu_look(struct pvsched_debt *cpu, __u64 now, __u64 look_ns)
 {
-	__u64 full = now + l->cpu.horizon_ns;
+	struct pvsched_rate_conf c = { look_ns * 10, look_ns * 10 * (PVSCHED_LOOKS_AT_ONCE - 1) };
 
-	cpu->paid_at = pvsched_bucket_charge(cpu->paid_at, now + look_ns, look_ns, &l->cpu);
-	return cpu->paid_at > full ? cpu->paid_at - full : 0;
+	cpu->rate_paid_at = pvsched_rate_charge(cpu->rate_paid_at, now, &c);
+	return pvsched_rate_wait(cpu->rate_paid_at, now, &c);
 }
 
 /* boosted_ns that ended at now: the vCPU's own buckets. */

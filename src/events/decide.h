@@ -344,11 +344,12 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_page *page;
 	int changed = 0, boost, flags;
-	__u64 now;
+	__u64 now, asked;
 
 	if (!s || !l || !v || !d || !in || !out || !k)
 		return 0;
 	now = in->now_ns;
+	asked = out->again_ns;
 	flags = bound(v, s, d, l, slot, in, out, k);
 	boost = out->level != PVSCHED_LEVEL_BASE;
 	if (boost && out->ticket) {
@@ -368,7 +369,9 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 	    in->next_event_ns > now)
 		v->asked_ns = in->next_event_ns - in->lead_ns;
 	/* A guest chooses these times, and another of its vCPUs may choose anew each time this one is
-	 * asked for: that wakes an agent as a boost does, and counts as one; this CPU pays for it. */
+	 * asked for: that wakes an agent as a boost does, counts as one, and takes of this CPU. Those that
+	 * follow a boost are in its price; those that are ours are few. A collision with a timer's on
+	 * this CPU loses one. */
 	if (in->event == PVSCHED_EV_TIMER && !boost && out->again_ns) {
 		__u64 wait = pvsched_rate_wait(d->rate_paid_at, now, &l->rate), look;
 		struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(this_cpu_id()));
@@ -376,8 +379,10 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 		if (!wait)
 			MEMBER(d, rate_paid_at) =
 				pvsched_rate_charge(d->rate_paid_at, now, &l->rate);
-		look = cpu ? pvsched_cpu_look(cpu, now, config.act_ns / 2, l) : 0;
-		wait = look > wait ? look : wait;
+		if (cpu && !in->boosted && out->again_ns == asked) {
+			look = pvsched_cpu_look(cpu, now, config.act_ns / 2);
+			wait = look > wait ? look : wait;
+		}
 		if (out->again_ns < now + wait)
 			out->again_ns = now + wait;
 	}
