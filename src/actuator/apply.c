@@ -14,8 +14,10 @@
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
 
 #define RETRY_NS 1000000ull /* after a change of scheduling that failed */
-#define TRIES	 10 /* to give a thread back what it had before nobody looks after it any more */
-#define FAIR_NS	 1000000000ull /* after a cgroup that allowed no real-time scheduling */
+#define BESIDE_NS                                                                                  \
+	1000000000ull /* what one without the lock may take; he may be killed, or stopped */
+#define TRIES	10 /* to give a thread back what it had before nobody looks after it any more */
+#define FAIR_NS 1000000000ull /* after a cgroup that allowed no real-time scheduling */
 
 #define LOAD(x)		 __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define STORE(x, v)	 __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
@@ -127,6 +129,14 @@ static bool hides_nice(const struct pvsched_attr *a)
 	return a->policy != SCHED_OTHER && a->policy != SCHED_BATCH;
 }
 
+/* Is one of us at work without the lock? */
+static bool is_beside(const struct pvsched_slot *s)
+{
+	uint64_t until = LOAD(s->unlocked_ns);
+
+	return until && until > now_ns();
+}
+
 /* Any nice that we set lately, or found. */
 static bool nice_is_ours(const struct pvsched_slot *s, int nice)
 {
@@ -163,7 +173,7 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		return false;
 	/* After the thread was read: who changed it until then without the lock has said so before he did.
 	 * He may have said since that he is done, so that is looked at last. */
-	doubt = (boosted && s->changing) || s->doubt || LOAD(s->unlocked) || LOAD(s->raced);
+	doubt = (boosted && s->changing) || s->doubt || is_beside(s) || LOAD(s->raced);
 	if (doubt && one_of_ours(s, &cur)) {
 		ours = one_of_ours(s, &cur);
 		boosted = ours != &s->base;
@@ -402,22 +412,25 @@ static uint64_t allowed_until(const struct pvsched_actuation *a, uint32_t slot, 
 	return pvsched_wall_until(&a->debts[slot], now, l);
 }
 
-static bool begin(struct pvsched_slot *s)
+/* ret_beside: as who goes on without the lock, for finish(). */
+static bool begin(struct pvsched_slot *s, uint64_t *ret_beside)
 {
 	bool locked = pvsched_slot_lock(s); /* model: apply.lock */
 
+	*ret_beside = 0;
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
 	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
-	if (!locked)
-		__atomic_fetch_add(&s->unlocked, 1, __ATOMIC_ACQ_REL);
-	else if (LOAD(s->unlocked) || LOAD(s->raced)) {
-		STORE(s->raced, 0);
+	if (!locked) {
+		*ret_beside = now_ns() + BESIDE_NS;
+		__atomic_store_n(&s->unlocked_ns, *ret_beside, __ATOMIC_SEQ_CST);
+	} else if (is_beside(s) || LOAD(s->raced)) {
 		s->doubt = 1;
+		STORE(s->raced, 0);
 	}
 	return locked;
 }
 
-static void finish(struct pvsched_slot *s, bool locked)
+static void finish(struct pvsched_slot *s, bool locked, uint64_t beside)
 {
 	if (locked) {
 		pvsched_slot_unlock(s);
@@ -425,7 +438,9 @@ static void finish(struct pvsched_slot *s, bool locked)
 	}
 	/* for whoever has the lock next, or has it now and saw the thread before the change */
 	STORE(s->raced, 1);
-	__atomic_fetch_sub(&s->unlocked, 1, __ATOMIC_ACQ_REL);
+	/* but for another one who came after, and is not done */
+	__atomic_compare_exchange_n(&s->unlocked_ns, &beside, 0, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_RELAXED);
 }
 
 static int apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
@@ -497,6 +512,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		  struct pvsched_applied *ret)
 {
 	struct pvsched_slot *s = &a->slots[slot];
+	uint64_t beside;
 	bool locked;
 	int err;
 
@@ -504,9 +520,9 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	/* threads keep their scheduling: there is nothing to apply, or to restore */
 	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT)
 		return 0;
-	locked = begin(s);
+	locked = begin(s, &beside);
 	err = apply(a, slot, event_ns, base_only, locked, ret);
-	finish(s, locked);
+	finish(s, locked, beside);
 	return err;
 }
 
@@ -515,12 +531,13 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
 	struct pvsched_slot *s = &a->slots[slot];
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied done;
-	bool locked = begin(s);
+	uint64_t beside;
+	bool locked = begin(s, &beside);
 
 	STORE(sh->desired, 0); /* model: remove.word */
 	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)
 		for (int i = 0; i < TRIES && apply(a, slot, 0, true, locked, &done); i++)
 			;
 	STORE(s->used, 0); /* model: remove.used */
-	finish(s, locked);
+	finish(s, locked, beside);
 }
