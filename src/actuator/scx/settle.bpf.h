@@ -173,20 +173,22 @@ static __always_inline void arm_second(struct pvsched_vcpu *v, __u32 slot, __u64
 
 /* A slot's desired word has changed. A wake-up is followed by its enqueue, which looks at it; in
  * all other cases a CPU has to look. The timer waits for that: to program it is dear, in a VM most of
- * all. Nothing comes between the two, not even who was just asked to run here. */
+ * all. Nothing comes between the boost and its timer, not even who was just asked to run here. */
 static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now)
 {
-	int boosted = pvsched_settle(slot, now);
 	struct task_struct *t = (void *)v->task;
 	__u32 cpu = v->cpu;
 	struct scx_cpu *x;
 	struct scx_llc *l;
+	int boosted;
 
+	bpf_preempt_disable();
+	boosted = pvsched_settle(slot, now);
 	if (event == PVSCHED_EV_WOKEN) {
 		arm_second(v, slot, now);
+		bpf_preempt_enable();
 		return boosted;
 	}
-	bpf_preempt_disable();
 	if (boosted && v->state == PVSCHED_STATE_PREEMPTED) {
 		cpu = BPF_CORE_READ(t, thread_info.cpu); /* it may have moved as it woke */
 		x = cpu_at(cpu);
