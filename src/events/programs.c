@@ -484,8 +484,9 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say_
 		*ret = p;
 		return 0;
 	}
-	p->kvm = !access("/sys/module/kvm", F_OK);
-	p->fentry = pvsched_probe_one("probe_accept_irq_fentry");
+	/* as when this began: what came later is not seen by what is there already */
+	p->kvm = o->base ? o->base->kvm : !access("/sys/module/kvm", F_OK);
+	p->fentry = p->kvm && pvsched_probe_one("probe_accept_irq_fentry");
 	loading = p;
 	old = libbpf_set_print(on_print);
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
