@@ -80,7 +80,7 @@ int pvsched_host_lock(pvsched_say_fn say, void *ctx, int *ret_fd)
 			 pid[0] ? pid : "unknown");
 		err = -EEXIST;
 	} else {
-		snprintf(line, sizeof(line), LOCK_FILE ": %s: run as root", strerror(-err));
+		snprintf(line, sizeof(line), LOCK_FILE ": %s", strerror(-err));
 	}
 	say(ctx, line);
 	close(fd);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The registry of vCPU threads: slots, their maps, their entries in the programs' tables. The
- * caller (broker.c) serialises; agents and guardian see a slot through its own lock.
+ * caller (the broker's main thread) serialises; agents and guardian see a slot through its own lock.
  */
 #ifndef PVSCHED_BROKER_REGISTRY_H
 #define PVSCHED_BROKER_REGISTRY_H
