@@ -223,11 +223,13 @@ class Run:
 
 def last_lines(log):
     """What a dead machine said last: 40 lines, or from ten before the first that shows a wrong
-    kernel, 200 at most. The cause comes before a trace, which is as long as its stack."""
+    kernel; of more than 200 the first and the last. The cause comes before a trace, which is as long as
+    its stack."""
     lines = log.splitlines()
     wrong = [re.compile(line) for line in (HERE / "kernel-errors").read_text().splitlines()]
     first = next((i for i, line in enumerate(lines) if any(w.search(line) for w in wrong)), len(lines))
-    return lines[max(min(len(lines) - 40, first - 10), len(lines) - 200, 0):]
+    last = lines[max(min(len(lines) - 40, first - 10), 0):]
+    return last if len(last) <= 200 else [*last[:149], f"... {len(last) - 199} lines", *last[-50:]]
 
 
 def boot(command, env, tests, directory, scale, say):
