@@ -305,7 +305,9 @@ const struct pvsched_actuator pvsched_actuator_kmod = {
 		"a kernel module changes the vCPU thread's scheduling, without a process of ours",
 	.kind = PVSCHED_ACTUATOR_KMOD,
 	.act_ns = 50000, /* the agent's: a thread, too, and no dearer */
-	.automatic = true, /* where it is loaded: by somebody who wants it */
+	/* A module that is loaded may be another version's, be held by a broker that is ending, or lack
+	 * what policies wish for: agents can all that, so who wants it says so. */
+	.automatic = false,
 	.usable = usable,
 	.programs = &programs,
 	.start = start,
