@@ -239,7 +239,7 @@ static bool has_room(const struct pvsched_control *c)
 static void *run(void *arg)
 {
 	struct pvsched_control *c = arg;
-	struct pollfd fd[PEERS_MAX + 2];
+	struct pollfd fd[PEERS_MAX + 3];
 
 	pthread_setname_np(pthread_self(), "pvsched-control");
 	pvsched_caps_keep(PVSCHED_CAP(CAP_BPF), 0); /* looks at maps, and changes nothing */
@@ -248,7 +248,8 @@ static void *run(void *arg)
 		fd[1] = (struct pollfd){ .fd = has_room(c) ? c->listen_fd : -1, .events = POLLIN };
 		for (int i = 0; i < PEERS_MAX; i++) /* free ones are negative: ignored */
 			fd[i + 2] = (struct pollfd){ .fd = c->peer[i].fd, .events = POLLIN };
-		if (poll(fd, PEERS_MAX + 2, pvsched_porters_timeout(&c->porters)) < 0)
+		fd[PEERS_MAX + 2] = (struct pollfd){ .fd = c->porters.home_fd, .events = POLLIN };
+		if (poll(fd, PEERS_MAX + 3, pvsched_porters_timeout(&c->porters)) < 0)
 			continue;
 		pvsched_porters_reap(&c->porters);
 		if (fd[0].revents)

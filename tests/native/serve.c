@@ -6,6 +6,8 @@
 #include <helpers/host_bed.h>
 #include <json/parse.h>
 
+#include <dirent.h>
+
 #include <broker/conf.h>
 #include <broker/wire.h>
 
@@ -102,6 +104,43 @@ static void control_lists_vcpus_with_their_threads(void **state)
 	close_bed();
 	/* the broker hears of it when it comes to run */
 	HOST_AWAIT(vms_listed() == 0);
+}
+
+/* How often this process's thread of that name has gone to sleep. */
+static long sleeps_of(const char *name)
+{
+	char path[64], line[128], own[32] = "";
+	struct dirent *e;
+	long sleeps = -1;
+	DIR *d = opendir("/proc/self/task");
+	FILE *f;
+
+	while (d && sleeps < 0 && (e = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%.16s/status", e->d_name);
+		f = fopen(path, "re");
+		while (f && fgets(line, sizeof(line), f))
+			if (sscanf(line, "Name: %31s", own) != 1 && !strcmp(own, name))
+				sscanf(line, "voluntary_ctxt_switches: %ld", &sleeps);
+		if (f)
+			fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return sleeps;
+}
+
+static void control_that_has_answered_sleeps(void **state)
+{
+	long sleeps;
+
+	(void)state;
+	assert_int_equal(start(""), 0);
+	assert_int_equal(vms_listed(), 0);
+	bed_sleep_ms(600);
+	sleeps = sleeps_of("pvsched-control");
+	assert_true(sleeps > 0);
+	bed_sleep_ms(1000);
+	assert_int_equal(sleeps_of("pvsched-control"), sleeps);
 }
 
 static int64_t number(const struct json_value *vcpu, const char *a, const char *b)
@@ -344,6 +383,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_teardown(f, teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(control_lists_vcpus_with_their_threads),
+		CASE(control_that_has_answered_sleeps),
 		CASE(stat_counts_what_boosts_gave_and_took),
 		CASE(stat_denials_have_their_reason),
 		CASE(control_shows_others_only_their_own),
