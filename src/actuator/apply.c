@@ -13,11 +13,10 @@
 
 /* Children of a thread that forks while boosted start at SCHED_OTHER: a boost is not inherited. */
 
-#define RETRY_NS 1000000ull /* after a change of scheduling that failed */
-#define BESIDE_NS                                                                                  \
-	1000000000ull /* what one without the lock may take; he may be killed, or stopped */
-#define TRIES	10 /* to give a thread back what it had before nobody looks after it any more */
-#define FAIR_NS 1000000000ull /* after a cgroup that allowed no real-time scheduling */
+#define RETRY_NS  1000000ull /* after a change of scheduling that failed */
+#define BESIDE_NS 1000000000ull /* of who is without the lock, and may be killed, or stopped */
+#define TRIES	  10 /* to give a thread back what it had before nobody looks after it any more */
+#define FAIR_NS	  1000000000ull /* after a cgroup that allowed no real-time scheduling */
 
 #define LOAD(x)		 __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define STORE(x, v)	 __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)

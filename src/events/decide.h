@@ -30,6 +30,12 @@ static __always_inline void arm(struct pvsched_vcpu *v, __u64 at, __u64 now)
 	start_timer(v, at - now);
 }
 
+/* The second line of what is desired. */
+static __always_inline void arm_second(struct pvsched_vcpu *v, __u64 word, __u64 now)
+{
+	arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
+}
+
 /* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. Another
  * CPU may just be charging that one: what is read then is checked again where it comes to run. */
 static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_debt *d,

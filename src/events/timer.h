@@ -36,7 +36,7 @@ static __always_inline int on_time(struct pvsched_vcpu *v, const __u32 *key)
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE) {
 		/* newer than what this time stood for; or a payback, in which this may be the
 		 * time of the next boost */
-		arm(v, now + pvsched_word_left(MEMBER(s, desired), now) + config.slack_ns, now);
+		arm_second(v, MEMBER(s, desired), now);
 		if (pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice))
 			return 0;
 	}

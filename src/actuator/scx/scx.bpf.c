@@ -86,7 +86,7 @@ __noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now)
 		return 0;
 	if (config.actuator == PVSCHED_ACTUATOR_SCX)
 		return tell_scx(v, slot, event, now);
-	arm_second(v, slot, now);
+	arm_if_active(v, slot, now);
 	hint(v->cpu, slot, now, this_cpu()); /* the scheduler ended; agents act */
 	return 0;
 }

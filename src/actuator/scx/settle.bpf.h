@@ -162,13 +162,13 @@ __noinline int pvsched_settle(__u32 slot, __u64 now)
 	return boost;
 }
 
-static __always_inline void arm_second(struct pvsched_vcpu *v, __u32 slot, __u64 now)
+static __always_inline void arm_if_active(struct pvsched_vcpu *v, __u32 slot, __u64 now)
 {
 	struct pvsched_shared *s = bpf_map_lookup_elem(&shared, &slot);
 	__u64 word = s ? MEMBER(s, desired) : 0;
 
 	if (pvsched_word_active(word, now))
-		arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
+		arm_second(v, word, now);
 }
 
 /* A slot's desired word has changed. A wake-up is followed by its enqueue, which looks at it; in
@@ -185,7 +185,7 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 	bpf_preempt_disable();
 	boosted = pvsched_settle(slot, now);
 	if (event == PVSCHED_EV_WOKEN) {
-		arm_second(v, slot, now);
+		arm_if_active(v, slot, now);
 		bpf_preempt_enable();
 		return boosted;
 	}
@@ -199,7 +199,7 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 	} else if (!boosted && v->state == PVSCHED_STATE_RUNNING) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}
-	arm_second(v, slot, now);
+	arm_if_active(v, slot, now);
 	bpf_preempt_enable();
 	return boosted;
 }
