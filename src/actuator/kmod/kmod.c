@@ -305,9 +305,7 @@ const struct pvsched_actuator pvsched_actuator_kmod = {
 		"a kernel module changes the vCPU thread's scheduling, without a process of ours",
 	.kind = PVSCHED_ACTUATOR_KMOD,
 	.act_ns = 50000, /* the agent's: a thread, too, and no dearer */
-	/* A module that is loaded may be another version's, be held by a broker that is ending, or lack
-	 * what policies wish for: agents can all that, so who wants it says so. */
-	.automatic = false,
+	.automatic = true, /* somebody has loaded the module for it */
 	.usable = usable,
 	.programs = &programs,
 	.start = start,
@@ -329,7 +327,7 @@ const struct pvsched_actuator pvsched_actuator_kmod_policy = {
 	.summary = "the kernel module takes the decisions, too, without any BPF",
 	.kind = PVSCHED_ACTUATOR_KMOD_POLICY,
 	.act_ns = 50000,
-	.automatic = false,
+	.automatic = false, /* finds no VMs, and knows the policies that are built in */
 	.usable = usable_policy,
 	.programs = &decides,
 	.start = start_policy,
