@@ -196,6 +196,31 @@ static __always_inline void pvsched_stretch_ran(struct pvsched_stretch *s, __u64
 	pvsched_stretch_off(s, now, cap_ns, gap_ns);
 }
 
+/*
+ * A task of the host that woke and waits for its turn loses at most the cap of that wait to boosts, however
+ * many gaps are in it: a stretch is paid back by the time of whoever runs, a wait only by its end. One task for
+ * each CPU, the first that waits; after PVSCHED_WAIT_NS it counts as one of those that always want the CPU.
+ */
+#define PVSCHED_WAIT_NS 8000000ull
+
+struct pvsched_waiter {
+	__u64 task; /* the kernel's address of it; 0 = nobody is known to wait */
+	__u64 exec_ns; /* what it had run when it woke: more = it had its turn */
+	__u64 since_ns; /* when it woke */
+	__u64 taken_ns; /* of its CPU's debt, then */
+	__u32 tid;
+	__u32 reserved;
+};
+
+/* Boosted ns that may still be taken of its wait; taken: of its CPU's debt, when it woke and now. */
+static __always_inline __u64 pvsched_waiter_left(__u64 taken_before_ns, __u64 taken_ns,
+						 __u64 cap_ns)
+{
+	__u64 taken = taken_ns > taken_before_ns ? taken_ns - taken_before_ns : 0;
+
+	return taken < cap_ns ? cap_ns - taken : 0;
+}
+
 /* What holds for one vCPU: its own values, else its VM's, else the host's. */
 struct pvsched_limits {
 	struct pvsched_bucket_conf cs; /* the vCPU's critical sections and interrupts */
@@ -222,7 +247,8 @@ struct pvsched_debt {
 	__u64 cs_paid_at;
 	__u64 rate_paid_at; /* of a CPU: of looks, see pvsched_cpu_look() */
 	__s64 owed_ns; /* boosted time to pay back */
-	__u64 reserved[2];
+	__u64 taken_ns; /* of a CPU: what boosts, and who carried them out, took of it, ever */
+	__u64 reserved;
 
 	struct pvsched_stretch stretch; /* of a CPU it is BPF's, under its run queue lock */
 	__u64 wall_paid_at;
@@ -257,6 +283,7 @@ static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 n
 {
 	cpu->paid_at =
 		pvsched_bucket_charge(cpu->paid_at, now + act_ns, boosted_ns + act_ns, &l->cpu);
+	cpu->taken_ns += boosted_ns + act_ns;
 	pvsched_stretch_ran(&cpu->stretch, now, boosted_ns, l->cap_ns, l->gap_ns);
 }
 

@@ -36,6 +36,25 @@ static __always_inline void arm_second(struct pvsched_vcpu *v, __u64 word, __u64
 	arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
 }
 
+/* Who waits for that CPU since a wake-up, as far as is known; NULL = nobody. ~2 ns where nobody is. */
+static __always_inline struct pvsched_waiter *waiter_of(__u32 cpu, __u64 now)
+{
+	struct pvsched_waiter *w;
+	__u64 since;
+
+	if (cpu >= PVSCHED_CPUS)
+		return NULL;
+	w = &waiters[cpu];
+	if (!MEMBER(w, task))
+		return NULL;
+	since = MEMBER(w, since_ns);
+	if ((now <= since || now - since < PVSCHED_WAIT_NS) &&
+	    !pvsched_had_turn(MEMBER(w, task), MEMBER(w, tid), MEMBER(w, exec_ns)))
+		return w;
+	MEMBER(w, task) = 0;
+	return NULL;
+}
+
 /* Boosted time that all budgets together allow now, on the CPU where the vCPU is or was last. Another
  * CPU may just be charging that one: what is read then is checked again where it comes to run. */
 static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_debt *d,
@@ -44,6 +63,7 @@ static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_de
 {
 	struct pvsched_debt *vm = debt_at(PVSCHED_DEBT_VM(v->vm));
 	struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(v->cpu));
+	struct pvsched_waiter *w;
 	__u64 left = 0;
 
 	if (vm && cpu)
@@ -53,6 +73,11 @@ static __always_inline __u64 allowance(struct pvsched_vcpu *v, struct pvsched_de
 	if (cpu) {
 		__u64 shared = pvsched_stretch_left(&cpu->stretch, now, l->cap_ns);
 
+		*ret_stretch = shared < *ret_stretch ? shared : *ret_stretch;
+		w = waiter_of(v->cpu, now);
+		shared = w ? pvsched_waiter_left(MEMBER(w, taken_ns), MEMBER(cpu, taken_ns),
+						 l->cap_ns)
+			   : shared;
 		*ret_stretch = shared < *ret_stretch ? shared : *ret_stretch;
 	}
 	return *ret_stretch < left ? *ret_stretch : left;
@@ -231,14 +256,17 @@ static __always_inline int pay_back_next(struct pvsched_vcpu *v, struct pvsched_
 	return 0;
 }
 
-/* When the gap is over that denies a boost at now: the vCPU's own, or its CPU's. */
-static __always_inline __u64 gap_ends(struct pvsched_vcpu *v, struct pvsched_debt *d, __u64 now)
+/* When the gap is over that denies a boost at now: the vCPU's own, or its CPU's. That of a task which waits
+ * ends when it has had its turn: looked for twice a cap. */
+static __always_inline __u64 gap_ends(struct pvsched_vcpu *v, struct pvsched_debt *d,
+				      const struct pvsched_limits *l, __u64 now)
 {
+	__u64 least = waiter_of(v->cpu, now) ? l->cap_ns / 2 : config.min_ns;
 	struct pvsched_debt *cpu = debt_at(PVSCHED_DEBT_CPU(v->cpu));
 	__u64 hold = MEMBER(d, stretch.hold_ns), shared = cpu ? MEMBER(cpu, stretch.hold_ns) : 0;
 
 	hold = shared > hold ? shared : hold;
-	return hold > now ? hold : now + config.min_ns;
+	return hold > now ? hold : now + least;
 }
 
 #define BOUND_COUNTED 1 /* it is a boost, so it is charged */
@@ -309,7 +337,7 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 				v->denied[wanted][PVSCHED_DENIED_RATE]++;
 				count(this_cpu(), denied_rate);
 			} else if (k->stretch < config.min_ns) {
-				out->again_ns = gap_ends(v, d, now);
+				out->again_ns = gap_ends(v, d, l, now);
 				out->reason = PVSCHED_REASON_GAP;
 				v->denied_gap++;
 				v->denied[wanted][PVSCHED_DENIED_GAP]++;

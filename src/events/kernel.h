@@ -50,6 +50,7 @@ struct rq {
 struct sched_entity {
 	struct cfs_rq *cfs_rq;
 	unsigned char sched_delayed; /* 6.12: dequeue is put off; the task sleeps */
+	__u64 sum_exec_runtime;
 	struct sched_avg avg;
 };
 
@@ -80,6 +81,7 @@ struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
+	int on_cpu; /* it runs */
 	unsigned int on_rq; /* 7.3: one byte, which libbpf adjusts to if this is unsigned */
 	int prio;
 	unsigned int policy;

@@ -113,6 +113,8 @@ __u32 clock_idx;
 __u64 host_rt_ns[PVSCHED_CPUS];
 __u8 host_rt_prio[PVSCHED_CPUS];
 __u16 slot_on_cpu[PVSCHED_CPUS]; /* slot + 1 of the vCPU that runs there; 0 = none does */
+struct pvsched_waiter waiters[PVSCHED_CPUS];
+__u64 boosted_at[PVSCHED_CPUS]; /* when a boost last ran there; 0 = not for long */
 
 #ifdef PVSCHED_IN_KERNEL
 __u32 worker_of_cpu[PVSCHED_CPUS]; /* tid of the kernel's thread that acts there; 0 = not known */

@@ -87,4 +87,19 @@ __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 	return rivals_of(nr, util, (__s64)(all - own), prio);
 }
 
+/* Has the task at that address, which had this tid and had run for exec_ns, had a turn since? Gone counts,
+ * too. ~40 ns; the address may be stale, see above. */
+__noinline int pvsched_had_turn(__u64 task, __u32 tid, __u64 exec_ns)
+{
+	struct task_struct *t = (void *)task;
+	__u64 exec = 0;
+	int pid = 0, on_cpu = 0;
+
+	if (!t || bpf_core_read(&pid, sizeof(pid), &t->pid) || pid != (int)tid ||
+	    bpf_core_read(&exec, sizeof(exec), &t->se.sum_exec_runtime) || exec != exec_ns)
+		return 1;
+	bpf_core_read(&on_cpu, sizeof(on_cpu), &t->on_cpu);
+	return on_cpu;
+}
+
 #endif

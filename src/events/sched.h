@@ -61,6 +61,12 @@ static __always_inline void harm(struct pvsched_vcpu *v, struct task_struct *pre
 	v->harm_ns += ns * (others + (v->others == OTHERS_UNKNOWN ? others : v->others)) / 2;
 }
 
+static __always_inline void boosts_here(__u32 cpu, __u64 now)
+{
+	if (cpu < PVSCHED_CPUS)
+		boosted_at[cpu] = now;
+}
+
 /* Returns the boosted ns that were charged. Under the run queue lock of the CPU where it ran: only the VM's bucket has other writers. */
 static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				    struct pvsched_debt *d, const struct pvsched_limits *l,
@@ -79,6 +85,7 @@ static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_share
 	cpu = debt_at(PVSCHED_DEBT_CPU(this_cpu_id()));
 	if (cpu)
 		pvsched_cpu_charge(cpu, now, ns, config.act_ns, l);
+	boosts_here(this_cpu_id(), now);
 	/* The VM's bucket is charged from several CPUs. A lost race is tried again; after four the cost
 	 * is added to what others have just made of the word. */
 	vm = debt_at(PVSCHED_DEBT_VM(v->vm));
@@ -254,8 +261,10 @@ static __always_inline void sched_in(int slot, struct task_struct *next, __u64 n
 	/* Only a boost has anything to end here; this is also where a vCPU that moved meets the
 	 * budget of its new CPU. */
 	if (next->prio < (int)v->base_prio ||
-	    pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice))
+	    pvsched_word_boosts(MEMBER(s, desired), now, v->base_policy, v->base_nice)) {
+		boosts_here(v->cpu, now);
 		pvsched_decide(slot, PVSCHED_EV_SCHED_IN, now, PVSCHED_RIVALS_MANY);
+	}
 }
 
 static __always_inline void on_switch(struct task_struct *prev, struct task_struct *next)
@@ -312,6 +321,55 @@ static __always_inline void host_rt_wakes(struct task_struct *p, int prio)
 		revoke(v, s, slot, now);
 }
 
+/* Boosted ns of who runs on that CPU that are not charged yet. */
+static __always_inline __u64 running_boosted(__u32 cpu, __u64 now)
+{
+	__u32 slot = slot_on_cpu[cpu];
+	struct pvsched_debt *d;
+	struct pvsched_vcpu *v;
+	__u64 since, on;
+
+	if (!slot--)
+		return 0;
+	v = vcpu_of_slot(slot);
+	d = debt_at(slot);
+	on = d ? MEMBER(d, stretch.on_ns) : 0;
+	if (!v || !on)
+		return 0;
+	since = v->in_ns > on ? v->in_ns : on;
+	return now > since ? now - since : 0;
+}
+
+/*
+ * An ordinary task of the host wakes, where boosts have run lately: what they take of its wait is counted from
+ * here on (pvsched_waiter_left). Its CPU is the one where it slept; one that the kernel moves elsewhere has its
+ * turn there. ~3 ns where no boost has run, ~60 where nobody is known to wait.
+ */
+static __always_inline void ordinary_wakes(struct task_struct *p)
+{
+	__u32 cpu = cpu_of(p);
+	struct pvsched_waiter *w;
+	struct pvsched_debt *d;
+	__u64 now;
+
+	if (cpu >= PVSCHED_CPUS || !boosted_at[cpu] || is_registered(p->pid))
+		return;
+	now = time_ns();
+	if (now > boosted_at[cpu] + PVSCHED_WAIT_NS) {
+		boosted_at[cpu] = 0;
+		return;
+	}
+	d = debt_at(PVSCHED_DEBT_CPU(cpu));
+	if (!d || waiter_of(cpu, now))
+		return;
+	w = &waiters[cpu];
+	MEMBER(w, tid) = p->pid;
+	MEMBER(w, exec_ns) = p->se.sum_exec_runtime;
+	MEMBER(w, since_ns) = now;
+	MEMBER(w, taken_ns) = MEMBER(d, taken_ns) + running_boosted(cpu, now);
+	MEMBER(w, task) = (__u64)p;
+}
+
 static __always_inline void on_waking(struct task_struct *p)
 {
 	__u32 tid = p->pid;
@@ -329,8 +387,9 @@ static __always_inline void on_waking(struct task_struct *p)
 	else
 		slot = -1;
 	if (slot < 0) {
-		if (prio < PVSCHED_PRIO_RT_MAX && prio >= (int)config.boost_prio &&
-		    !is_registered(tid))
+		if (prio >= PVSCHED_PRIO_RT_MAX)
+			ordinary_wakes(p);
+		else if (prio >= (int)config.boost_prio && !is_registered(tid))
 			host_rt_wakes(p, prio);
 		return;
 	}

@@ -36,6 +36,8 @@ struct engine engine;
 static u64 host_rt_ns[PVSCHED_CPUS];
 static u8 host_rt_prio[PVSCHED_CPUS];
 static u16 slot_on_cpu[PVSCHED_CPUS];
+static struct pvsched_waiter waiters[PVSCHED_CPUS];
+static u64 boosted_at[PVSCHED_CPUS];
 static u32 worker_of_cpu[PVSCHED_CPUS];
 
 #define time_ns()     ktime_get_mono_fast_ns()

@@ -109,6 +109,19 @@ static noinline u32 pvsched_rivals_anywhere(u64 task, u32 state)
 	return pvsched_rivals_of(nr, util, above, prio);
 }
 
+static noinline int pvsched_had_turn(u64 task, u32 tid, u64 exec_ns)
+{
+	struct task_struct *t = (void *)task;
+	int pid = 0, on_cpu = 0;
+	u64 exec = 0;
+
+	if (!t || get_kernel_nofault(pid, &t->pid) || pid != (int)tid ||
+	    get_kernel_nofault(exec, &t->se.sum_exec_runtime) || exec != exec_ns)
+		return 1;
+	get_kernel_nofault(on_cpu, &t->on_cpu);
+	return on_cpu;
+}
+
 static noinline int pvsched_has_quota(u64 task)
 {
 	struct task_struct *t = (void *)task;
