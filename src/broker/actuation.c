@@ -102,7 +102,6 @@ static int start_actuator(struct pvsched_broker *b, const struct pvsched_actuato
 int pvsched_actuation_begin(struct pvsched_broker *b, const struct pvsched_actuator *a)
 {
 	const struct pvsched_bss *bss = pvsched_programs_bss(b->programs);
-	int err;
 
 	b->act_opts = (struct pvsched_actuator_opts){
 		.act = &b->reg.act,
@@ -115,13 +114,7 @@ int pvsched_actuation_begin(struct pvsched_broker *b, const struct pvsched_actua
 		.ctx = b,
 	};
 	pvsched_clock_start(bss->clocks, bss->clock_idx);
-	err = start_actuator(b, a);
-	/* one that nobody asked for: its module may be another release's */
-	if (err && b->automatic && a != &pvsched_actuator_agent) {
-		pvsched_broker_say(b, "%s does not start: agents act", a->name);
-		err = start_actuator(b, &pvsched_actuator_agent);
-	}
-	return err;
+	return start_actuator(b, a);
 }
 
 void pvsched_actuation_end(struct pvsched_broker *b)

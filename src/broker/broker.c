@@ -258,8 +258,8 @@ static int choose_actuator(struct pvsched_broker *b, const char *name,
 	char names[96] = "";
 	size_t used = 0;
 
-	b->automatic = !name || !strcmp(name, "auto");
-	*ret = b->automatic ? pvsched_actuator_choose() : pvsched_actuator_find(name);
+	*ret = !name || !strcmp(name, "auto") ? pvsched_actuator_choose()
+					      : pvsched_actuator_find(name);
 	if (*ret)
 		return 0;
 	for (const struct pvsched_actuator *const *a = pvsched_actuators(); *a; a++)

@@ -34,7 +34,6 @@ struct pvsched_broker {
 	pvsched_print_fn print;
 	void *print_ctx;
 	unsigned int ceiling; /* highest of any vCPU; agents run above, the guardian above them */
-	bool automatic; /* nobody named the actuator: agents take the place of one that does not start */
 	int lock_fd, stats_fd, ep, stop_fd, ended_fd, debts_fd;
 	int configure_fd, configured_fd; /* to the main thread and back */
 	struct pvsched_reload reload;

@@ -54,7 +54,8 @@ __attribute__((format(printf, 2, 3))) static void say(const struct pvsched_actua
 
 static int is_loaded(char *why, size_t size)
 {
-	int fd;
+	struct pvsched_kmod_begin begin = { PVSCHED_KMOD_VERSION, 2 };
+	int fd, err;
 
 	if (access(DEVICE, F_OK)) {
 		snprintf(why, size,
@@ -69,8 +70,14 @@ static int is_loaded(char *why, size_t size)
 			 fd == -EBUSY ? "a broker uses it" : strerror(-fd));
 		return fd;
 	}
+	err = ioctl(fd, PVSCHED_KMOD_BEGIN, &begin) ? -errno : 0;
 	close(fd);
-	return 0;
+	if (err)
+		snprintf(why, size, "%s: %s", DEVICE,
+			 err == -EPROTO || err == -ENOTTY
+				 ? "the module is of another release: build it anew"
+				 : strerror(-err));
+	return err;
 }
 
 static int usable(char *why, size_t size)
