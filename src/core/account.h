@@ -247,7 +247,7 @@ struct pvsched_debt {
 	__u64 cs_paid_at;
 	__u64 rate_paid_at; /* of a CPU: of looks, see pvsched_cpu_look() */
 	__s64 owed_ns; /* boosted time to pay back */
-	__u64 taken_ns; /* of a CPU: what boosts, and who carried them out, took of it, ever */
+	__u64 taken_ns; /* of a CPU: boosted there, ever */
 	__u64 reserved;
 
 	struct pvsched_stretch stretch; /* of a CPU it is BPF's, under its run queue lock */
@@ -283,7 +283,7 @@ static __always_inline void pvsched_cpu_charge(struct pvsched_debt *cpu, __u64 n
 {
 	cpu->paid_at =
 		pvsched_bucket_charge(cpu->paid_at, now + act_ns, boosted_ns + act_ns, &l->cpu);
-	cpu->taken_ns += boosted_ns + act_ns;
+	cpu->taken_ns += boosted_ns;
 	pvsched_stretch_ran(&cpu->stretch, now, boosted_ns, l->cap_ns, l->gap_ns);
 }
 

@@ -36,7 +36,7 @@ static __always_inline void arm_second(struct pvsched_vcpu *v, __u64 word, __u64
 	arm(v, now + pvsched_word_left(word, now) + config.slack_ns, now);
 }
 
-/* Who waits for that CPU since a wake-up, as far as is known; NULL = nobody. ~2 ns where nobody is. */
+/* Who waits for that CPU since a wake-up, as far as is known; NULL = nobody. One load where nobody is. */
 static __always_inline struct pvsched_waiter *waiter_of(__u32 cpu, __u64 now)
 {
 	struct pvsched_waiter *w;

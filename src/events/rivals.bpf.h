@@ -88,7 +88,7 @@ __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 }
 
 /* Has the task at that address, which had this tid and had run for exec_ns, had a turn since? Gone counts,
- * too. ~40 ns; the address may be stale, see above. */
+ * too. Three reads; the address may be stale, see above. */
 __noinline int pvsched_had_turn(__u64 task, __u32 tid, __u64 exec_ns)
 {
 	struct task_struct *t = (void *)task;

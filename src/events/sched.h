@@ -342,9 +342,11 @@ static __always_inline __u64 running_boosted(__u32 cpu, __u64 now)
 
 /*
  * An ordinary task of the host wakes, where boosts have run lately: what they take of its wait is counted from
- * here on (pvsched_waiter_left). Its CPU is the one where it slept; one that the kernel moves elsewhere has its
- * turn there. ~3 ns where no boost has run, ~60 where nobody is known to wait.
+ * here on (pvsched_waiter_left). One with a worse nice, or of a policy for work in the background, has said that
+ * it can wait. Its CPU is the one where it slept; one that the kernel moves elsewhere has its turn there. Two loads
+ * where no boost has run.
  */
+#define NICE_0_PRIO 120 /* DEFAULT_PRIO of the kernel */
 static __always_inline void ordinary_wakes(struct task_struct *p)
 {
 	__u32 cpu = cpu_of(p);
@@ -352,7 +354,8 @@ static __always_inline void ordinary_wakes(struct task_struct *p)
 	struct pvsched_debt *d;
 	__u64 now;
 
-	if (cpu >= PVSCHED_CPUS || !boosted_at[cpu] || is_registered(p->pid))
+	if (cpu >= PVSCHED_CPUS || !boosted_at[cpu] || p->policy != PVSCHED_POLICY_NORMAL ||
+	    p->prio > NICE_0_PRIO || is_registered(p->pid))
 		return;
 	now = time_ns();
 	if (now > boosted_at[cpu] + PVSCHED_WAIT_NS) {

@@ -12,7 +12,6 @@
 #include <glob.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -586,7 +585,6 @@ static void *waiter_thread(void *arg)
 	uint64_t n;
 
 	bed_pin(bed.cpu);
-	setpriority(PRIO_PROCESS, 0, 5); /* who waits long: its turn is a late one */
 	while (read(w->wake, &n, sizeof(n)) == sizeof(n) && n < 1000) {
 		w->at = bed_now();
 		w->taken = taken_there();
@@ -596,7 +594,7 @@ static void *waiter_thread(void *arg)
 }
 
 /*
- * Boosts of 1 ms and gaps of 1 ms take turns there: of a wait of 3 to 8 ms they would have a third to a half.
+ * Boosts of 1 ms and gaps of 1 ms take turns there: of a wait of 3 to 8 ms they have 1.6 ms without the rule.
  * On average of many: what the boost in force at its wake-up had taken by then is charged later.
  */
 static void host_waiter_loses_at_most_the_cap(void **state)
@@ -604,11 +602,11 @@ static void host_waiter_loses_at_most_the_cap(void **state)
 	struct waiter w = { .wake = eventfd(0, EFD_CLOEXEC) };
 	uint64_t from, taken, wait, n = 0, waited = 0, lost = 0, go = 1, end = 1000;
 	uint64_t until = bed_now() + 40000 * MS;
-	pid_t hogs[2];
+	pid_t hogs[5]; /* so that turns are late ones */
 
 	(void)state;
 	debts_map();
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 5; i++)
 		hogs[i] = bed_start_hog(bed.cpu);
 	bed.vcpu[0].harm = bed_ask_for_everything;
 	bed_mode(&bed.vcpu[0], BED_HARM);
@@ -628,13 +626,13 @@ static void host_waiter_loses_at_most_the_cap(void **state)
 	}
 	assert_int_equal(write(w.wake, &end, sizeof(end)), sizeof(end));
 	pthread_join(w.thread, NULL);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 5; i++)
 		bed_stop_child(&hogs[i]);
 	close(w.wake);
 	printf("# %lu waits of %.1f ms: boosts took %.2f ms of each\n", n,
 	       n ? waited / 1e6 / n : 0., n ? lost / 1e6 / n : 0.);
 	assert_true(n >= 10);
-	assert_true(lost <= n * (MS * 16 / 10));
+	assert_true(lost <= n * (MS * 135 / 100));
 }
 
 int main(void)
