@@ -83,6 +83,19 @@ static void expect_nice_kept(int nice)
 	}
 }
 
+/* Where this thread is late, the boost's end is under way, and what is set in the microseconds of that may be
+ * lost (ACC-12): then again. */
+static void set_nice_in_mid_boost(struct bed_vcpu *v, int nice)
+{
+	uint64_t boost;
+
+	do {
+		HOST_AWAIT(bed_is_boosted(v));
+		boost = bed_stats(v).boosts;
+		assert_int_equal(setpriority(PRIO_PROCESS, v->tid, nice), 0);
+	} while (!bed_is_boosted(v) || bed_stats(v).boosts != boost);
+}
+
 static void nice_set_by_somebody_else_is_kept_and_boosts_go_on(void **state)
 {
 	struct bed_vcpu *v = &bed.vcpu[0];
@@ -94,7 +107,7 @@ static void nice_set_by_somebody_else_is_kept_and_boosts_go_on(void **state)
 	expect_nice_kept(7);
 	said_once("nice");
 	/* again: theirs it is already */
-	assert_int_equal(setpriority(PRIO_PROCESS, v->tid, 3), 0);
+	set_nice_in_mid_boost(v, 3);
 	HOST_AWAIT(!bed_is_boosted(v));
 	HOST_AWAIT(bed_is_boosted(v));
 	expect_nice_kept(3);
@@ -110,17 +123,10 @@ static void nice_set_in_mid_boost_is_what_is_restored(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < 5; i++) {
-		uint64_t boost;
 		int nice = 4 + i;
 
 		urgent(2 * i + 1);
-		/* Where this thread is late, the boost's end is under way, and what is set in
-		 * the microseconds of that may be lost (ACC-12): then again. */
-		do {
-			HOST_AWAIT(bed_is_boosted(v));
-			boost = bed_stats(v).boosts;
-			assert_int_equal(setpriority(PRIO_PROCESS, v->tid, nice), 0);
-		} while (!bed_is_boosted(v) || bed_stats(v).boosts != boost);
+		set_nice_in_mid_boost(v, nice);
 		calm(2 * i + 2);
 		HOST_AWAIT(!bed_is_boosted(v));
 		assert_int_equal(attr().nice, nice);
