@@ -52,6 +52,13 @@ __attribute__((format(printf, 2, 3))) static void say(const struct pvsched_actua
 		o->say(o->ctx, line);
 }
 
+/* What the module's answer to PVSCHED_KMOD_BEGIN means. */
+static const char *refusal(int err)
+{
+	return err == -EPROTO || err == -ENOTTY ? "the module is of another release: build it anew"
+						: strerror(-err);
+}
+
 static int is_loaded(char *why, size_t size)
 {
 	struct pvsched_kmod_begin begin = { PVSCHED_KMOD_VERSION, 2 };
@@ -73,10 +80,7 @@ static int is_loaded(char *why, size_t size)
 	err = ioctl(fd, PVSCHED_KMOD_BEGIN, &begin) ? -errno : 0;
 	close(fd);
 	if (err)
-		snprintf(why, size, "%s: %s", DEVICE,
-			 err == -EPROTO || err == -ENOTTY
-				 ? "the module is of another release: build it anew"
-				 : strerror(-err));
+		snprintf(why, size, "%s: %s", DEVICE, refusal(err));
 	return err;
 }
 
@@ -176,9 +180,7 @@ static int start(const struct pvsched_actuator_opts *o, void **ret)
 	if (!err)
 		err = call(k, PVSCHED_KMOD_BEGIN, &begin);
 	if (err) {
-		say(o, "kmod: %s: %s: use --actuator agent", DEVICE,
-		    err == -EPROTO ? "the module is of another release: build it anew"
-				   : strerror(-err));
+		say(o, "kmod: %s: %s: use --actuator agent", DEVICE, refusal(err));
 		if (k->fd >= 0)
 			close(k->fd);
 		free(k);
