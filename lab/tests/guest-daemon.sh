@@ -23,6 +23,15 @@ seen() {
 	done
 	echo "$n"
 }
+# what is left of its budget, once something is: none is when a boost has just used it up
+budget() {
+	for i in $(seq 50); do
+		b=$(field budget_left_ns)
+		[ "$b" != 0 ] && break
+		usleep 20000
+	done
+	echo "$b"
+}
 stty -echo </dev/console
 echo "task waits"
 while read -r what more; do
@@ -99,7 +108,7 @@ while read -r what more; do
 		;;
 	cpu) echo $more >/sys/devices/system/cpu/cpu1/online; 
 		echo "cpu $more: $(seen $((more + 1)) '"shared": true')" ;;
-	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(field budget_left_ns) stores $(field stores)" ;;
+	words) echo "words: next $(seen 2 '"next_event": [1-9]') ticket $(field ticket) ack $(field ack) steal $(field steal_ns) budget $(budget) stores $(field stores)" ;;
 	memory) # what the host might still write to would be found in freed memory
 		dd if=/dev/zero of=/tmp/fill bs=1M count=60 2>/dev/null; sync
 		sleep 1
