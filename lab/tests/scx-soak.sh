@@ -4,7 +4,7 @@
 # guests: baremetal
 # tier: long
 # short: 7.3
-# timeout: 180
+# timeout: 300
 # programs: stress-ng
 
 . /lab/scx-soak.sh

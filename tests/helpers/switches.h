@@ -9,7 +9,9 @@
 #include <bpf/bpf.h>
 #include <sys/eventfd.h>
 
+#ifndef SWITCHES
 #define SWITCHES 40000 /* of the two threads */
+#endif
 
 /* One thread's half: on one CPU, each turn is a switch. Whoever writes to `in` first begins. */
 static inline void volley(int in, int out)

@@ -91,6 +91,7 @@ static int share(struct daemon *d, unsigned int cpu, int vcpu, struct cli_error 
 	if (device_share(&d->device, vcpu, gfn, &d->publisher.pages[cpu], e))
 		return e->exit;
 	d->vcpu[cpu] = vcpu;
+	d->publisher.state->cpu[cpu].plain = 0; /* a page as new says nothing */
 	*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 1;
 	return 0;
 }

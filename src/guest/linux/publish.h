@@ -17,6 +17,7 @@ struct publish_cpu {
 	__u32 gen; /* of current and context */
 	__u32 hardirq, softirq; /* nesting */
 	__u32 idle;
+	__u32 plain; /* static priority of the ordinary task that `current` stands for; 0 = another one */
 	__u32 offers; /* made by this CPU for any: the upper bits of their sequence */
 	__u64 rung; /* grant for which the doorbell was asked for */
 	__u64 stores; /* by its programs to line 1 of its page */

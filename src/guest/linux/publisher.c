@@ -169,8 +169,7 @@ static int attach_all(struct publisher *p)
 			return -errno;
 		snprintf(path, sizeof(path), PUBLISH_PINS "/" LINK "%s", bpf_program__name(prog));
 		err = bpf_link__pin(link, path);
-		bpf_link__disconnect(link); /* the pin holds it, not this process */
-		bpf_link__destroy(link);
+		bpf_link__destroy(link); /* closed: the pin holds it, not this process */
 		if (err)
 			return err;
 		p->attached++;
