@@ -510,6 +510,19 @@ static void actuator_lock_of_one_who_died_is_taken_again_and_again(void **state)
 	}
 }
 
+/* Who leaves a real-time policy loses his slack: one who had been real-time for a moment would show. */
+static void agent_asked_whether_it_can_act_leaves_its_asker_alone(void **state)
+{
+	unsigned long slack = prctl(PR_GET_TIMERSLACK);
+	char why[200] = "";
+
+	(void)state;
+	assert_int_equal(prctl(PR_SET_TIMERSLACK, 123456), 0);
+	assert_int_equal(pvsched_actuator_agent.usable(why, sizeof(why)), 0);
+	assert_int_equal(prctl(PR_GET_TIMERSLACK), 123456);
+	prctl(PR_SET_TIMERSLACK, slack);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -527,6 +540,7 @@ int main(void)
 		CASE(actuator_lowers_no_realtime_thread),
 		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
 		CASE(actuator_lock_of_one_who_died_is_taken_again_and_again),
+		CASE(agent_asked_whether_it_can_act_leaves_its_asker_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

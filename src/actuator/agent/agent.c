@@ -516,15 +516,27 @@ static void forget(void *arg, uint32_t slot)
 		pvsched_slot_unlock(s);
 }
 
+static void *nothing(void *arg)
+{
+	return arg;
+}
+
+/* Asked with a thread of its own: one that made itself real-time to see whether it may could stay so. */
 static int usable(char *why, size_t size)
 {
-	struct sched_param old = { 0 }, fifo = { .sched_priority = 1 };
-	int policy = sched_getscheduler(0), err;
+	struct sched_param fifo = { .sched_priority = 1 };
+	pthread_attr_t attr;
+	pthread_t thread;
+	int err;
 
-	sched_getparam(0, &old);
-	err = sched_setscheduler(0, SCHED_FIFO, &fifo) ? -errno : 0;
+	pthread_attr_init(&attr);
+	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+	pthread_attr_setschedparam(&attr, &fifo);
+	err = -pthread_create(&thread, &attr, nothing, NULL);
+	pthread_attr_destroy(&attr);
 	if (!err)
-		sched_setscheduler(0, policy, &old);
+		pthread_join(thread, NULL);
 	else
 		snprintf(why, size,
 			 "SCHED_FIFO: %s: needs CAP_SYS_NICE, and real-time time in this cgroup",
