@@ -433,7 +433,9 @@ static void say_nothing(void *ctx, const char *line)
 
 static void broker_loading_each_call_that_fails_is_said(void **state)
 {
-	struct pvsched_load_opts o = { .policy = "latency", .policy_fd = -1, .id = 99 };
+	struct pvsched_load_opts o = {
+		.policy = "latency", .policy_fd = -1, .debts_fd = -1, .id = 99
+	};
 	struct pvsched_programs *p;
 	struct held before;
 	int n, err;
