@@ -8,6 +8,7 @@
 /* needs: /dev/kvm */
 #include <bpf/bpf.h>
 #include <broker/broker.h>
+#include <helpers/median.h>
 #include <helpers/vmm_bed.h>
 
 #define EXITS  20000
@@ -64,13 +65,6 @@ static double exit_ns(bool pvsched)
 	ns = (double)vmm_ticks_to_ns(bed.vm, info.end_tsc - info.start_tsc) / EXITS;
 	vmm_destroy(bed.vm);
 	return ns;
-}
-
-static int by_size(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
 }
 
 /* Interleaves runs without a pvsched device and with one; prints medians and the spread. */

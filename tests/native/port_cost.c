@@ -5,6 +5,7 @@
  * clock counts instructions (lab/tests/port-cost.sh).
  */
 /* needs: /dev/kvm */
+#include <helpers/median.h>
 #include <helpers/port_bed.h>
 #include <helpers/switches.h>
 
@@ -149,13 +150,6 @@ static void of_overlay(int round)
 	eventfd_write(go, 1);
 	bed_close(&bed);
 	close(go);
-}
-
-static int by_size(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
 }
 
 static void port_costs_are_measured_beside_the_overlay(void **state)

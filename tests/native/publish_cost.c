@@ -5,6 +5,7 @@
  * enabled, interleaved. No device: the page is shared with nobody, which costs the programs the same. Printed, and
  * judged only where the clock counts instructions (lab/tests/publish-cost.sh).
  */
+#include <helpers/median.h>
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
@@ -154,13 +155,6 @@ static unsigned int links(void)
 	while (!bpf_link_get_next_id(id, &id))
 		n++;
 	return n;
-}
-
-static int by_size(const void *a, const void *b)
-{
-	const double *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
 }
 
 static void publishing_is_measured_beside_empty_programs(void **state)
