@@ -119,13 +119,18 @@ static __u64 wait_timer(struct vcpu *v, int sleeping)
 
 static void timer_workload(struct vcpu *v, int sleeping, __u64 until)
 {
-	__u64 deadline = rdtsc() + v->period;
+	__u64 deadline = rdtsc() + v->period, next;
 
 	arm(v, deadline);
 	while (!finished(v, until)) {
-		deadline = record_periods(v, deadline, wait_timer(v, sleeping));
-		arm(v, deadline);
+		next = record_periods(v, deadline, wait_timer(v, sleeping));
 		WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
+		/* an old stamp, and newer ones wait: to arm the deadline, which may be over, would bring one
+		 * more that is old when its turn comes, and so on for ever */
+		if (next == deadline && READ_ONCE(v->cpu->timer_at) != v->timer_seen)
+			continue;
+		deadline = next;
+		arm(v, deadline);
 		interrupt_done(v);
 	}
 	disarm(v);
