@@ -21,6 +21,10 @@ struct cmd {
 		   struct cli_error *e);
 };
 
+/* Of an option "actuator"; as table.c has them. */
+#define ACTUATOR_NAMES                                                                             \
+	"agent, scx, kmod, kmod-policy, or auto: kmod where its module is loaded, else agent"
+
 extern const struct cmd cmd_bench, cmd_budget, cmd_check, cmd_list, cmd_policy, cmd_run, cmd_serve,
 	cmd_stat;
 

@@ -44,7 +44,7 @@ static const struct option options[] = {
 	{ "workload", OPTION_SET, offsetof(struct values, workloads), "W[,W]", "all",
 	  "what the guest does", 0, 0, bench_workload_names },
 	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
-	  "of the variant pvsched: agent, scx, kmod, kmod-policy, or auto: agent", 0, 0, NULL },
+	  "of the variant pvsched: " ACTUATOR_NAMES, 0, 0, NULL },
 	{ "seed", OPTION_NUMBER, offsetof(struct values, seed), "N", "1",
 	  "of the order of cells and of the random interrupts", 0, UINT64_MAX, NULL },
 	{ "json", OPTION_STRING, offsetof(struct values, json), "FILE", NULL,

@@ -78,7 +78,8 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		return 0;
 	}
 	if (count != (v->all ? 1u : 2u))
-		return cli_fail(e, CLI_USAGE, "policy", NULL, "see 'pvsched policy --help'",
+		return cli_fail(e, CLI_USAGE, "policy", NULL,
+				"see 'pvsched policy --help'; '--all off' stops all boosting",
 				v->all ? "--all takes a policy and no VM"
 				       : "a VM and a policy are needed");
 	fd = operator_connect(v->socket, "policy", e);
@@ -97,7 +98,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 const struct cmd cmd_policy = {
 	.name = "policy",
 	.summary = "move VMs to another policy, live",
-	.operands = "[VM] POLICY",
+	.operands = "[VM POLICY | --all POLICY]",
 	.details = details,
 	.options = options,
 	.size = sizeof(struct values),

@@ -35,9 +35,7 @@ static const struct option options[] = {
 	{ "policy", OPTION_STRING, offsetof(struct values, policy), "NAME|FILE", NULL,
 	  "who is boosted when: a built-in policy or an object file; default latency", 0, 0, NULL },
 	{ "actuator", OPTION_STRING, offsetof(struct values, actuator), "NAME", "auto",
-	  "who carries decisions out: agent, scx, kmod, kmod-policy, or auto: agent; see 'pvsched "
-	  "check'",
-	  0, 0, NULL },
+	  "who carries decisions out: " ACTUATOR_NAMES "; see 'pvsched check'", 0, 0, NULL },
 	{ "found-policy", OPTION_STRING, offsetof(struct values, found_policy), "NAME|FILE", NULL,
 	  "the same for VMs whose VMM is no client; default irq; 'none' looks for none, as kmod-policy "
 	  "does",

@@ -36,6 +36,10 @@ def host():
               "NoNewPrivileges": "yes", "ProtectSystem": "strict", "RuntimeDirectory": "pvsched"}
     wrong = {key for key, value in wanted.items() if service.get(key) != value}
     report("unit_of_the_broker_is_confined_and_outlived_by_its_guardian", not wrong, wrong)
+    name = re.search(r'\.name = "(.*)"', (ROOT / "src/actuator/kmod/module/main.c").read_text()).group(1)
+    report("unit_of_the_broker_lets_it_reach_the_module",
+           f"/dev/{name}" in service.get("DeviceAllow", "") and service.get("DevicePolicy") == "closed"
+           and "PrivateDevices" not in service, name)
     report("unit_of_the_broker_has_a_watchdog", int(service.get("WatchdogSec", "0")) >= 10,
            service.get("WatchdogSec"))
     report("unit_of_the_broker_loads_kvm_first",
