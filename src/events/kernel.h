@@ -81,7 +81,7 @@ struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;
-	int on_cpu; /* it runs */
+	int on_cpu; /* it runs: 0 or 1. 7.3: one byte, and others follow */
 	unsigned int on_rq; /* 7.3: one byte, which libbpf adjusts to if this is unsigned */
 	int prio;
 	unsigned int policy;

@@ -93,12 +93,13 @@ __noinline int pvsched_had_turn(__u64 task, __u32 tid, __u64 exec_ns)
 {
 	struct task_struct *t = (void *)task;
 	__u64 exec = 0;
-	int pid = 0, on_cpu = 0;
+	__u8 on_cpu = 0;
+	int pid = 0;
 
 	if (!t || bpf_core_read(&pid, sizeof(pid), &t->pid) || pid != (int)tid ||
 	    bpf_core_read(&exec, sizeof(exec), &t->se.sum_exec_runtime) || exec != exec_ns)
 		return 1;
-	bpf_core_read(&on_cpu, sizeof(on_cpu), &t->on_cpu);
+	bpf_core_read(&on_cpu, sizeof(on_cpu), &t->on_cpu); /* the low byte: see kernel.h */
 	return on_cpu;
 }
 

@@ -112,13 +112,14 @@ static noinline u32 pvsched_rivals_anywhere(u64 task, u32 state)
 static noinline int pvsched_had_turn(u64 task, u32 tid, u64 exec_ns)
 {
 	struct task_struct *t = (void *)task;
-	int pid = 0, on_cpu = 0;
 	u64 exec = 0;
+	u8 on_cpu = 0;
+	int pid = 0;
 
 	if (!t || get_kernel_nofault(pid, &t->pid) || pid != (int)tid ||
 	    get_kernel_nofault(exec, &t->se.sum_exec_runtime) || exec != exec_ns)
 		return 1;
-	get_kernel_nofault(on_cpu, &t->on_cpu);
+	get_kernel_nofault(on_cpu, (u8 *)&t->on_cpu); /* the low byte: an int until 7.0 or so */
 	return on_cpu;
 }
 
