@@ -31,6 +31,7 @@ struct guard {
 	int ring_fd, lock_fd;
 	unsigned int priority;
 	int maker_died; /* signalfd */
+	int ready; /* a pipe's end: closed when nothing of the broker's is open any more */
 };
 
 /* The thread that makes the guardian, and what it tells who waits for that. */
@@ -99,7 +100,7 @@ gone:
 static void __attribute__((noreturn)) child(struct guard *g)
 {
 	struct sched_param param = { .sched_priority = g->priority };
-	int keep[] = { g->pipe, g->ep, g->ring_fd, g->lock_fd };
+	int keep[] = { g->pipe, g->ep, g->ring_fd, g->lock_fd, g->ready };
 	struct epoll_event ev = { .events = EPOLLIN };
 	sigset_t all, died;
 
@@ -112,6 +113,7 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	/* The links must die with the broker, and only it may hold its end of the pipe. */
 	pvsched_table_keep(keep, sizeof(keep) / sizeof(keep[0]));
+	close(g->ready);
 	sigemptyset(&died);
 	sigaddset(&died, MAKER_DIED);
 	g->maker_died = signalfd(-1, &died, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -159,20 +161,31 @@ static void *make(void *arg)
 	return NULL;
 }
 
-/* Starts the thread and waits for what it made: a process id, or -errno. */
+/* Starts the thread and waits for what it made: a process id, or -errno. The table is held until the
+ * process has closed what is not its own. */
 static pid_t start_maker(struct guard *g, struct pvsched_guardian *ret)
 {
 	struct maker m = { .guard = g, .end = ret->end };
 	sigset_t all, old;
-	int err;
+	int err, ready[2];
+	char byte;
 
+	if (pipe2(ready, O_CLOEXEC))
+		return -errno;
+	g->ready = ready[1];
 	sem_init(&m.made, 0, 0);
+	pvsched_table_hold();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the process's, not its */
 	err = pthread_create(&ret->maker, NULL, make, &m);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	while (!err && sem_wait(&m.made) && errno == EINTR)
 		;
+	close(ready[1]);
+	while (!err && read(ready[0], &byte, 1) < 0 && errno == EINTR)
+		;
+	pvsched_table_release();
+	close(ready[0]);
 	sem_destroy(&m.made);
 	if (!err && m.pid < 0)
 		stop_maker(ret);

@@ -142,7 +142,7 @@ static void *porter(void *arg)
 	pvsched_caps_keep(0, 0);
 	given->err = unshare(CLONE_FILES) ? -errno : 0;
 	e.err = given->err;
-	if (!e.err) { /* before it says so: a copy that it should not have may be the last one */
+	if (!e.err) { /* before it says so: the table is held until then */
 		memcpy(keep, e.fd, e.n * sizeof(int));
 		keep[e.n] = e.away_fd;
 		pvsched_table_keep(keep, e.n + 1);
@@ -197,7 +197,7 @@ static int choose(const struct pvsched_porters *p, uid_t uid)
 	return place;
 }
 
-/* Returns when it has copies of what it was given; it goes on by p->porter[place].go. */
+/* Returns when it has copies of what it was given; it goes on by p->porter[place].go. The table is held. */
 static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct errand *e)
 {
 	pthread_attr_t attr;
@@ -260,8 +260,12 @@ int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t
 	};
 	int place = choose(p, uid), err;
 
+	if (place < 0)
+		return place;
 	e.fd[0] = fd;
-	err = place < 0 ? place : send_out(p, place, uid, &e);
+	pvsched_table_hold();
+	err = send_out(p, place, uid, &e);
+	pvsched_table_release();
 	if (!err)
 		sem_post(&p->porter[place].go);
 	return err;
@@ -273,18 +277,24 @@ static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 	int place = choose(p, last ? geteuid() : uid);
 	struct errand e = { 0 };
 	unsigned int rest = 0;
+	int err;
 
 	for (unsigned int i = 0; i < p->graves; i++)
 		if (last || p->grave[i].uid == uid)
 			e.fd[e.n++] = p->grave[i].fd;
-	if (!e.n || place < 0 || send_out(p, place, uid, &e))
+	if (!e.n || place < 0)
 		return;
-	for (unsigned int i = 0; i < p->graves; i++) {
+	pvsched_table_hold();
+	err = send_out(p, place, uid, &e);
+	for (unsigned int i = 0; !err && i < p->graves; i++) {
 		if (last || p->grave[i].uid == uid)
 			close(p->grave[i].fd); /* not the last one: its porter waits */
 		else
 			p->grave[rest++] = p->grave[i];
 	}
+	pvsched_table_release();
+	if (err)
+		return;
 	p->graves = rest;
 	sem_post(&p->porter[place].go);
 }

@@ -5,7 +5,7 @@
  * that others wait for ever has one: a message with descriptors is fetched by a porter, a thread for this
  * one errand, with a table of descriptors of its own. It brings what is expected, of a kind that never
  * blocks, and is left alone with the rest. Each user has a few: one that does not come back costs him, and
- * nobody else. Main thread only, but for what porters do.
+ * nobody else. One thread only for each struct, but for what porters do.
  */
 #ifndef PVSCHED_BROKER_PORTERS_H
 #define PVSCHED_BROKER_PORTERS_H

@@ -2,9 +2,22 @@
 /* See table.h. */
 #include "table.h"
 
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+static pthread_mutex_t copied = PTHREAD_MUTEX_INITIALIZER;
+
+void pvsched_table_hold(void)
+{
+	pthread_mutex_lock(&copied);
+}
+
+void pvsched_table_release(void)
+{
+	pthread_mutex_unlock(&copied);
+}
 
 static void close_between(unsigned int first, unsigned int last)
 {

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Two threads that each have sockets closed by porters of their own, in a process with a large table. */
+#include <helpers/passing.h>
+#include <helpers/unit.h>
+
+#include <actuator/monotonic.h>
+#include <broker/porters.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
+
+#define ROUNDS 40
+#define TABLE                                                                                      \
+	15000 /* descriptors, where so many are allowed: to copy them takes long enough to meet */
+#define AT_MOST_NS 20000000000ull /* to bury; the last close would take a minute */
+
+struct digger {
+	struct pvsched_porters porters;
+	pthread_barrier_t *together;
+	int socket[ROUNDS];
+	uint64_t longest_ns;
+};
+
+static void *dig(void *arg)
+{
+	struct digger *d = arg;
+	uint64_t from, ns;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		pthread_barrier_wait(d->together);
+		from = now_ns();
+		pvsched_porters_bury(&d->porters, d->socket[i], geteuid());
+		ns = now_ns() - from;
+		d->longest_ns = ns > d->longest_ns ? ns : d->longest_ns;
+	}
+	return NULL;
+}
+
+/* A socket with a message that nobody took, whose descriptor lingers. */
+static int loaded(int *ret_peer)
+{
+	int fds[2], lingers = passing_lingering(ret_peer);
+
+	assert_true(lingers >= 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(passing_send(fds[1], "x", 1, &lingers, 1), 1);
+	close(lingers);
+	close(fds[1]);
+	return fds[0];
+}
+
+static void porters_of_two_threads_keep_neither_waiting(void **state)
+{
+	static struct digger digger[2];
+	static int peer[2][ROUNDS], table[TABLE];
+	struct rlimit most;
+	int size = TABLE;
+	pthread_barrier_t together;
+	pthread_t thread[2];
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &most), 0);
+	most.rlim_cur = most.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &most), 0);
+	if (most.rlim_max < TABLE + 1000)
+		size = most.rlim_max - 500;
+	for (int i = 0; i < size; i++)
+		assert_true((table[i] = dup(0)) >= 0);
+	pthread_barrier_init(&together, NULL, 2);
+	for (int t = 0; t < 2; t++) {
+		assert_int_equal(pvsched_porters_open(&digger[t].porters), 0);
+		digger[t].together = &together;
+		for (int i = 0; i < ROUNDS; i++)
+			digger[t].socket[i] = loaded(&peer[t][i]);
+	}
+	for (int t = 0; t < 2; t++)
+		assert_int_equal(pthread_create(&thread[t], NULL, dig, &digger[t]), 0);
+	for (int t = 0; t < 2; t++)
+		pthread_join(thread[t], NULL);
+	for (int t = 0; t < 2; t++) {
+		for (int i = 0; i < ROUNDS; i++)
+			close(peer[t][i]);
+		pvsched_porters_close(&digger[t].porters);
+		print_message("longest: %llu us\n",
+			      (unsigned long long)digger[t].longest_ns / 1000);
+		assert_in_range(digger[t].longest_ns, 0, AT_MOST_NS);
+	}
+	for (int i = 0; i < size; i++)
+		close(table[i]);
+	pthread_barrier_destroy(&together);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(porters_of_two_threads_keep_neither_waiting),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
