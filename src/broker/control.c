@@ -21,11 +21,11 @@
 #include "report.h"
 #include "../actuator/monotonic.h"
 
-#define PEERS_MAX  16
-#define OTHERS_MAX 12 /* of them root's are not more: that many others cannot keep him out */
-#define SHARE_MAX  4 /* of one user of these */
-#define DEPTH_MAX  4 /* of a request */
-#define PATIENCE_S 1 /* who does not read his answer for so long is dropped */
+#define PEERS_MAX   16
+#define OTHERS_MAX  12 /* of them root's are not more: that many others cannot keep him out */
+#define SHARE_MAX   4 /* of one user of these */
+#define DEPTH_MAX   4 /* of a request */
+#define PATIENCE_NS 1000000000ull /* who has not read his answer by then is dropped */
 
 struct peer {
 	int fd; /* -1 = free */
@@ -33,6 +33,10 @@ struct peer {
 	uint64_t heard; /* when he came, or asked last: numbers in their order */
 	size_t used;
 	char line[PVSCHED_CONTROL_LINE];
+	/* on its way, and until it has left nothing more of his is looked at; NULL = none */
+	char *answer;
+	size_t size, sent;
+	uint64_t until_ns;
 };
 
 struct pvsched_control {
@@ -105,59 +109,73 @@ static void drop(struct pvsched_control *c, struct peer *p)
 {
 	pvsched_porters_bury(&c->porters, p->fd, p->uid);
 	p->fd = -1;
+	free(p->answer);
+	p->answer = NULL;
 }
 
-static bool send_all(int fd, const char *text, size_t len)
+static bool has_line(const struct peer *p)
 {
-	ssize_t n;
-
-	while (len && (n = send(fd, text, len, MSG_NOSIGNAL)) > 0) {
-		text += n;
-		len -= n;
-	}
-	return !len;
+	return p->fd >= 0 && !p->answer && memchr(p->line, '\n', p->used);
 }
 
-static bool answer(struct pvsched_control *c, struct peer *p, size_t len)
+/* As much of the answer as goes without waiting. */
+static int send_some(struct peer *p)
 {
-	char *text = NULL;
-	size_t size = 0;
-	FILE *f = open_memstream(&text, &size);
-	bool ok = false;
+	ssize_t n =
+		send(p->fd, p->answer + p->sent, p->size - p->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-	if (f) {
-		pvsched_control_answer(c->server, p->uid, p->line, len, f);
-		ok = !fclose(f) && send_all(p->fd, text, size);
-	}
-	free(text);
-	return ok;
+	if (n < 0 && errno != EAGAIN)
+		return -errno;
+	p->sent += n < 0 ? 0 : n;
+	if (p->sent < p->size)
+		return now_ns() < p->until_ns ? 0 : -ETIMEDOUT;
+	free(p->answer);
+	p->answer = NULL;
+	return 0;
 }
 
-/* Whole lines of what came; a line that is too long costs the connection. */
-static void serve(struct pvsched_control *c, struct peer *p)
+/* The first of his lines. */
+static int answer(struct pvsched_control *c, struct peer *p)
+{
+	size_t len = (char *)memchr(p->line, '\n', p->used) - p->line;
+	FILE *f = open_memstream(&p->answer, &p->size);
+
+	if (!f)
+		return -ENOMEM;
+	p->heard = ++c->heard;
+	pvsched_control_answer(c->server, p->uid, p->line, len, f);
+	if (fclose(f))
+		return -ENOMEM;
+	p->used -= len + 1;
+	memmove(p->line, p->line + len + 1, p->used);
+	p->sent = 0;
+	p->until_ns = now_ns() + PATIENCE_NS;
+	return send_some(p);
+}
+
+static int receive(struct peer *p)
 {
 	ssize_t n = pvsched_recv_bare(p->fd, p->line + p->used, sizeof(p->line) - p->used);
-	char *end;
 
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		drop(c, p);
-		return;
-	}
+	if (n <= 0)
+		return !n ? -EPIPE : n == -EAGAIN ? 0 : n;
 	p->used += n;
-	while ((end = memchr(p->line, '\n', p->used))) {
-		size_t len = end - p->line;
+	/* a line that is too long costs the connection */
+	return p->used == sizeof(p->line) && !has_line(p) ? -EMSGSIZE : 0;
+}
 
-		p->heard = ++c->heard;
-		if (!answer(c, p, len)) {
-			drop(c, p);
-			return;
-		}
-		p->used -= len + 1;
-		memmove(p->line, end + 1, p->used);
-	}
-	if (p->used == sizeof(p->line))
+/* One answer at a time, and the next peer's turn: nobody else waits for who reads slowly. */
+static void serve(struct pvsched_control *c, struct peer *p, bool ready)
+{
+	int err = 0;
+
+	if (p->answer)
+		err = send_some(p);
+	else if (ready && !has_line(p))
+		err = receive(p);
+	if (!err && has_line(p))
+		err = answer(c, p);
+	if (err)
 		drop(c, p);
 }
 
@@ -206,7 +224,6 @@ static struct peer *make_place(struct pvsched_control *c, uid_t uid)
 
 static void take(struct pvsched_control *c)
 {
-	const struct timeval patience = { .tv_sec = PATIENCE_S };
 	int fd = accept4(c->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	struct ucred cred = { 0 };
 	socklen_t len = sizeof(cred);
@@ -217,8 +234,7 @@ static void take(struct pvsched_control *c)
 			poll(NULL, 0, 100); /* it would be told of without end */
 		return;
 	}
-	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
-	    !setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)))
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
 		p = make_place(c, cred.uid);
 	if (!p) {
 		pvsched_porters_bury(&c->porters, fd, cred.uid);
@@ -236,6 +252,24 @@ static bool has_room(const struct pvsched_control *c)
 	return c->porters.graves + PEERS_MAX + 1 < PVSCHED_GRAVES;
 }
 
+/* ms until somebody has to be looked at whatever he does; -1 = nobody. */
+static int timeout(const struct pvsched_control *c)
+{
+	uint64_t until = ~0ull, now = now_ns();
+	int ms = pvsched_porters_timeout(&c->porters), left;
+
+	for (int i = 0; i < PEERS_MAX; i++) {
+		if (has_line(&c->peer[i]))
+			return 0;
+		if (c->peer[i].fd >= 0 && c->peer[i].answer && c->peer[i].until_ns < until)
+			until = c->peer[i].until_ns;
+	}
+	if (until == ~0ull)
+		return ms;
+	left = until > now ? (until - now) / 1000000 + 1 : 0;
+	return ms < 0 || left < ms ? left : ms;
+}
+
 static void *run(void *arg)
 {
 	struct pvsched_control *c = arg;
@@ -247,16 +281,18 @@ static void *run(void *arg)
 		fd[0] = (struct pollfd){ .fd = c->stop_fd, .events = POLLIN };
 		fd[1] = (struct pollfd){ .fd = has_room(c) ? c->listen_fd : -1, .events = POLLIN };
 		for (int i = 0; i < PEERS_MAX; i++) /* free ones are negative: ignored */
-			fd[i + 2] = (struct pollfd){ .fd = c->peer[i].fd, .events = POLLIN };
+			fd[i + 2] =
+				(struct pollfd){ .fd = c->peer[i].fd,
+						 .events = c->peer[i].answer ? POLLOUT : POLLIN };
 		fd[PEERS_MAX + 2] = (struct pollfd){ .fd = c->porters.home_fd, .events = POLLIN };
-		if (poll(fd, PEERS_MAX + 3, pvsched_porters_timeout(&c->porters)) < 0)
+		if (poll(fd, PEERS_MAX + 3, timeout(c)) < 0)
 			continue;
 		pvsched_porters_reap(&c->porters);
 		if (fd[0].revents)
 			return NULL;
 		for (int i = 0; i < PEERS_MAX; i++)
-			if (fd[i + 2].revents)
-				serve(c, &c->peer[i]);
+			if (c->peer[i].fd >= 0)
+				serve(c, &c->peer[i], fd[i + 2].revents);
 		if (fd[1].revents)
 			take(c);
 	}

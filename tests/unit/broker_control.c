@@ -6,7 +6,9 @@
 #include <broker/control.h>
 #include <errno.h>
 #include <json/parse.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -147,15 +149,20 @@ static void control_descriptor_that_blocks_keeps_nobody(void **state)
 
 	(void)state;
 	clock_gettime(CLOCK_MONOTONIC, &from);
-	/* Who serves waits for a second for this one to read: by then he is the last to close what comes. */
-	for (int i = 0; i < 20000; i++)
-		send(busy, request, sizeof(request) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	/* Who serves waits here: he is the last to close what comes meanwhile. */
+	pthread_mutex_lock(&mutex);
+	assert_true(send(busy, request, sizeof(request) - 1, 0) > 0);
 	for (int i = 0; i < 2; i++) {
 		pid[i] = passing_leave(fd[i], &peer[i]);
-		if (pid[i] < 0)
+		if (pid[i] < 0) {
+			pthread_mutex_unlock(&mutex);
 			skip();
+		}
 	}
 	close(fd[1]);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(waitpid(pid[i], NULL, 0), pid[i]);
+	pthread_mutex_unlock(&mutex);
 	assert_true(recv(fd[0], &c, 1, 0) <= 0); /* it costs the connection */
 	other = dial();
 	assert_true(is_answered(other));
@@ -163,11 +170,69 @@ static void control_descriptor_that_blocks_keeps_nobody(void **state)
 	assert_in_range(to.tv_sec - from.tv_sec, 0, 20); /* of the minute that a close takes */
 	for (int i = 0; i < 2; i++)
 		close(peer[i]);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(waitpid(pid[i], NULL, 0), pid[i]);
 	close(fd[0]);
 	close(other);
 	close(busy);
+}
+
+static atomic_bool reads;
+
+/* An answer now and then: just enough that each is taken within the time it has. */
+static void *read_slowly(void *arg)
+{
+	int fd = *(int *)arg;
+	char data[512];
+
+	while (reads) {
+		if (recv(fd, data, sizeof(data), MSG_DONTWAIT) == 0)
+			break;
+		usleep(300000);
+	}
+	return NULL;
+}
+
+static void control_peer_that_reads_slowly_keeps_nobody(void **state)
+{
+	const struct timeval patience = { .tv_sec = 20 };
+	char lines[PVSCHED_CONTROL_LINE];
+	int slow = dial(), other;
+	pthread_t reader;
+
+	(void)state;
+	memset(lines, '\n', sizeof(lines)); /* each is answered that it is no request */
+	assert_int_equal(send(slow, lines, sizeof(lines), 0), sizeof(lines));
+	reads = true;
+	assert_int_equal(pthread_create(&reader, NULL, read_slowly, &slow), 0);
+	for (int i = 0; i < 3; i++) {
+		other = dial();
+		assert_int_equal(
+			setsockopt(other, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+		assert_true(is_answered(other));
+		close(other);
+		usleep(200000);
+	}
+	reads = false;
+	pthread_join(reader, NULL);
+	close(slow);
+}
+
+static void control_peer_that_does_not_read_is_dropped(void **state)
+{
+	const struct timeval patience = { .tv_sec = 20 };
+	char lines[PVSCHED_CONTROL_LINE], data[512];
+	int silent = dial();
+	ssize_t n;
+
+	(void)state;
+	memset(lines, '\n', sizeof(lines));
+	assert_int_equal(send(silent, lines, sizeof(lines), 0), sizeof(lines));
+	sleep(3); /* of the second that an answer has */
+	setsockopt(silent, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	/* what had been sent, and then the end */
+	while ((n = recv(silent, data, sizeof(data), 0)) > 0)
+		;
+	assert_true(n == 0 || errno == ECONNRESET);
+	close(silent);
 }
 
 static int start_control(void **state)
@@ -273,6 +338,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(control_others_cannot_keep_root_out, start_control,
 						stop_control),
 		cmocka_unit_test_setup_teardown(control_descriptor_that_blocks_keeps_nobody,
+						start_control, stop_control),
+		cmocka_unit_test_setup_teardown(control_peer_that_reads_slowly_keeps_nobody,
+						start_control, stop_control),
+		cmocka_unit_test_setup_teardown(control_peer_that_does_not_read_is_dropped,
 						start_control, stop_control),
 	};
 
