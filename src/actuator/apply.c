@@ -103,11 +103,11 @@ bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsc
 {
 	uint64_t start;
 
-	if (act->guardian)
-		return !pvsched_starttime(s->tid, &start) && start == s->starttime;
-	/* Set as the thread begins to exit, long before its tid is free: no system call needed.
-	 * The pidfd settled its identity at registration. */
-	return !LOAD(sh->gone);
+	/* Set as the thread begins to exit, long before its tid is free: until then no system call is
+	 * needed. The pidfd settled its identity at registration. */
+	if (!act->guardian && !LOAD(sh->gone))
+		return true;
+	return !pvsched_starttime(s->tid, &start) && start == s->starttime;
 }
 
 /* The thread may have any of our last words: which, when two of us changed it at once, or one was
@@ -459,7 +459,7 @@ static int apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, 
 		desired = LOAD(sh->desired); /* model: apply.word */
 		applied = LOAD(sh->applied);
 		now = now_ns();
-		want = LOAD(s->used) && !base_only && may_set(sh, desired) &&
+		want = LOAD(s->used) && !base_only && may_set(sh, desired) && !LOAD(sh->gone) &&
 		       pvsched_word_active(desired, now);
 		is = PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_BASE;
 		sure = !locked || !s->doubt;

@@ -138,27 +138,37 @@ __noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now);
 #define TELL_ARMS 0
 #endif
 
-/* Takes a boost back for the sake of the host: the agent hears of it whatever the guest says. */
-static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
-				   __u64 now)
+/* Takes a boost back whatever the guest says; who carries boosts out hears of it. Returns 0 if another decision
+ * came first. */
+static __always_inline int take_back(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
+				     __u8 reason, __u64 now)
 {
 	__u64 old = MEMBER(s, desired);
 	struct pvsched_cpu *c = this_cpu();
 
 	if (__sync_val_compare_and_swap(&s->desired, old,
 					pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE,
-						     0, PVSCHED_REASON_HOST_RT, now)) != old) {
+						     0, reason, now)) != old) {
 		count(c, races);
-		return;
+		return 0;
 	}
 	MEMBER(s, event_ns) = now;
-	v->host_rt_until = now + PVSCHED_HOST_RT_NS;
-	count(c, revoked);
 #ifdef PVSCHED_IN_KERNEL
 	pvsched_tell(slot, 0, now);
 #else
 	hint(v->cpu, slot, now, c);
 #endif
+	return 1;
+}
+
+/* For the sake of the host's real-time work. */
+static __always_inline void revoke(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
+				   __u64 now)
+{
+	if (!take_back(v, s, slot, PVSCHED_REASON_HOST_RT, now))
+		return;
+	v->host_rt_until = now + PVSCHED_HOST_RT_NS;
+	count(this_cpu(), revoked);
 }
 
 /* What the guest says, validated. Every word is read once. */
@@ -297,9 +307,9 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 			out->level = PVSCHED_LEVEL_BASE;
 #endif
 	}
-	/* What somebody else set is theirs. */
+	/* What somebody else set is theirs; and the way out is nobody's latency. */
 	foreign = MEMBER(s, foreign);
-	if (foreign & PVSCHED_FOREIGN_POLICY ||
+	if (foreign & PVSCHED_FOREIGN_POLICY || MEMBER(s, gone) ||
 	    (foreign & PVSCHED_FOREIGN_NICE && out->level == PVSCHED_LEVEL_NICE)) {
 		out->level = PVSCHED_LEVEL_BASE;
 		out->again_ns = 0;

@@ -78,6 +78,9 @@ struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
 	__u64 dsq_vtime;
 };
 
+#define TASK_DEAD   0x80 /* include/linux/sched.h: its last switch */
+#define TASK_WAKING 0x200 /* who wakes it waits until it is off its CPU */
+
 struct task_struct {
 	struct thread_info thread_info;
 	unsigned int __state;

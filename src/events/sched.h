@@ -139,7 +139,7 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	struct pvsched_page *page;
 	__u32 key = slot, rivals;
 	__u64 boosted;
-	bool preempted;
+	bool preempted, woken;
 
 	s = shared_of(key);
 	if (!v || !s || !l || !d)
@@ -149,6 +149,9 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	preempted = prev->on_rq != 0;
 	if (sleeps_queued(prev))
 		preempted = false;
+	/* From another CPU, as it was on its way out: sched_waking came while it ran, and nothing follows.
+	 * (Where its dequeue is delayed, who wakes it is not that far yet: docs/limits.md.) */
+	woken = !preempted && prev->__state == TASK_WAKING;
 	if (v->in_ns) {
 		v->run_ns += now - v->in_ns;
 		boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), now);
@@ -162,8 +165,15 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	/* before sched_in of the next one, which may be a vCPU, too */
 	if (v->cpu < PVSCHED_CPUS)
 		slot_on_cpu[v->cpu] = 0;
-	v->wait_ns = preempted ? now : 0;
-	v->state = preempted ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
+	v->wait_ns = preempted || woken ? now : 0;
+	v->woken = woken;
+	v->state = v->wait_ns ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
+	/* charged to the end, and looked at no more: the broker hears of it from the client's socket and
+	 * frees the slot */
+	if (prev->__state & TASK_DEAD) {
+		__sync_fetch_and_or(&v->flags, PVSCHED_V_GONE);
+		return;
+	}
 	page = page_of_slot(v, slot);
 	if (page) {
 		if (v->hva)
@@ -183,6 +193,9 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 						? BY_AGENT
 						: 0),
 			       now, rivals);
+	} else if (woken && events_of(v) & PVSCHED_EV_WOKEN) {
+		count(c, events[3]);
+		pvsched_decide(slot, PVSCHED_EV_WOKEN, now, rivals);
 	} else {
 		count(c, events[1]);
 		pvsched_decide(slot, PVSCHED_EV_BLOCKED, now, rivals);
@@ -415,8 +428,7 @@ static __always_inline void on_waking(struct task_struct *p)
 		pvsched_decide(slot, PVSCHED_EV_WOKEN, now, RIVALS_ASK);
 }
 
-/* A registered thread ends: nothing of it may be looked at again. The broker hears of it from
- * the client's socket and frees the slot. */
+/* A registered thread begins to end, which may take it long: as what it is, and not boosted. */
 static __always_inline void on_exit(struct task_struct *p)
 {
 	__u32 tid = p->pid;
@@ -431,10 +443,11 @@ static __always_inline void on_exit(struct task_struct *p)
 		return;
 	v = vcpu_of_slot(slot);
 	s = shared_of(slot);
-	if (s)
-		MEMBER(s, gone) = 1;
-	if (v)
-		__sync_fetch_and_or(&v->flags, PVSCHED_V_GONE);
+	if (!v || !s)
+		return;
+	MEMBER(s, gone) = 1; /* before: who decides later sees it */
+	if (is_ours(v) && PVSCHED_WORD_LEVEL(MEMBER(s, desired)) != PVSCHED_LEVEL_BASE)
+		take_back(v, s, slot, PVSCHED_REASON_NONE, time_ns());
 }
 
 #endif

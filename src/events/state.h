@@ -54,7 +54,7 @@ struct pvsched_shared {
 	__u64 event_ns; /* when desired last changed */
 	__u64 gen; /* guest generation that desired answers */
 	__u64 again_ns; /* when the policy wants to be asked again; 0 = need not */
-	__u32 gone; /* the thread has exited: its tid may be somebody else's */
+	__u32 gone; /* the thread exits: its tid may soon be somebody else's */
 	__u32 owner; /* CPU + 1 of the agent that watches over the slot; 0 = none */
 	__u64 watch_ns; /* when that agent will ask again; 0 = it will not */
 	__u64 applied;
@@ -85,7 +85,7 @@ enum pvsched_foreign {
 enum pvsched_vcpu_flags {
 	PVSCHED_V_USED = 1,
 	PVSCHED_V_ENABLED = 2, /* the page may be read */
-	PVSCHED_V_GONE = 4, /* the thread exited */
+	PVSCHED_V_GONE = 4, /* the thread has left its CPU for good */
 };
 
 #define PVSCHED_REASONS 16 /* of enum pvsched_reason, with room */

@@ -190,11 +190,13 @@ static inline void *bed_thread(void *arg)
 
 static inline pid_t bed_start_hog(int cpu)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent) /* killed meanwhile: there is no signal to come */
+		_exit(1);
 	/* a BPF link lives as long as anybody has it open: the broker's, which may be in this process */
 	close_range(3, ~0u, 0);
 	bed_pin(cpu);

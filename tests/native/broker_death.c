@@ -5,6 +5,7 @@
 #include <helpers/unit.h>
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -150,6 +151,94 @@ static void client_that_closes_in_mid_boost_has_its_threads_restored(void **stat
 	pvsched_vm__close(s->bed.vm);
 	s->bed.vm = NULL;
 	assert_false(bed_is_boosted(&s->bed.vcpu[0]));
+}
+
+#define HEAVY                                                                                      \
+	(256 << 20) /* bytes that a thread alone has open: to let go of them takes tens of ms */
+
+static int leaving; /* atomic */
+
+/* Exits in mid-boost. */
+static void exit_slowly(struct bed_vcpu *v)
+{
+	int fd = -1;
+
+	if (!unshare(CLONE_FILES))
+		fd = memfd_create("heavy", MFD_CLOEXEC);
+	if (fd < 0 || fallocate(fd, 0, 0, HEAVY))
+		abort();
+	bed_publish(v, PVSCHED_CTX_CRITICAL);
+	while (!bed_is_boosted(v))
+		;
+	__atomic_store_n(&leaving, 1, __ATOMIC_RELEASE);
+	pthread_exit(NULL);
+}
+
+/* It has its own scheduling back while it is still there, however long it takes to leave. */
+static void thread_that_exits_in_mid_boost_is_restored(void **state)
+{
+	struct scene *s = *state;
+	struct bed_vcpu *v = &s->bed.vcpu[0];
+	bool restored = false;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", v->tid);
+	s->bed.hog = bed_start_hog(s->bed.cpu);
+	v->harm = exit_slowly;
+	bed_mode(v, BED_HARM);
+	while (!__atomic_load_n(&leaving, __ATOMIC_ACQUIRE))
+		bed_sleep_ms(1);
+	while (!restored && !access(path, F_OK))
+		restored = !bed_is_boosted(v) && !access(path, F_OK);
+	assert_true(restored);
+}
+
+/* The agent of that CPU; 0 = none. */
+static pid_t agent_of(pid_t broker, int cpu)
+{
+	char path[300], comm[32] = "";
+	pid_t found = 0;
+	struct dirent *e;
+	cpu_set_t set;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", broker);
+	dir = opendir(path);
+	while (dir && !found && (e = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", broker, e->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(comm, sizeof(comm), f) && !strcmp(comm, "pvsched-agent\n") &&
+		    !sched_getaffinity(atoi(e->d_name), sizeof(set), &set) &&
+		    CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set))
+			found = atoi(e->d_name);
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* As the kernel moves it when its CPU is taken off. */
+static void agent_that_was_moved_goes_home(void **state)
+{
+	struct scene *s = *state;
+	pid_t agent = agent_of(s->broker, s->bed.cpu);
+	cpu_set_t set;
+
+	if (bed_actuator()->kind != PVSCHED_ACTUATOR_AGENT || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+		print_message("needs agents, and two CPUs\n");
+		skip();
+	}
+	assert_true(agent > 0);
+	sched_getaffinity(0, sizeof(set), &set);
+	CPU_CLR(s->bed.cpu, &set);
+	assert_int_equal(sched_setaffinity(agent, sizeof(set), &set), 0);
+	boost(s);
+	for (int i = 0; i < PATIENCE_MS && agent_of(s->broker, s->bed.cpu) != agent; i++)
+		bed_sleep_ms(1);
+	assert_int_equal(agent_of(s->broker, s->bed.cpu), agent);
 }
 
 static void client_killed_in_mid_boost_leaves_room_for_the_next(void **state)
@@ -300,6 +389,8 @@ int main(void)
 		CASE(broker_stopped_in_mid_boost_leaves_nothing_boosted),
 		CASE(guardian_killed_is_replaced),
 		CASE(client_that_closes_in_mid_boost_has_its_threads_restored),
+		CASE(thread_that_exits_in_mid_boost_is_restored),
+		CASE(agent_that_was_moved_goes_home),
 		CASE(client_killed_in_mid_boost_leaves_room_for_the_next),
 		CASE(second_vm_attaches_no_program),
 		CASE(second_broker_is_refused),

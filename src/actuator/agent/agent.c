@@ -351,6 +351,17 @@ static int timeout(struct agent *a, struct timespec *ts)
 	return 0;
 }
 
+/* Its CPU was off as it woke: the kernel lets it run anywhere from then on, where the programs would take it for
+ * the agent of that CPU. */
+static void go_home(const struct agent *a)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(a->cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set); /* still off: at the next wake-up */
+}
+
 static void *run(void *arg)
 {
 	struct agent *a = arg;
@@ -364,6 +375,8 @@ static void *run(void *arg)
 		n = epoll_pwait2(a->ep, ev, EVENTS_MAX, timeout(a, &ts) ? NULL : &ts, NULL);
 		if (n < 0 && errno != EINTR)
 			break;
+		if (sched_getcpu() != a->cpu)
+			go_home(a);
 		for (int i = 0; i < n; i++) {
 			switch (ev[i].data.u64 & TAG_MASK) {
 			case TAG_STOP:
