@@ -239,14 +239,26 @@ void pvsched_settings_loaded(struct pvsched_broker *b)
 		pvsched_settings_again(b);
 }
 
+void pvsched_settings_end(struct pvsched_broker *b)
+{
+	/* first: who looks before it is woken, who looks later sees it */
+	__atomic_store_n(&b->reload.over, true, __ATOMIC_SEQ_CST);
+	eventfd_write(b->configured_fd, 1);
+}
+
+static bool is_over(const struct pvsched_broker *b)
+{
+	return __atomic_load_n(&b->reload.over, __ATOMIC_SEQ_CST);
+}
+
 int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts)
 {
 	eventfd_t done;
 
 	b->reload.opts = opts;
 	eventfd_write(b->configure_fd, 1);
-	while (eventfd_read(b->configured_fd, &done))
+	while (!is_over(b) && eventfd_read(b->configured_fd, &done))
 		if (errno != EINTR)
 			return -errno;
-	return b->reload.err;
+	return is_over(b) ? -EPIPE : b->reload.err;
 }
