@@ -75,7 +75,8 @@ static int name_policies(const struct pvsched_broker_opts *o, const char **names
 
 static int load_named(struct pvsched_broker *b, const char *name)
 {
-	int err = pvsched_policies_find(&b->policies, name);
+	/* VMs of a file that is another since move to that; the old one is put when none uses it */
+	int err = pvsched_policies_find_current(&b->policies, name);
 
 	if (err != -ENOENT)
 		return err;
