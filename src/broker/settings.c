@@ -166,6 +166,11 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 		b->policies.set[r->held[i]].keep = true;
 	if (b->found.finder && o->found_policy)
 		b->policies.found = r->held[1];
+	/* while its predecessor is still loaded: the last VM that leaves that frees it */
+	if (b->running && pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
+		pvsched_broker_say(b, "actuator: cannot be replaced: the broker ends");
+		eventfd_write(b->ended_fd, 1);
+	}
 	pthread_mutex_unlock(&b->mutex);
 	if (!o->found_policy) {
 		pvsched_ports_end(&b->ports);
@@ -176,10 +181,6 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 		pvsched_broker_say(
 			b, "budgets: agents cannot run above that ceiling: it stays as it was");
 	settle_clients(b);
-	if (b->running && pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
-		pvsched_broker_say(b, "actuator: cannot be replaced: the broker ends");
-		eventfd_write(b->ended_fd, 1);
-	}
 	pthread_mutex_unlock(&b->mutex);
 	if (b->found.finder)
 		pvsched_found_again(&b->found);

@@ -47,10 +47,25 @@ bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a)
 	return true;
 }
 
+/* What an actuator goes by until it is told of another, and whether that was freed before. */
+static struct pvsched_programs *acts_by;
+static bool was_freed;
+
+static bool is_loaded(const struct pvsched_programs *p)
+{
+	bool is = false;
+
+	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
+		is |= bed.policies.set[i].programs == p;
+	return is;
+}
+
 int pvsched_actuation_standard(void *ctx, struct pvsched_programs *p)
 {
 	assert_ptr_equal(ctx, &bed);
-	assert_non_null(p);
+	assert_true(is_loaded(p));
+	was_freed |= !is_loaded(acts_by);
+	acts_by = p;
 	return 0;
 }
 
@@ -97,7 +112,7 @@ static int setup(void **state)
 	if (pvsched_policies_open(&bed.policies, "latency", -1) ||
 	    pvsched_registry_open(&bed.reg, pvsched_policies_base(&bed.policies)))
 		return -1;
-	bed.programs = pvsched_policies_base(&bed.policies);
+	bed.programs = acts_by = pvsched_policies_base(&bed.policies);
 	pthread_mutex_init(&bed.mutex, NULL);
 	*s = (struct pvsched_server){ .reg = &bed.reg,
 				      .policies = &bed.policies,
@@ -295,6 +310,7 @@ static void settings_policy_file_that_was_rebuilt_is_loaded_anew(void **state)
 		assert_int_equal(id_of(add_vm("one")), id + 1);
 		assert_int_equal(edge.programs, PROGRAMS + 1);
 	}
+	assert_false(was_freed);
 	unlink(path_of("a"));
 }
 
