@@ -81,7 +81,8 @@ int pvsched_vm__del_memory(struct pvsched_vm *vm, uint64_t gpa);
  * guests on x86 select their APIC ids, so let both be one; some may stay unused. apic_id: its local
  * APIC's id; vcpu_fd: KVM's, borrowed until remove or close.
  * Call when the thread exists (before its first KVM_RUN is fine).
- * -EPERM the thread is not this process's, -EEXIST, -EINVAL, -EPIPE broker gone, -ETIMEDOUT.
+ * -EPERM the thread is not this process's, -EEXIST, -EINVAL, -ENOSPC the broker is full, -EUSERS this
+ * user has his share of it, -EPIPE broker gone, -ETIMEDOUT.
  * remove_vcpu: call before the thread ends; -ENOENT it was not added, -ENOMEM its page could not
  * be moved back: del_memory first.
  */

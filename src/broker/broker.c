@@ -129,29 +129,26 @@ static int due_in(struct pvsched_broker *b)
 	return first;
 }
 
-static void *serve(void *arg)
+/* Returns whether it was told to end. */
+static bool serve_all(struct pvsched_broker *b)
 {
-	struct pvsched_broker *b = arg;
 	struct epoll_event ev[32];
 	eventfd_t count;
 	int n, i, client;
 
-	pthread_setname_np(pthread_self(), "pvsched-broker");
-	keep_caps(b);
 	for (;;) {
 		n = epoll_wait(b->ep, ev, 32, due_in(b));
 		if (n < 0 && errno != EINTR)
-			break;
+			return false;
 		for (i = 0; i < n; i++) {
 			if (ev[i].data.u32 == TAG_STOP)
-				return NULL;
+				return true;
 			if (ev[i].data.u32 == TAG_GUARDIAN) {
 				if (!pvsched_actuation_guard_again(b))
 					continue;
 				pvsched_broker_say(
 					b, "guardian: cannot be started again: the broker ends");
-				eventfd_write(b->ended_fd, 1);
-				return NULL;
+				return false;
 			}
 			if (ev[i].data.u32 == TAG_LOADED) {
 				pvsched_settings_loaded(b);
@@ -167,8 +164,7 @@ static void *serve(void *arg)
 					continue;
 				pvsched_broker_say(b,
 						   "actuator: cannot be replaced: the broker ends");
-				eventfd_write(b->ended_fd, 1);
-				return NULL;
+				return false;
 			}
 			if (ev[i].data.u32 == TAG_LISTEN) {
 				client = pvsched_server_accept(&b->server);
@@ -207,7 +203,17 @@ static void *serve(void *arg)
 		pvsched_ports_run(&b->ports);
 		pvsched_server_run(&b->server);
 	}
-	eventfd_write(b->ended_fd, 1);
+}
+
+static void *serve(void *arg)
+{
+	struct pvsched_broker *b = arg;
+
+	pthread_setname_np(pthread_self(), "pvsched-broker");
+	keep_caps(b);
+	if (!serve_all(b))
+		eventfd_write(b->ended_fd, 1);
+	pvsched_settings_end(b);
 	return NULL;
 }
 

@@ -59,7 +59,7 @@ void pvsched_broker__stop(struct pvsched_broker *b);
  * The same options anew, while it runs: numbers, policies, who is served. VMs that are no longer
  * served are let go, others keep their debts. socket and stats stay as they were. Returns when it is
  * done; on failure, which is said, nothing changed. opts NULL changes nothing: it returns when the
- * thread that serves has heard of it.
+ * thread that serves has heard of it. -EPIPE: that has ended, or does meanwhile.
  */
 int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts);
 

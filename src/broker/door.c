@@ -24,6 +24,7 @@
 #define SILENCE_NS 5000000000ull /* a client says at once what it is here for */
 #define UID_SILENT 64 /* of one user, at once */
 #define UID_MOST   (PVSCHED_VMS / 4 * 3)
+#define UID_VCPUS  (PVSCHED_SLOTS / 4 * 3)
 #define RETRY_MS   1000 /* for want of memory or descriptors */
 
 #ifndef SO_PEERPIDFD
@@ -95,9 +96,29 @@ static int place_among(struct pvsched_server *s, int first, int end)
 	return -ENOSPC;
 }
 
-int pvsched_server_place(struct pvsched_server *s)
+/* Of clients and VMs that were found alike: what is one user's is lost to all others. */
+int pvsched_server_place(struct pvsched_server *s, uid_t uid)
 {
+	unsigned int own = pvsched_porters_graves(&s->porters, uid);
+
+	for (int i = 0; i < PVSCHED_PLACES; i++)
+		own += is_used(&s->client[i]) && s->client[i].uid == uid;
+	if (own >= UID_MOST && !pvsched_is_operator(uid))
+		return -EUSERS;
 	return place_among(s, 0, PVSCHED_VMS);
+}
+
+int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
+		       const struct pvsched_thread_id *t)
+{
+	unsigned int own = 0;
+
+	for (int i = 0; i < PVSCHED_VMS; i++)
+		if (s->client[i].hello && s->client[i].uid == c->uid)
+			own += s->reg->vm_vcpus[s->client[i].vm];
+	if (own >= UID_VCPUS && !pvsched_is_operator(c->uid))
+		return -EUSERS;
+	return pvsched_registry_add(s->reg, t);
 }
 
 bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
@@ -197,20 +218,19 @@ static void refuse(struct pvsched_server *s)
 
 static int choose_place(struct pvsched_server *s, uid_t uid)
 {
-	unsigned int own = pvsched_porters_graves(&s->porters, uid), silent = 0;
+	unsigned int silent = 0;
 	int place;
 
+	if (pvsched_is_operator(uid)) {
+		place = pvsched_server_place(s, uid);
+		return place < 0 ? place_among(s, PVSCHED_VMS, PVSCHED_PLACES) : place;
+	}
 	for (int i = 0; i < PVSCHED_PLACES; i++) {
 		const struct pvsched_client *c = &s->client[i];
 
-		own += c->fd >= 0 && c->uid == uid;
 		silent += c->fd >= 0 && c->uid == uid && c->joined_ns;
 	}
-	if (pvsched_is_operator(uid)) {
-		place = pvsched_server_place(s);
-		return place < 0 ? place_among(s, PVSCHED_VMS, PVSCHED_PLACES) : place;
-	}
-	return own < UID_MOST && silent < UID_SILENT ? pvsched_server_place(s) : -EUSERS;
+	return silent < UID_SILENT ? pvsched_server_place(s, uid) : -EUSERS;
 }
 
 /* *ret_pidfd -1: this kernel has none of who connected. */

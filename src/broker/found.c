@@ -105,7 +105,6 @@ static void describe(struct pvsched_client *c)
 	char vmm[sizeof(c->vmm)];
 	size_t len = read_file(c->pid, "cmdline", line, sizeof(line));
 
-	c->uid = status_number(c->pid, "\nUid:\t");
 	vmm[read_file(c->pid, "comm", vmm, sizeof(vmm) - 1)] = 0;
 	vmm[strcspn(vmm, "\n")] = 0;
 	memcpy(c->vmm, vmm, sizeof(vmm));
@@ -124,12 +123,20 @@ static void forget_thread(struct pvsched_found_vms *f, struct pvsched_client *c,
 	has_room(f);
 }
 
-static void no_room(struct pvsched_found_vms *f, const char *line)
+/* err: -ENOSPC, or -EUSERS, which must not hide that. */
+static void no_room(struct pvsched_found_vms *f, int err, const char *what, uid_t uid)
 {
+	bool *said = err == -ENOSPC ? &f->full : &f->full_user;
+	char line[96], whose[32] = "";
+
 	f->wanting = true;
-	if (!f->full)
+	if (err != -ENOSPC)
+		snprintf(whose, sizeof(whose), " of user %u", uid);
+	snprintf(line, sizeof(line), "found: no room for a %s more%s: it is left as it is", what,
+		 whose);
+	if (!*said)
 		f->say(f->ctx, line);
-	f->full = true;
+	*said = true;
 }
 
 static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, int place,
@@ -154,7 +161,7 @@ static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, in
 
 	/* before it is looked at whether it lives: its end is then either seen or told */
 	pvsched_finder_know(f->finder, row->tid, true);
-	slot = pvsched_registry_add(f->server->reg, &t);
+	slot = pvsched_server_add(f->server, c, &t);
 	if (slot >= 0) {
 		c->slot[row->vcpu_idx] = slot;
 		if (c->vcpus <= row->vcpu_idx)
@@ -165,30 +172,41 @@ static void add_thread(struct pvsched_found_vms *f, struct pvsched_client *c, in
 		return;
 	}
 	pvsched_finder_know(f->finder, row->tid, false);
-	if (slot == -ENOSPC)
-		no_room(f, "found: no room for a vCPU more: it is left as it is");
+	if (slot == -ENOSPC || slot == -EUSERS)
+		no_room(f, slot, "vCPU", c->uid);
 	else
 		f->failed = true;
 }
 
-static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row)
+static int place_of(const struct pvsched_server *s, const struct pvsched_found *row)
 {
+	for (int place = 0; place < PVSCHED_VMS; place++)
+		if (s->client[place].kvm == row->kvm && s->client[place].pid == row->tgid)
+			return place;
+	return -ENOENT;
+}
+
+static int make_place(struct pvsched_found_vms *f, const struct pvsched_found *row)
+{
+	uid_t uid = status_number(row->tgid, "\nUid:\t");
 	struct pvsched_server *s = f->server;
 	struct pvsched_client *c;
 	struct epoll_event ev = { .events = EPOLLIN };
 	int place, err;
 
-	for (place = 0; place < PVSCHED_VMS; place++)
-		if (s->client[place].kvm == row->kvm && s->client[place].pid == row->tgid)
-			return place;
 	if (s->policies->found < 0)
 		return -ENOTSUP;
-	place = pvsched_server_place(s);
+	place = pvsched_server_place(s, uid);
+	if (place == -ENOSPC || place == -EUSERS) {
+		no_room(f, place, "VM", uid);
+		f->left = row->tgid;
+	}
 	if (place < 0)
 		return place;
 	c = &s->client[place];
 	memset(f->had[place], 0, sizeof(f->had[place]));
 	c->pid = row->tgid;
+	c->uid = uid;
 	c->pidfd = syscall(SYS_pidfd_open, row->tgid, 0);
 	if (c->pidfd < 0)
 		return -errno;
@@ -211,15 +229,17 @@ static int place_of(struct pvsched_found_vms *f, const struct pvsched_found *row
 
 static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *row, bool *seen)
 {
-	int place = pvsched_server_knows(f->server, row->tgid) ? -EEXIST : place_of(f, row);
+	int place = place_of(f->server, row), slot;
 	struct pvsched_client *c;
-	int slot;
 
-	if (place == -ENOSPC)
-		no_room(f, "found: no room for a VM more: it is left as it is");
-	/* a client's; not to be served */
-	else if (place < 0 && place != -EEXIST && place != -EACCES && place != -ENOTSUP)
-		f->failed = true;
+	if (pvsched_server_knows(f->server, row->tgid)) /* a client's */
+		return;
+	/* a VM without a vCPU, of which a process may have any number, takes none */
+	if (place < 0 && row->vcpu && row->tgid != f->left) {
+		place = make_place(f, row);
+		f->failed = place < 0 && row->tgid != f->left && place != -EACCES &&
+			    place != -ENOTSUP;
+	}
 	if (place < 0)
 		return;
 	seen[place] = true;
@@ -292,6 +312,7 @@ static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned in
 	if (n < 0)
 		return;
 	pthread_mutex_lock(s->mutex);
+	f->left = 0;
 	for (int i = 0; i < n; i++) {
 		f->failed = false;
 		take_row(f, &rows[i], seen);

@@ -30,9 +30,10 @@ struct pvsched_found_vms {
 	unsigned int n;
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
 	uint64_t changes; /* threads and VMs that went */
-	bool full; /* it was said that there is no room */
+	bool full, full_user; /* it was said that there is no room; that a user has his share */
 	bool wanting; /* there was none for somebody: look again when there is */
 	bool failed; /* the look that is being taken, for another reason */
+	pid_t left; /* the process in it of which no VM more is taken; 0 = none */
 	uint8_t had[PVSCHED_VMS][PVSCHED_VCPUS_MAX / 8]; /* vCPUs that had their thread once */
 };
 

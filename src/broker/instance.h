@@ -24,6 +24,7 @@ struct pvsched_reload {
 	bool loading; /* the policy that is being loaded is for them */
 	int held[PVSCHED_RULES_MAX + 2], n; /* in use once more, in their order */
 	int err;
+	bool over; /* the main thread has ended: nobody takes any */
 };
 
 struct pvsched_broker {
@@ -97,5 +98,7 @@ int pvsched_settings_hold(struct pvsched_broker *b, const struct pvsched_broker_
 void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker_opts *o);
 void pvsched_settings_again(struct pvsched_broker *b);
 void pvsched_settings_loaded(struct pvsched_broker *b);
+/* The main thread ends: whoever waits for it, or will, is told so. */
+void pvsched_settings_end(struct pvsched_broker *b);
 
 #endif

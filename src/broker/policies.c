@@ -7,9 +7,26 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../privilege/caps.h"
+
+/* False: there is none of that name. A built-in is always the same. */
+static bool look_at_file(const char *name, struct pvsched_policy_file *ret)
+{
+	struct stat st;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!strstr(name, ".bpf.o"))
+		return true;
+	if (stat(name, &st))
+		return false;
+	ret->dev = st.st_dev;
+	ret->ino = st.st_ino;
+	ret->changed = st.st_ctim;
+	return true;
+}
 
 static int load(struct pvsched_policy_set *s, const char *name, int policy_fd,
 		struct pvsched_programs *base, int debts_fd,
@@ -24,6 +41,8 @@ static int load(struct pvsched_policy_set *s, const char *name, int policy_fd,
 
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->vms = 0;
+	if (policy_fd < 0) /* before it is read: what is written meanwhile is another one */
+		look_at_file(name, &s->file);
 	return pvsched_programs_load(&o, say, ctx, &s->programs);
 }
 
@@ -112,17 +131,35 @@ void pvsched_policies_tidy(struct pvsched_policies *p)
 		tidy(p, i);
 }
 
-int pvsched_policies_find(struct pvsched_policies *p, const char *name)
+/* file NULL = whatever it was */
+static int find(struct pvsched_policies *p, const char *name,
+		const struct pvsched_policy_file *file)
 {
-	int err;
+	int index = -ENOENT, err;
 
 	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++) {
-		if (!p->set[i].programs || strcmp(p->set[i].name, name))
+		const struct pvsched_policy_set *s = &p->set[i];
+
+		if (!s->programs || strcmp(s->name, name) ||
+		    (file && memcmp(&s->file, file, sizeof(*file))))
 			continue;
-		err = pvsched_policies_use(p, i);
-		return err ? err : i;
+		if (index < 0 || s->keep)
+			index = i;
 	}
-	return -ENOENT;
+	err = index < 0 ? 0 : pvsched_policies_use(p, index);
+	return err ? err : index;
+}
+
+int pvsched_policies_find(struct pvsched_policies *p, const char *name)
+{
+	return find(p, name, NULL);
+}
+
+int pvsched_policies_find_current(struct pvsched_policies *p, const char *name)
+{
+	struct pvsched_policy_file file;
+
+	return look_at_file(name, &file) ? find(p, name, &file) : -ENOENT;
 }
 
 static int find_free(const struct pvsched_policies *p)

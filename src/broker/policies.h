@@ -8,15 +8,26 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "../events/programs.h"
 
 #define PVSCHED_POLICIES_MAX 8 /* each costs every context switch of the host some 60 ns */
 
+/* Another file of a name, or one that was written since, is another policy. Zeros: not from a file of its
+ * name. */
+struct pvsched_policy_file {
+	dev_t dev;
+	ino_t ino;
+	struct timespec changed;
+};
+
 struct pvsched_policy_set {
 	struct pvsched_programs *programs; /* NULL = free */
 	char name[64]; /* as asked for: a built-in's name, or a file's */
 	uint32_t id; /* never used twice: a stale one matches nothing */
+	struct pvsched_policy_file file; /* as it was when it was loaded */
 	bool keep; /* also while no VM uses it: it is named in the configuration */
 	unsigned int vms;
 };
@@ -56,8 +67,11 @@ void pvsched_policies_close(struct pvsched_policies *p);
 /* The maps' owner; lives until close. */
 struct pvsched_programs *pvsched_policies_base(struct pvsched_policies *p);
 
-/* The built-in of that name for one more VM, if it is loaded: its index; else -ENOENT. */
+/* The one of that name for one more VM, if it is loaded: its index; else -ENOENT. Of several files that had
+ * the name, one after the other, the one that is kept. */
 int pvsched_policies_find(struct pvsched_policies *p, const char *name);
+/* The same, if it is still what would be loaded. */
+int pvsched_policies_find_current(struct pvsched_policies *p, const char *name);
 /*
  * Begins to load one (a file always is: it may have changed); when loading.done_fd is readable,
  * pvsched_policies_end() has the index of the set, attached, for one more VM. -EBUSY while another

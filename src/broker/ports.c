@@ -120,13 +120,12 @@ static bool has_room(const struct pvsched_ports *p)
 	return p->porters.graves + PVSCHED_VMS + 1 < PVSCHED_GRAVES;
 }
 
-static void be_deaf(struct pvsched_ports *p, bool deaf)
+static void listen_for(struct pvsched_ports *p, bool listen)
 {
-	struct epoll_event ev = { .events = deaf ? 0 : EPOLLIN, .data.u32 = p->listen_tag };
+	struct epoll_event ev = { .events = listen ? EPOLLIN : 0, .data.u32 = p->listen_tag };
 
-	if (p->deaf != deaf)
-		epoll_ctl(p->ep, EPOLL_CTL_MOD, p->listen_fd, &ev);
-	p->deaf = deaf;
+	epoll_ctl(p->ep, EPOLL_CTL_MOD, p->listen_fd, &ev);
+	p->deaf_ns = listen ? 0 : now_ns() + RETRY_NS;
 }
 
 /* Is it the first port of a VM's process? Guests that know nothing of us have one, too. */
@@ -177,7 +176,8 @@ void pvsched_ports_accept(struct pvsched_ports *all)
 		fd = accept4(all->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0) {
 		/* without room or descriptors it would be told of without end */
-		be_deaf(all, !has_room(all) || errno == EMFILE || errno == ENFILE);
+		if (!has_room(all) || errno == EMFILE || errno == ENFILE)
+			listen_for(all, false);
 		return;
 	}
 	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
@@ -324,8 +324,10 @@ int pvsched_ports_timeout(const struct pvsched_ports *all)
 {
 	uint64_t now = now_ns(), at = 0;
 
-	if (all->deaf || pvsched_porters_timeout(&all->porters) >= 0)
+	if (pvsched_porters_timeout(&all->porters) >= 0)
 		at = now + RETRY_NS;
+	if (all->deaf_ns && (!at || all->deaf_ns < at))
+		at = all->deaf_ns;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (all->port[i] && all->port[i]->mute_ns && (!at || all->port[i]->mute_ns < at))
 			at = all->port[i]->mute_ns;
@@ -339,8 +341,9 @@ void pvsched_ports_run(struct pvsched_ports *all)
 	uint64_t now = now_ns();
 
 	pvsched_porters_reap(&all->porters);
-	if (has_room(all))
-		be_deaf(all, false); /* for want of descriptors, it is told of again */
+	/* nothing tells of descriptors that are to be had again: whoever waits is tried */
+	if (all->deaf_ns && all->deaf_ns <= now)
+		listen_for(all, has_room(all));
 	for (int i = 0; i < PVSCHED_VMS; i++) {
 		struct pvsched_port *p = all->port[i];
 

@@ -22,7 +22,9 @@ struct pvsched_ports {
 	uint32_t tag;
 	int listen_fd; /* watched by the caller, by listen_tag; -1 = closed */
 	uint32_t listen_tag;
-	bool deaf; /* nobody is accepted: too many that left cannot be closed */
+	/* nobody is accepted until then, for want of descriptors or since too many that left cannot be
+	 * closed; 0 = all are */
+	uint64_t deaf_ns;
 	int lapsed_fd; /* watched by the caller: pvsched_ports_lapsed() */
 	int wake_fd; /* the thread's */
 	bool running, stop;
@@ -46,7 +48,7 @@ void pvsched_ports_serve(struct pvsched_ports *p, int index);
 void pvsched_ports_lapsed(struct pvsched_ports *p);
 /* ms until pvsched_ports_run() has something to do, for epoll_wait; -1 = nothing is due. */
 int pvsched_ports_timeout(const struct pvsched_ports *p);
-/* Listens again to ports that said too much. */
+/* Listens again: for newcomers, and to ports that said too much. */
 void pvsched_ports_run(struct pvsched_ports *p);
 /* VMs and vCPUs may have gone since: so do their ports and pages. */
 void pvsched_ports_check(struct pvsched_ports *p);

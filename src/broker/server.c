@@ -100,7 +100,7 @@ static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const st
 	}
 	t.pidfd = fds[0];
 	t.doorbell_fd = fds[1];
-	err = pvsched_registry_add(s->reg, &t);
+	err = pvsched_server_add(s, c, &t);
 	if (err < 0)
 		return err;
 	fds[0] = fds[1] = -1; /* the registry's now */

@@ -85,8 +85,12 @@ int pvsched_server_open(struct pvsched_server *s, const char *path);
 void pvsched_server_close(struct pvsched_server *s, const char *path);
 /* Accepts one; returns the client's index, or -errno. */
 int pvsched_server_accept(struct pvsched_server *s);
-/* A free place for a VM, or -ENOSPC; it is taken once it has a fd or a kvm. */
-int pvsched_server_place(struct pvsched_server *s);
+/* A free place for a VM of this user: -ENOSPC, or -EUSERS he has his share. It is taken once it has a fd or
+ * a kvm, and the uid. */
+int pvsched_server_place(struct pvsched_server *s, uid_t uid);
+/* As pvsched_registry_add, for a client that has said hello or was found; also -EUSERS, as above. */
+int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
+		       const struct pvsched_thread_id *t);
 /* Gives up whatever is at a place: threads are restored, slots free. */
 void pvsched_server_drop(struct pvsched_server *s, int index);
 /* The id of the policy that serves this vCPU: its VM's, or 0, none, where the configuration leaves it

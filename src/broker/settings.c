@@ -75,7 +75,8 @@ static int name_policies(const struct pvsched_broker_opts *o, const char **names
 
 static int load_named(struct pvsched_broker *b, const char *name)
 {
-	int err = pvsched_policies_find(&b->policies, name);
+	/* VMs of a file that is another since move to that; the old one is put when none uses it */
+	int err = pvsched_policies_find_current(&b->policies, name);
 
 	if (err != -ENOENT)
 		return err;
@@ -165,6 +166,11 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 		b->policies.set[r->held[i]].keep = true;
 	if (b->found.finder && o->found_policy)
 		b->policies.found = r->held[1];
+	/* while its predecessor is still loaded: the last VM that leaves that frees it */
+	if (b->running && pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
+		pvsched_broker_say(b, "actuator: cannot be replaced: the broker ends");
+		eventfd_write(b->ended_fd, 1);
+	}
 	pthread_mutex_unlock(&b->mutex);
 	if (!o->found_policy) {
 		pvsched_ports_end(&b->ports);
@@ -175,10 +181,6 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 		pvsched_broker_say(
 			b, "budgets: agents cannot run above that ceiling: it stays as it was");
 	settle_clients(b);
-	if (b->running && pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
-		pvsched_broker_say(b, "actuator: cannot be replaced: the broker ends");
-		eventfd_write(b->ended_fd, 1);
-	}
 	pthread_mutex_unlock(&b->mutex);
 	if (b->found.finder)
 		pvsched_found_again(&b->found);
@@ -239,14 +241,26 @@ void pvsched_settings_loaded(struct pvsched_broker *b)
 		pvsched_settings_again(b);
 }
 
+void pvsched_settings_end(struct pvsched_broker *b)
+{
+	/* first: who looks before it is woken, who looks later sees it */
+	__atomic_store_n(&b->reload.over, true, __ATOMIC_SEQ_CST);
+	eventfd_write(b->configured_fd, 1);
+}
+
+static bool is_over(const struct pvsched_broker *b)
+{
+	return __atomic_load_n(&b->reload.over, __ATOMIC_SEQ_CST);
+}
+
 int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_broker_opts *opts)
 {
 	eventfd_t done;
 
 	b->reload.opts = opts;
 	eventfd_write(b->configure_fd, 1);
-	while (eventfd_read(b->configured_fd, &done))
+	while (!is_over(b) && eventfd_read(b->configured_fd, &done))
 		if (errno != EINTR)
 			return -errno;
-	return b->reload.err;
+	return is_over(b) ? -EPIPE : b->reload.err;
 }

@@ -41,11 +41,12 @@ static const struct option options[] = {
 };
 
 static const char details[] =
-	"VM is a number or a name of 'pvsched list'. Without options: what holds, and what\n"
-	"is left; without operands, of the host, every VM and every vCPU. A time has its\n"
-	"unit: 500us, 1.5ms. What is set on a VM holds for its vCPUs, what is set on the\n"
-	"host for all that have nothing of their own, which '*' marks; 'default' gives a\n"
-	"value up. Values hold at a vCPU's next event, and until the VM or the broker ends.\n";
+	"VM is a number of 'pvsched list', or a name there that one VM alone has. Without\n"
+	"options: what holds, and what is left; without operands, of the host, every VM\n"
+	"and every vCPU. A time has its unit: 500us, 1.5ms. What is set on a VM holds for\n"
+	"its vCPUs, what is set on the host for all that have nothing of their own, which\n"
+	"'*' marks; 'default' gives a value up. Values hold at a vCPU's next event, and\n"
+	"until the VM or the broker ends.\n";
 
 static void row_name(char *buf, size_t size, uint32_t vm, uint32_t vcpu)
 {
@@ -194,15 +195,14 @@ static int fill(const struct values *v, struct pvsched_msg *m, struct cli_error 
 
 static int refused(int err, const char *on, struct pvsched_msg *m, struct cli_error *e)
 {
-	const char *next = err == -ENOENT || err == -ERANGE ? "see 'pvsched list'" : NULL;
+	const char *next =
+		err == -ENOENT || err == -ERANGE || err == -ENOTUNIQ ? "see 'pvsched list'" : NULL;
 
 	m->budget.error[sizeof(m->budget.error) - 1] = 0;
 	if (err == -EPERM && !m->budget.error[0])
 		next = "run it as root, or as the broker's user";
 	return cli_fail(e, CLI_FAILED, "budget", on, next, "%s",
-			m->budget.error[0] ? m->budget.error
-			: err == -ENOENT   ? "no such VM"
-					   : strerror(-err));
+			m->budget.error[0] ? m->budget.error : operator_why(err));
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)

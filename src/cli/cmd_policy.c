@@ -27,10 +27,11 @@ static const struct option options[] = {
 };
 
 static const char details[] =
-	"VM is a number or a name of 'pvsched list'. POLICY is a built-in policy, or an\n"
-	"object file whose name ends in .bpf.o (see examples/policy). Without operands: the\n"
-	"built-in policies. The new policy is loaded before anything is moved: if it is\n"
-	"refused, the line says why and the old one goes on.\n";
+	"VM is a number of 'pvsched list', or a name there that one VM alone has. POLICY\n"
+	"is a built-in policy, or an object file whose name ends in .bpf.o (see\n"
+	"examples/policy). Without operands: the built-in policies. The new policy is\n"
+	"loaded before anything is moved: if it is refused, the line says why and the old\n"
+	"one goes on.\n";
 
 static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, struct cli_error *e)
 {
@@ -88,7 +89,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	err = v->all ? 0 : operator_find_vm(fd, operands[0], &vm);
 	if (err)
 		status = cli_fail(e, CLI_FAILED, "policy", operands[0], "see 'pvsched list'", "%s",
-				  err == -ENOENT ? "no such VM" : strerror(-err));
+				  operator_why(err));
 	else
 		status = set_policy(fd, vm, operands[count - 1], operands[0], e);
 	close(fd);

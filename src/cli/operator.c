@@ -72,22 +72,41 @@ int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm)
 {
 	char *end;
 	unsigned long number = strtoul(operand, &end, 10);
-	int err = 0;
+	uint32_t found = PVSCHED_ALL_VMS;
 
 	if (*operand && !*end && number < 100000) {
 		*ret_vm = number;
 		return 0;
 	}
-	for (uint32_t vm = 0; err != -ERANGE; vm++) {
+	/* users choose names: the first that has it may be another's than who is meant */
+	for (uint32_t vm = 0;; vm++) {
 		struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = vm };
+		int err = operator_call(fd, &m, -1);
 
-		err = operator_call(fd, &m, -1);
-		if (err && err != -ENOENT)
-			return err == -ERANGE ? -ENOENT : err;
-		if (!err && !strncmp(m.list.name, operand, sizeof(m.list.name))) {
-			*ret_vm = vm;
-			return 0;
-		}
+		if (err == -ERANGE)
+			break;
+		if (err == -ENOENT)
+			continue;
+		if (err)
+			return err;
+		/* a name is told as far as the message holds it, with its NUL */
+		if (strncmp(m.list.name, operand, sizeof(m.list.name) - 1))
+			continue;
+		if (found != PVSCHED_ALL_VMS)
+			return -ENOTUNIQ;
+		found = vm;
 	}
-	return -ENOENT;
+	if (found == PVSCHED_ALL_VMS)
+		return -ENOENT;
+	*ret_vm = found;
+	return 0;
+}
+
+const char *operator_why(int err)
+{
+	if (err == -ENOENT)
+		return "no such VM";
+	if (err == -ENOTUNIQ)
+		return "several VMs have this name: give the number";
+	return strerror(-err);
 }

@@ -92,7 +92,8 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say,
 	struct pvsched_programs *p;
 
 	EDGE_CHECK(o->id && strnlen(o->policy, 64) < 64);
-	if (strcmp(o->policy, "latency") && strcmp(o->policy, "off") && o->policy_fd < 0) {
+	if (strcmp(o->policy, "latency") && strcmp(o->policy, "off") && o->policy_fd < 0 &&
+	    (!strstr(o->policy, ".bpf.o") || access(o->policy, R_OK))) {
 		say(ctx, "no such policy");
 		return -ENOENT;
 	}

@@ -7,8 +7,10 @@
 #include <json/parse.h>
 
 #include <dirent.h>
+#include <poll.h>
 
 #include <broker/conf.h>
+#include <broker/instance.h>
 #include <broker/wire.h>
 
 static struct pvsched_broker *broker;
@@ -334,6 +336,29 @@ static void conf_policy_is_loaded_while_vms_are_served(void **state)
 	close_bed();
 }
 
+/* Else `pvsched serve` would wait for ever, and systemd with it. */
+static void conf_change_of_a_broker_that_has_ended_is_refused(void **state)
+{
+	struct pollfd ended;
+	struct reload r = { 0 };
+	pthread_t thread;
+	int other = eventfd(0, EFD_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(start(""), 0);
+	ended = (struct pollfd){ .fd = pvsched_broker__poll_fd(broker), .events = POLLIN };
+	assert_int_equal(poll(&ended, 1, 0), 0);
+	assert_int_equal(dup2(other, broker->ep), broker->ep); /* nothing to wait at any more */
+	pvsched_broker__configure(broker, NULL); /* it wakes, and finds that */
+	assert_int_equal(poll(&ended, 1, HOST_PATIENCE_NS / 1000000), 1);
+	r.o = options("");
+	assert_int_equal(pthread_create(&thread, NULL, reload, &r), 0);
+	HOST_AWAIT(r.done);
+	pthread_join(thread, NULL);
+	assert_int_equal(r.err, -EPIPE);
+	close(other);
+}
+
 /* Of the bed's VM, or with PVSCHED_ALL_VMS the host, as `pvsched budget` asks. */
 static struct pvsched_msg budget(uint32_t vm)
 {
@@ -393,6 +418,7 @@ int main(void)
 		CASE(conf_vm_no_longer_served_is_let_go),
 		CASE(conf_policy_is_loaded_while_vms_are_served),
 		CASE(conf_budgets_hold_for_their_vm),
+		CASE(conf_change_of_a_broker_that_has_ended_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What is made of what the finder sees, by a finder that says what the test wants, over maps and programs
- * that are memory. The VMM is this process. */
+ * that are memory. The VMM is this process, or another user's that sleeps. */
 #include <helpers/unit.h>
 
 #include <helpers/bpf_edge.h>
 
 #include <broker/found.h>
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
 #define KVM 0x1000
 
@@ -24,7 +27,7 @@ static struct bed {
 	struct pvsched_found row[2];
 	int rows, err;
 	struct pvsched_finder finder;
-	pid_t known;
+	pid_t vmm, known;
 	bool awaited;
 	char said[256];
 } bed;
@@ -60,7 +63,7 @@ int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
 int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
 {
 	assert_non_null(f);
-	assert_true(!tgid || tgid == getpid());
+	assert_true(!tgid || tgid == bed.vmm);
 	if (bed.err)
 		return bed.err;
 	*ret_rows = malloc(sizeof(bed.row));
@@ -79,7 +82,7 @@ int pvsched_finder_know(struct pvsched_finder *f, pid_t tid, bool known)
 int pvsched_finder_await(struct pvsched_finder *f, pid_t tgid, bool awaited)
 {
 	assert_non_null(f);
-	assert_int_equal(tgid, getpid());
+	assert_int_equal(tgid, bed.vmm);
 	bed.awaited = awaited;
 	return 0;
 }
@@ -90,6 +93,16 @@ static void say(void *ctx, const char *line)
 {
 	assert_ptr_equal(ctx, &bed);
 	snprintf(bed.said, sizeof(bed.said), "%s", line);
+}
+
+/* A VM with a vCPU; the VM's file alone comes first. */
+static void set_rows(pid_t vmm, pid_t tid)
+{
+	bed.vmm = vmm;
+	bed.row[0] = (struct pvsched_found){ .kvm = KVM, .tgid = vmm };
+	bed.row[1] = (struct pvsched_found){
+		.kvm = KVM, .vcpu = KVM + 1, .tgid = vmm, .tid = tid, .vcpu_id = 1
+	};
 }
 
 /* Nothing runs yet. */
@@ -116,10 +129,7 @@ static int setup(void **state)
 	bed.found = (struct pvsched_found_vms){
 		.server = s, .ep = epoll_create1(EPOLL_CLOEXEC), .say = say, .ctx = &bed
 	};
-	bed.row[0] = (struct pvsched_found){ .kvm = KVM, .tgid = getpid() };
-	bed.row[1] = (struct pvsched_found){
-		.kvm = KVM, .vcpu = KVM + 1, .tgid = getpid(), .tid = gettid(), .vcpu_id = 1
-	};
+	set_rows(getpid(), gettid());
 	return pvsched_found_open(&bed.found, "latency");
 }
 
@@ -127,8 +137,6 @@ static int teardown(void **state)
 {
 	(void)state;
 	pvsched_found_close(&bed.found);
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		bed.server.client[i].kvm = 0; /* those that only took a place */
 	close(bed.found.ep);
 	pvsched_registry_close(&bed.reg);
 	pvsched_policies_close(&bed.policies);
@@ -149,17 +157,22 @@ static void take_due(void)
 	pvsched_found_run(f);
 }
 
+static bool is_served_at(int place)
+{
+	const struct pvsched_client *c = &bed.server.client[place];
+
+	return c->kvm == KVM && c->slot[0] >= 0 && bed.reg.tid[c->slot[0]] == bed.row[1].tid;
+}
+
 static bool is_served(void)
 {
-	const struct pvsched_client *c = &bed.server.client[0];
-
-	return c->kvm == KVM && c->slot[0] >= 0 && bed.reg.tid[c->slot[0]] == gettid();
+	return is_served_at(0);
 }
 
 static void see(int rows)
 {
 	bed.rows = rows;
-	pvsched_found_changed(&bed.found, getpid());
+	pvsched_found_changed(&bed.found, bed.vmm);
 	take_due();
 }
 
@@ -179,7 +192,10 @@ static void found_vm_is_served_and_forgotten(void **state)
 static void found_thread_that_could_not_be_added_is_tried_again(void **state)
 {
 	(void)state;
-	see(1);
+	bed.row[1].tid = 0; /* its thread has not run yet */
+	see(2);
+	assert_false(is_served());
+	bed.row[1].tid = gettid();
 	edge.fail = true;
 	see(2);
 	assert_false(edge.fail);
@@ -237,6 +253,128 @@ static void found_without_room_is_looked_for_when_there_is(void **state)
 	assert_true(is_served());
 }
 
+/* A process may make any number of them. */
+static void found_vm_without_a_vcpu_takes_no_place(void **state)
+{
+	(void)state;
+	see(1);
+	assert_int_equal(bed.server.client[0].kvm, 0);
+	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+	see(2);
+	assert_true(is_served());
+	see(1); /* it has had one, and may have another */
+	assert_int_equal(bed.server.client[0].kvm, KVM);
+}
+
+#define USER 65534
+
+/* His process, which sleeps. */
+static pid_t sleep_as_user(void)
+{
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (setresuid(USER, USER, USER) || prctl(PR_SET_PDEATHSIG, SIGKILL) ||
+		    write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* These places are the user's, as clients' or as those of VMs that were found, of which a look at all
+ * processes would see nothing. */
+static void take_places(int n, bool found)
+{
+	for (int i = 0; i < PVSCHED_VMS; i++) {
+		bed.server.client[i].uid = USER;
+		bed.server.client[i].fd = i < n && !found ? 1000 + i : -1;
+		bed.server.client[i].kvm = i < n && found ? 2 * KVM + i : 0;
+	}
+}
+
+static void found_user_has_but_a_share_of_the_places(void **state)
+{
+	const int share = PVSCHED_VMS / 4 * 3;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid())
+		skip(); /* for another user's process */
+	pid = sleep_as_user();
+	set_rows(pid, pid);
+	for (int found = 0; found < 2; found++) {
+		take_places(share, found);
+		bed.found.wanting = bed.found.full_user = false;
+		see(2);
+		for (int i = share; i < PVSCHED_VMS; i++)
+			assert_int_equal(bed.server.client[i].kvm, 0);
+		assert_string_equal(
+			bed.said,
+			"found: no room for a VM more of user 65534: it is left as it is");
+	}
+	/* another's is served */
+	take_places(share, false);
+	set_rows(getpid(), gettid());
+	see(2);
+	assert_true(is_served_at(share));
+	pvsched_found_drop(&bed.found, share);
+	/* and his own when one of his has left */
+	take_places(share - 1, false);
+	set_rows(pid, pid);
+	see(2);
+	assert_true(is_served_at(share - 1));
+	pvsched_found_drop(&bed.found, share - 1);
+	take_places(0, false);
+	end(pid);
+}
+
+static void found_user_has_but_a_share_of_the_threads(void **state)
+{
+	const int share = PVSCHED_SLOTS / 4 * 3;
+	struct pvsched_client *other = &bed.server.client[PVSCHED_VMS - 1];
+	pid_t pid;
+
+	(void)state;
+	if (geteuid())
+		skip(); /* for another user's process */
+	pid = sleep_as_user();
+	*other = (struct pvsched_client){ .fd = 1000, .uid = USER, .hello = true, .vm = 200 };
+	bed.reg.vm_vcpus[other->vm] = share;
+	set_rows(pid, pid);
+	see(2);
+	assert_int_equal(bed.server.client[0].kvm, KVM);
+	assert_false(is_served());
+	assert_string_equal(bed.said,
+			    "found: no room for a vCPU more of user 65534: it is left as it is");
+	bed.reg.vm_vcpus[other->vm]--;
+	see(2);
+	assert_true(is_served());
+	pvsched_found_drop(&bed.found, 0);
+	bed.reg.vm_vcpus[other->vm] = share;
+	set_rows(getpid(), gettid());
+	see(2);
+	assert_true(is_served());
+	bed.reg.vm_vcpus[other->vm] = 0;
+	*other = (struct pvsched_client){ .fd = -1 };
+	end(pid);
+}
+
 /* VMs cease to be looked for while an event is on its way. */
 static void found_news_after_its_end_is_dropped(void **state)
 {
@@ -277,6 +415,9 @@ int main(void)
 		CASE(found_scan_that_fails_is_tried_again),
 		CASE(found_what_always_fails_is_given_up),
 		CASE(found_without_room_is_looked_for_when_there_is),
+		CASE(found_vm_without_a_vcpu_takes_no_place),
+		CASE(found_user_has_but_a_share_of_the_places),
+		CASE(found_user_has_but_a_share_of_the_threads),
 		CASE(found_news_after_its_end_is_dropped),
 		CASE(found_vm_that_a_client_takes_is_forgotten),
 	};

@@ -400,6 +400,29 @@ static void server_user_has_but_a_share_of_the_places(void **state)
 	leave(client, client_index);
 }
 
+static void server_user_has_but_a_share_of_the_threads(void **state)
+{
+	int fds[2] = { own_pidfd(), eventfd(0, EFD_CLOEXEC) }, index[3], client[3];
+	const struct pvsched_msg add = add_self();
+	uint16_t *vcpus;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		client[i] = enter(&index[i], i < 2 ? 65534 : 65533);
+	vcpus = &bed.reg.vm_vcpus[bed.server.client[index[0]].vm];
+	*vcpus = PVSCHED_SLOTS / 4 * 3;
+	assert_int_equal(ask(client[1], index[1], &add, fds, 2), -EUSERS);
+	assert_int_equal(ask(client[2], index[2], &add, fds, 2), 0);
+	leave(client[2], index[2]);
+	--*vcpus;
+	assert_int_equal(ask(client[1], index[1], &add, fds, 2), 0);
+	leave(client[1], index[1]);
+	*vcpus = 0;
+	leave(client[0], index[0]);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void server_full_of_vms_is_still_the_operators(void **state)
 {
 	const struct pvsched_msg list = { .type = PVSCHED_MSG_LIST, .index = PVSCHED_VMS },
@@ -446,7 +469,7 @@ static void server_client_whose_process_is_another_now_registers_nothing(void **
 /* As found.c has it; the policy `latency` is that of all. Returns its place. */
 static int find_vm(const char *name)
 {
-	int place = pvsched_server_place(&bed.server);
+	int place = pvsched_server_place(&bed.server, getuid());
 	struct pvsched_client *c;
 
 	assert_true(place >= 0);
@@ -553,6 +576,7 @@ int main(void)
 		CASE(server_user_who_blocks_porters_waits_alone),
 		CASE(server_silent_client_loses_its_place),
 		CASE(server_user_has_but_a_share_of_the_places),
+		CASE(server_user_has_but_a_share_of_the_threads),
 		CASE(server_full_of_vms_is_still_the_operators),
 		CASE(server_client_whose_process_is_another_now_registers_nothing),
 		cmocka_unit_test(server_policy_of_an_operator_stays_when_a_guest_speaks),

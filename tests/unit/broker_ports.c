@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The port's socket when the system fails it. Nobody has a page here. */
+#include <helpers/unit.h>
+
+#include <broker/port.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define TAG 1
+
+static struct bed {
+	struct pvsched_server server;
+	struct pvsched_found_vms found;
+	pthread_mutex_t mutex;
+	struct pvsched_ports ports;
+	char dir[32];
+} bed;
+
+/* --- what ports are without pages, and a host without VMs */
+
+const struct pvsched_device_ops pvsched_area_ops;
+
+void *pvsched_areas_write(void *arg)
+{
+	return arg;
+}
+
+void pvsched_areas_check(struct pvsched_port *p)
+{
+	assert_non_null(p);
+}
+
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
+{
+	assert_null(f);
+	assert_true(tgid);
+	*ret_rows = NULL;
+	return 0;
+}
+
+/* --- */
+
+static int setup(void **state)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = TAG };
+	char broker[64];
+
+	(void)state;
+	memset(&bed, 0, sizeof(bed));
+	strcpy(bed.dir, "/tmp/pvsched-ports-XXXXXX");
+	if (!mkdtemp(bed.dir))
+		return -1;
+	pthread_mutex_init(&bed.mutex, NULL);
+	bed.server.mutex = &bed.mutex;
+	bed.ports = (struct pvsched_ports){ .server = &bed.server,
+					    .found = &bed.found,
+					    .ep = epoll_create1(EPOLL_CLOEXEC),
+					    .tag = TAG + 1,
+					    .listen_tag = TAG };
+	snprintf(broker, sizeof(broker), "%s/broker.sock", bed.dir);
+	if (pvsched_ports_open(&bed.ports, broker))
+		return -1;
+	return epoll_ctl(bed.ports.ep, EPOLL_CTL_ADD, bed.ports.listen_fd, &ev);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	pvsched_ports_close(&bed.ports);
+	close(bed.ports.ep);
+	return rmdir(bed.dir);
+}
+
+static int join(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	strcpy(addr.sun_path, bed.ports.path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	return fd;
+}
+
+/* Whether the main thread is told at once that somebody waits. */
+static bool is_told(void)
+{
+	struct epoll_event ev;
+
+	return epoll_wait(bed.ports.ep, &ev, 1, 0) == 1;
+}
+
+/* One round of the main thread in which somebody waits. */
+static void accept_and_run(void)
+{
+	pvsched_ports_accept(&bed.ports);
+	pvsched_ports_run(&bed.ports);
+}
+
+/* Else it would not sleep until there are some. */
+static void ports_without_descriptors_are_deaf_for_a_while(void **state)
+{
+	struct rlimit old, low;
+	int client = join();
+
+	(void)state;
+	assert_true(is_told());
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low = old;
+	low.rlim_cur = client; /* the numbers below are taken */
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	accept_and_run();
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_false(is_told());
+	assert_in_range(pvsched_ports_timeout(&bed.ports), 1, 1001);
+	pvsched_ports_run(&bed.ports); /* another event comes before */
+	assert_false(is_told());
+
+	bed.ports.deaf_ns = 1; /* a second later */
+	assert_int_equal(pvsched_ports_timeout(&bed.ports), 0);
+	pvsched_ports_run(&bed.ports);
+	assert_true(is_told());
+	assert_int_equal(pvsched_ports_timeout(&bed.ports), -1);
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	assert_false(is_told());
+	close(client);
+}
+
+static void ports_without_room_to_bury_are_deaf_until_there_is(void **state)
+{
+	int client = join();
+
+	(void)state;
+	bed.ports.porters.graves = PVSCHED_GRAVES;
+	pvsched_ports_accept(&bed.ports);
+	assert_false(is_told());
+	bed.ports.porters.graves = 0;
+	bed.ports.deaf_ns = 1;
+	pvsched_ports_run(&bed.ports);
+	assert_true(is_told());
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	close(client);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(ports_without_descriptors_are_deaf_for_a_while),
+		CASE(ports_without_room_to_bury_are_deaf_until_there_is),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
