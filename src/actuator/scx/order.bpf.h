@@ -9,8 +9,9 @@
 
 #include "settle.bpf.h"
 
+#define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
 #define CREDIT_NS  2000000ull /* of who slept */
-#define DEBT_NS	   20000000ull /* lag of who waits, and what a vCPU pays back after boosts, at most */
+#define DEBT_NS	   20000000ull /* lag and lead at most, so also what a vCPU pays back after boosts */
 #define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
 #define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
 #define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
@@ -123,24 +124,38 @@ static __always_inline bool before(__u64 a, __u64 b)
 	return (__s64)(a - b) < 0;
 }
 
-/* Neither lag nor debt is without end: a queue that falls behind an LLC's other CPUs would keep all that
- * wakes there from running, one that slept for long would keep a CPU. */
-static __always_inline __u64 bounded(__u64 vtime, __u64 vnow)
+/*
+ * Neither lag nor debt is without end: a queue that falls behind an LLC's other CPUs would keep all that
+ * wakes there from running, one that slept for long would keep a CPU. And who had a CPU alone, or comes
+ * from an LLC that is ahead, would wait for as long as that took: vnow does not follow a task that nobody
+ * competes with. A slice of a low weight is more than DEBT_NS, and ends at the second tick at the latest.
+ */
+static __always_inline __u64 bounded(const struct task_struct *p, __u64 vtime, __u64 vnow)
 {
+	__u64 w, most;
+
 	if (before(vtime, vnow - DEBT_NS))
 		return vnow - DEBT_NS;
-	return before(vnow + DEBT_NS, vtime) ? vnow + DEBT_NS : vtime;
+	if (!before(vnow + DEBT_NS, vtime))
+		return vtime;
+	w = p->scx.weight;
+	most = w ? 2 * SLICE_NS * 100 / w : 0;
+	if (most < DEBT_NS)
+		most = DEBT_NS;
+	return before(vnow + most, vtime) ? vnow + most : vtime;
 }
 
-/* Who slept long has no more credit than others. Who was preempted keeps its place: else others would
- * pay for it what a boost took. */
+/* Of who is about to wait. Who slept long has no more credit than others. Who was preempted keeps its
+ * place: else others would pay for it what a boost took. */
 static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l, __u64 flags)
 {
 	__u64 vtime = p->scx.dsq_vtime;
 
-	if (l && flags & SCX_ENQ_WAKEUP && before(vtime, l->vnow - CREDIT_NS))
-		vtime = l->vnow - CREDIT_NS;
-	return vtime;
+	if (!l)
+		return vtime;
+	if (flags & SCX_ENQ_WAKEUP && before(vtime, l->vnow - CREDIT_NS))
+		return l->vnow - CREDIT_NS;
+	return bounded(p, vtime, l->vnow);
 }
 
 /* A task that goes to another LLC takes its lag along, not its time. */

@@ -23,7 +23,6 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 #include "../../events/events.bpf.c"
 #include "queues.bpf.h"
 
-#define SLICE_NS  4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
 #define WALK_MOST 64 /* waiting vCPUs of an LLC that are looked at for those that were boosted */
 
 /* Why the scheduler ended; user space waits on the ring. */
@@ -172,8 +171,6 @@ static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 		return true;
 	}
 	vtime = vtime_of(p, l, flags);
-	if (l)
-		vtime = bounded(vtime, l->vnow);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, l, vtime, flags, true, is_low(v, s, slot));
 	return true;
@@ -245,7 +242,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	struct pvsched_vcpu *v;
 	struct task_struct *p;
 	struct scx_llc *l;
-	__u64 now, best = ~0ull, dsq = 0;
+	__u64 vtime, best = ~0ull, dsq = 0;
 	__u32 llc;
 	int slot;
 
@@ -256,7 +253,6 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	if (!l)
 		return 0;
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
-	now = scx_bpf_now();
 	vcpus = MEMBER(l, vcpus) > 0; /* see vcpu_waits() */
 	if (!vcpus && !stays && scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)))
 		return 0;
@@ -296,7 +292,11 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	}
 	if (urgent && scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
 		return 0;
-	if (stays && (!dsq || (x->start_ns && !x->low && !before(best, vtime_now(x, now))))) {
+	vtime = vtime_now(x, scx_bpf_now());
+	if (stays && (!dsq || (x->start_ns && !x->low && !before(best, vtime)))) {
+		/* it begins anew, and ops.running is not called for that */
+		if (dsq && before(l->vnow, vtime))
+			l->vnow = vtime;
 		scx_bpf_task_set_slice(prev, SLICE_NS);
 		return 0;
 	}
@@ -330,9 +330,7 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 		note_wake(v, key);
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
-	x->vtime = p->scx.dsq_vtime;
-	if (before(x->vtime, l->vnow - DEBT_NS) || v)
-		x->vtime = bounded(x->vtime, l->vnow);
+	x->vtime = bounded(p, p->scx.dsq_vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
 	if (!x->urgent && before(l->vnow, x->vtime)) /* who is boosted is ahead of its turn */
 		l->vnow = x->vtime;
