@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Tasks that may run on one CPU only, beside others of the same cache: who had a CPU alone does not pay for
-# that once it is shared. Time is counted in instructions.
+# Tasks that may run on one CPU only, beside others of the same cache: nice counts between those of one
+# CPU whatever waits for the other, and who had a CPU alone does not pay for that once it is shared. Time
+# is counted in instructions.
 # kernels: 7.3
 # guests: none
 # tier: long
@@ -31,6 +32,25 @@ during() {
 pvsched serve --actuator scx >/tmp/serve 2>&1 &
 broker=$!
 within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+
+pids=
+hog 0 nice -n 0
+hog 0 nice -n 19
+hog 1 nice -n 0
+hog 1 nice -n 0
+sleep 1
+set -- $(during 5)
+kill $pids
+wait $pids 2>/dev/null
+figure pinned_nice0_ms $1
+figure pinned_nice19_ms $2
+figure other_cpu_one_ms $3
+figure other_cpu_two_ms $4
+expect pinned_hog_of_nice_19_leaves_the_cpu_to_that_of_nice_0 \
+	awk -v zero=$1 -v low=$2 'BEGIN { print zero, low; exit !(low < zero / 20) }'
+expect pinned_hog_of_nice_19_is_not_starved [ $2 -gt 0 ]
+expect pinned_hogs_of_one_nice_have_the_same \
+	awk -v a=$3 -v b=$4 'BEGIN { print a, b; exit !(a > 0.8 * b && b > 0.8 * a) }'
 
 pids=
 hog 1 chrt -i 0

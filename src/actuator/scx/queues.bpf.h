@@ -12,6 +12,8 @@
 #define DSQ_VCPUS(llc)	(0x2000ull + (llc)) /* vCPUs, by virtual time: they do not leave their LLC */
 #define DSQ_URGENT(llc) (0x3000ull + (llc)) /* boosted ones that found no CPU, in their order */
 
+#define WALK_MOST 64 /* who waits for an LLC and is looked at, in one look at a queue */
+
 /*
  * A vCPU waits in its LLC's queues. Each look at a queue costs a hash, so where none waits it is saved;
  * but what nobody looks for starves, and the kernel inserts only after ops.enqueue has returned: under
@@ -60,6 +62,66 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 		return;
 	if (x->low ? x->start_ns && !MEMBER(x, urgent) : preempts(x, vtime, flags))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
+}
+
+/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. Not inline: dispatch has no room
+ * for the iterator on its stack. */
+static __noinline int promote(__u32 llc)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	int slot;
+
+	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))
+		goto out;
+	for (int i = 0; i < WALK_MOST; i++) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (!p)
+			break;
+		slot = slot_of(p);
+		if (slot >= 0 && is_boosted(slot))
+			scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0);
+	}
+out:
+	bpf_iter_scx_dsq_destroy(&it);
+	return 0;
+}
+
+/* first_of() where the head may not run here. Where WALK_MOST may not, the head stands for who comes behind
+ * them: the kernel looks on. Global: verified once. */
+__noinline __u64 pvsched_first(__u64 dsq, __u32 cpu)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	__u64 head = 0, vtime = 0;
+
+	if (bpf_iter_scx_dsq_new(&it, dsq, 0))
+		goto out;
+	for (int i = 0; i < WALK_MOST; i++) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (!p) {
+			head = 0;
+			break;
+		}
+		vtime = p->scx.dsq_vtime | 1;
+		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+			head = vtime;
+			break;
+		}
+		if (!head)
+			head = vtime;
+	}
+out:
+	bpf_iter_scx_dsq_destroy(&it);
+	return head;
+}
+
+/* Virtual time of whom the kernel would take from that queue, whose head is p: the first that may run
+ * on this CPU; 0 = nobody, which no time is: to the ns it is odd. */
+static __always_inline __u64 first_of(const struct task_struct *p, __u64 dsq, __u32 cpu)
+{
+	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) ? p->scx.dsq_vtime | 1
+						      : pvsched_first(dsq, cpu);
 }
 
 /* This CPU would idle: take what waits elsewhere, but no vCPU. */

@@ -23,8 +23,6 @@ static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 #include "../../events/events.bpf.c"
 #include "queues.bpf.h"
 
-#define WALK_MOST 64 /* waiting vCPUs of an LLC that are looked at for those that were boosted */
-
 /* Why the scheduler ended; user space waits on the ring. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -210,29 +208,6 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	return 0;
 }
 
-/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. Not inline: dispatch has no room
- * for the iterator on its stack. */
-static __noinline int promote(__u32 llc)
-{
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-	int slot;
-
-	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))
-		goto out;
-	for (int i = 0; i < WALK_MOST; i++) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (!p)
-			break;
-		slot = slot_of(p);
-		if (slot >= 0 && is_boosted(slot))
-			scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0);
-	}
-out:
-	bpf_iter_scx_dsq_destroy(&it);
-	return 0;
-}
-
 SEC("struct_ops/pvsched_dispatch")
 int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 {
@@ -242,12 +217,14 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	struct pvsched_vcpu *v;
 	struct task_struct *p;
 	struct scx_llc *l;
-	__u64 vtime, best = ~0ull, dsq = 0;
+	__u64 vtime, best, dsq = 0;
 	__u32 llc;
 	int slot;
 
 	if (!x)
 		return 0;
+	if (MEMBER(x, urgent) && !is_boosted(MEMBER(x, urgent) - 1))
+		MEMBER(x, urgent) = 0; /* over: also if nobody waits who may run here */
 	llc = x->llc;
 	l = llc_at(llc);
 	if (!l)
@@ -263,14 +240,14 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		vcpus = true;
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
-	if (p) {
-		best = p->scx.dsq_vtime;
+	best = p ? first_of(p, DSQ_TASKS(llc), cpu) : 0;
+	if (best)
 		dsq = DSQ_TASKS(llc);
-	}
 	if (vcpus || !p) {
 		p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
-		if (p && (!dsq || !before(best, p->scx.dsq_vtime))) {
-			best = p->scx.dsq_vtime;
+		vtime = p ? first_of(p, DSQ_VCPUS(llc), cpu) : 0;
+		if (vtime && (!dsq || !before(best, vtime))) {
+			best = vtime;
 			dsq = DSQ_VCPUS(llc);
 		}
 		urgent = scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
