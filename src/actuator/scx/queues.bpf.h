@@ -87,8 +87,35 @@ out:
 	return 0;
 }
 
+/* Whether a boosted vCPU waits that may run on this CPU. Those before it whose boost is over go back to
+ * the others, where they have the place that their time gives them. Global: verified once. */
+__noinline int pvsched_urgent(__u32 llc, __u32 cpu)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+	int slot, i, found = 0;
+
+	if (bpf_iter_scx_dsq_new(&it, DSQ_URGENT(llc), 0))
+		goto out;
+	for (i = 0; i < WALK_MOST && !found; i++) {
+		p = bpf_iter_scx_dsq_next(&it);
+		if (!p)
+			break;
+		slot = slot_of(p);
+		if (slot >= 0 && pvsched_settle(slot, bpf_ktime_get_ns()))
+			found = bpf_cpumask_test_cpu(cpu, p->cpus_ptr);
+		else
+			scx_bpf_dsq_move_vtime(&it, p, DSQ_VCPUS(llc), 0);
+	}
+	if (i == WALK_MOST) /* the kernel looks on */
+		found = 1;
+out:
+	bpf_iter_scx_dsq_destroy(&it);
+	return found;
+}
+
 /* first_of() where the head may not run here. Where WALK_MOST may not, the head stands for who comes behind
- * them: the kernel looks on. Global: verified once. */
+ * them: the kernel looks on. Global as well. */
 __noinline __u64 pvsched_first(__u64 dsq, __u32 cpu)
 {
 	struct bpf_iter_scx_dsq it;

@@ -163,12 +163,13 @@ static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 	l = llc_at(x->llc);
 	if (l)
 		vcpu_waits(x, l);
+	vtime = vtime_of(p, l, flags);
 	if (boosted) {
+		scx_bpf_task_set_dsq_vtime(p, vtime); /* for when its boost ends before it runs */
 		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
 		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr, 0), SCX_KICK_PREEMPT);
 		return true;
 	}
-	vtime = vtime_of(p, l, flags);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, l, vtime, flags, true, is_low(v, s, slot));
 	return true;
@@ -244,14 +245,17 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	if (best)
 		dsq = DSQ_TASKS(llc);
 	if (vcpus || !p) {
+		if (scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0) {
+			vcpu_waits(x, l); /* as above */
+			urgent = pvsched_urgent(llc, cpu);
+		}
 		p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
 		vtime = p ? first_of(p, DSQ_VCPUS(llc), cpu) : 0;
 		if (vtime && (!dsq || !before(best, vtime))) {
 			best = vtime;
 			dsq = DSQ_VCPUS(llc);
 		}
-		urgent = scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
-		if (!p && !urgent)
+		if (!p && scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) <= 0)
 			no_vcpu_waits(x, l);
 	}
 	if (stays && (dsq || urgent)) {
