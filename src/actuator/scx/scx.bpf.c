@@ -197,8 +197,10 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	l = llc_at(llc);
 	vtime = vtime_of(p, l, flags);
 	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
-	 * until then wait for whoever is free. */
-	if (x && !x->given && flags & SCX_ENQ_CPU_SELECTED && preempts(x, vtime, flags)) {
+	 * until then wait for whoever is free. Not past a vCPU: the kernel dispatches no CPU that was
+	 * given somebody, so it would be asked for when it has lost the CPU. */
+	if (x && !x->given && !x->asks && flags & SCX_ENQ_CPU_SELECTED &&
+	    preempts(x, vtime, flags)) {
 		x->given = 1;
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_PREEMPT);
@@ -311,6 +313,7 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 		note_wake(v, key);
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
+	x->asks = v != NULL;
 	x->vtime = bounded(p, p->scx.dsq_vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
 	if (!x->urgent && before(l->vnow, x->vtime)) /* who is boosted is ahead of its turn */
