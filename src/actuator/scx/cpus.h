@@ -17,6 +17,7 @@ struct scx_cpu {
 	/* by the CPU itself, read by others: a stale one costs a preemption or saves none */
 	__u32 urgent; /* slot + 1 of the boosted vCPU that it runs or is about to */
 	__u32 low; /* who runs gives way to anybody */
+	__u32 asks; /* who runs is a vCPU: a dispatch asks for it before it gives way */
 	__u32 given; /* to a woken task that is about to run: to one at a time */
 	__u32 vcpus; /* its LLC's queues of vCPUs have had one since it found them empty */
 	__u64 start_ns; /* since when, by scx_bpf_now(); 0 = nobody of ours */

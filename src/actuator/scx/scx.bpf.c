@@ -21,21 +21,7 @@
 static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 
 #include "../../events/events.bpf.c"
-
-#define SLICE_NS   4000000ull /* one tick at 250 Hz: slices are looked at by ticks */
-#define CREDIT_NS  2000000ull /* of who slept */
-#define DEBT_NS	   20000000ull /* lag of who waits, and what a vCPU pays back after boosts, at most */
-#define PREEMPT_NS 1000000ull /* a woken task that is behind by more does not wait for a slice */
-#define KEEP_NS	   700000ull /* ... unless who runs began just now: the kernel's base_slice */
-#define WEIGHT_LOW 3u /* SCHED_IDLE, where 100 is nice 0 */
-#define WALK_MOST  64 /* waiting vCPUs of an LLC that are looked at for those that were boosted */
-
-#define DSQ_TASKS(llc)	(0x1000ull + (llc)) /* ordinary tasks, by virtual time */
-#define DSQ_VCPUS(llc)	(0x2000ull + (llc)) /* vCPUs, by virtual time: they do not leave their LLC */
-#define DSQ_URGENT(llc) (0x3000ull + (llc)) /* boosted ones that found no CPU, in their order */
-
-/* Set before the scheduler starts. */
-__u32 scx_llcs_n;
+#include "queues.bpf.h"
 
 /* Why the scheduler ended; user space waits on the ring. */
 struct {
@@ -48,33 +34,6 @@ struct scx_said {
 	__s64 code;
 	char reason[64];
 	char msg[192];
-};
-
-/* LLC + 1 of each VM. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PVSCHED_VMS);
-	__type(key, __u32);
-	__type(value, __u64[2]); /* LLC + 1; when it was chosen */
-} scx_homes SEC(".maps");
-
-/* What a slot's page said when its vCPU woke last: of before it slept. */
-struct scx_woke {
-	__u64 context, task;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, PVSCHED_SLOTS);
-	__type(key, __u32);
-	__type(value, struct scx_woke);
-} scx_wokes SEC(".maps");
-
-/* sched_prio_to_weight of the kernel * 100 / 1024, by nice + 20 */
-static const __u32 weights[40] = {
-	8668, 7009, 5516, 4538, 3640, 2844, 2303, 1825, 1489, 1160, 932, 747, 596, 483,
-	384,  305,  244,  194,	155,  125,  100,  80,	64,   51,   41,	 33,  27,  21,
-	17,   13,   11,	  9,	7,    6,    4,	  4,	3,    2,    2,	 1,
 };
 
 /* A slot's desired word has changed. Returns whether the vCPU is boosted. Global: verified once. */
@@ -121,135 +80,6 @@ int pvsched_bell(void *ctx)
 	return 0;
 }
 
-static __always_inline __u32 llc_of(__u32 cpu)
-{
-	struct scx_cpu *x = cpu_at(cpu);
-
-	return x ? x->llc : 0;
-}
-
-/* The slot of a registered thread, whichever policy serves it; -1 = an ordinary task. */
-static __always_inline int slot_of(struct task_struct *p)
-{
-	__u32 tid = p->pid, at = slot_of_tid[tid & (PVSCHED_TIDS - 1)];
-	struct pvsched_vcpu *v;
-
-	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		v = vcpu_of_slot(at - 1);
-		if (!v)
-			return -1;
-		if (v->tid == tid)
-			return !v->start_time || v->start_time == p->start_time ? (int)at - 1 : -1;
-		at = v->chain;
-	}
-	return -1;
-}
-
-/*
- * Its guest idles, or runs what may wait: it ranks below all. Only ever to its disadvantage, so any
- * word will do. But a vCPU sleeps in its guest's idle task: what its page says of that as it wakes
- * holds until the guest has said it anew.
- */
-static __always_inline bool is_low(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot)
-{
-	struct pvsched_page *page;
-	struct scx_woke *w;
-	__u64 context, task;
-
-	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) == PVSCHED_LEVEL_IDLE)
-		return true;
-	page = v->woken ? NULL : page_of_slot(v, slot);
-	if (!page)
-		return false;
-	context = MEMBER(page, context);
-	task = MEMBER(page, current_task);
-	if (context & PVSCHED_CTX_URGENT ||
-	    (!(context & PVSCHED_CTX_IDLE) && (task & 0xff) != PVSCHED_POLICY_IDLE))
-		return false;
-	w = bpf_map_lookup_elem(&scx_wokes, &slot);
-	return w && ((context & PVSCHED_CTX_IDLE && context != w->context) ||
-		     ((task & 0xff) == PVSCHED_POLICY_IDLE && task != w->task));
-}
-
-/* It comes to run after a wake-up: its page cannot have changed since it slept. */
-static __always_inline void note_wake(struct pvsched_vcpu *v, __u32 slot)
-{
-	struct pvsched_page *page = page_of_slot(v, slot);
-	struct scx_woke *w = bpf_map_lookup_elem(&scx_wokes, &slot);
-
-	if (!w)
-		return;
-	w->context = page ? MEMBER(page, context) : 0;
-	w->task = page ? MEMBER(page, current_task) : 0;
-}
-
-static __always_inline __u64 weight_of(struct task_struct *p, struct pvsched_shared *s, bool low)
-{
-	__u64 word = s ? MEMBER(s, applied) : 0;
-	__u32 w = p->scx.weight;
-	__u64 nice;
-
-	asm volatile("" : "+r"(w)); /* not one load for both kinds of pointer: the verifier */
-	if (low)
-		return WEIGHT_LOW;
-	if (PVSCHED_WORD_LEVEL(word) == PVSCHED_LEVEL_NICE) {
-		nice = (__u8)(PVSCHED_WORD_VALUE(word) + 20);
-		asm volatile("" : "+r"(nice)); /* compare what is used, not a copy: the verifier */
-		if (nice < 40)
-			w = weights[nice];
-	}
-	return w ? w : 1;
-}
-
-/* Virtual time now, which is scx_bpf_now(), of who runs on a CPU. */
-static __always_inline __u64 vtime_now(const struct scx_cpu *x, __u64 now)
-{
-	__u64 start = x->start_ns, w = x->weight;
-
-	if (!start || now < start || !w)
-		return x->vtime;
-	return x->vtime + (now - start) * 100 / w;
-}
-
-/* Virtual times wrap: as the kernel's queues order them. */
-static __always_inline bool before(__u64 a, __u64 b)
-{
-	return (__s64)(a - b) < 0;
-}
-
-/* Neither lag nor debt is without end: a queue that falls behind an LLC's other CPUs would keep all that
- * wakes there from running, one that slept for long would keep a CPU. */
-static __always_inline __u64 bounded(__u64 vtime, __u64 vnow)
-{
-	if (before(vtime, vnow - DEBT_NS))
-		return vnow - DEBT_NS;
-	return before(vnow + DEBT_NS, vtime) ? vnow + DEBT_NS : vtime;
-}
-
-/* Who slept long has no more credit than others. Who was preempted keeps its place: else others would
- * pay for it what a boost took. */
-static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l, __u64 flags)
-{
-	__u64 vtime = p->scx.dsq_vtime;
-
-	if (l && flags & SCX_ENQ_WAKEUP && before(vtime, l->vnow - CREDIT_NS))
-		vtime = l->vnow - CREDIT_NS;
-	return vtime;
-}
-
-/* A task that goes to another LLC takes its lag along, not its time. */
-static __always_inline void rebase(struct task_struct *p, __u32 from, __u32 to)
-{
-	struct scx_llc *a, *b;
-
-	if (from == to)
-		return;
-	a = llc_at(from);
-	b = llc_at(to);
-	if (a && b)
-		scx_bpf_task_set_dsq_vtime(p, p->scx.dsq_vtime - a->vnow + b->vnow);
-}
-
 /*
  * A vCPU that runs is about to lose its CPU: what would the policy do about it? Its run so far is
  * charged first, as at a switch, so that no interval of a run has two boosts. Returns whether it
@@ -276,93 +106,6 @@ static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s,
 		v->state = PVSCHED_STATE_RUNNING;
 	}
 	return pvsched_settle(slot, now);
-}
-
-static __always_inline bool is_boosted(__u32 slot)
-{
-	struct pvsched_debt *d = debt_at(slot);
-
-	return d && MEMBER(d, stretch.on_ns);
-}
-
-/* An idle CPU of that LLC for the task, which is its from then on; or -1. core: only one whose core runs
- * no boosted vCPU. */
-static __always_inline __s32 idle_of(struct task_struct *p, struct scx_llc *l, bool core)
-{
-	__s32 cpu;
-
-	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
-		if (i >= l->n)
-			break;
-		cpu = l->cpu[i];
-		if (bpf_cpumask_test_cpu(cpu, p->cpus_ptr) && (!core || is_calm(cpu, true)) &&
-		    scx_bpf_test_and_clear_cpu_idle(cpu))
-			return cpu;
-	}
-	return -1;
-}
-
-/* An idle CPU of its VM's LLC, or -1; for a boosted one a core without another boosted one, if any is
- * idle. The VM moves to another LLC when its own has none and the other has, at most every 100 ms, at
- * the wake-up of its first vCPU. */
-#define HOME_NS 100000000ull
-static __always_inline __s32 idle_at_home(struct task_struct *p, struct pvsched_vcpu *v, __u32 slot,
-					  __s32 prev, __u64 flags, __u64 now)
-{
-	__u32 vm = v->vm, home;
-	__u64(*h)[2] = bpf_map_lookup_elem(&scx_homes, &vm);
-	bool idle = false, core = is_boosted(slot);
-	struct scx_llc *l;
-	__s32 cpu;
-
-	if (!h)
-		return -1;
-	if (!(*h)[0])
-		(*h)[0] = llc_of(prev) + 1;
-	home = (*h)[0] - 1;
-	if (llc_of(prev) == home && bpf_cpumask_test_cpu(prev, p->cpus_ptr) &&
-	    (!core || is_calm(prev, true)) && scx_bpf_test_and_clear_cpu_idle(prev))
-		return prev;
-	l = p->nr_cpus_allowed > 1 ? llc_at(home) : NULL;
-	if (!l)
-		return -1;
-	cpu = idle_of(p, l, core);
-	if (cpu < 0 && core)
-		cpu = idle_of(p, l, false);
-	if (cpu >= 0)
-		return cpu;
-	if (v->index || scx_llcs_n < 2 || now - (*h)[1] < HOME_NS)
-		return -1;
-	cpu = scx_bpf_select_cpu_dfl(p, prev, flags, &idle);
-	if (!idle)
-		return -1;
-	(*h)[0] = llc_of(cpu) + 1;
-	(*h)[1] = now;
-	return cpu;
-}
-
-/* A CPU of its VM's LLC for a vCPU that found none idle there: where it ran, if that is one. */
-static __always_inline __s32 busy_at_home(struct task_struct *p, struct pvsched_vcpu *v, __s32 prev)
-{
-	__u32 vm = v->vm, home;
-	__u64(*h)[2] = bpf_map_lookup_elem(&scx_homes, &vm);
-	struct scx_llc *l;
-
-	if (!h || !(*h)[0])
-		return prev;
-	home = (*h)[0] - 1;
-	if (llc_of(prev) == home && bpf_cpumask_test_cpu(prev, p->cpus_ptr))
-		return prev;
-	l = llc_at(home);
-	if (!l)
-		return prev;
-	for (__u32 i = 0; i < LLC_CPUS_MAX; i++) {
-		if (i >= l->n)
-			break;
-		if (bpf_cpumask_test_cpu(l->cpu[i], p->cpus_ptr))
-			return l->cpu[i];
-	}
-	return prev;
 }
 
 SEC("struct_ops/pvsched_select_cpu")
@@ -393,65 +136,6 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 	return cpu;
 }
 
-/* A woken task is so far behind who runs on that CPU that it runs next, and now. */
-static __always_inline bool preempts(const struct scx_cpu *x, __u64 vtime, __u64 flags)
-{
-	__u64 now = scx_bpf_now();
-
-	return flags & SCX_ENQ_WAKEUP && x->start_ns && !MEMBER(x, urgent) &&
-	       now > x->start_ns + KEEP_NS && before(vtime + PREEMPT_NS, vtime_now(x, now));
-}
-
-/*
- * A vCPU waits in its LLC's queues. Each look at a queue costs a hash, so where none waits it is saved;
- * but what nobody looks for starves, and the kernel inserts only after ops.enqueue has returned: under
- * this CPU's run queue lock, which its own dispatch has, too. So a CPU's word is taken back by that CPU
- * alone, after a look that found both queues empty; never by time.
- */
-static __always_inline void vcpu_waits(struct scx_cpu *x, struct scx_llc *l)
-{
-	if (MEMBER(x, vcpus))
-		return;
-	MEMBER(x, vcpus) = 1;
-	__sync_fetch_and_add(&l->vcpus, 1);
-}
-
-static __always_inline void no_vcpu_waits(struct scx_cpu *x, struct scx_llc *l)
-{
-	if (!MEMBER(x, vcpus))
-		return;
-	MEMBER(x, vcpus) = 0;
-	__sync_fetch_and_add(&l->vcpus, -1);
-}
-
-/* Somebody waits in a queue of that LLC: an idle CPU shall look, or one whose task gives way. Those of
- * other LLCs look for ordinary tasks only. */
-static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struct scx_cpu *x,
-					 struct scx_llc *l, __u64 vtime, __u64 flags, bool vcpu,
-					 bool low)
-{
-	__s32 idle;
-
-	/* one of ours runs: it does not idle */
-	if (!(x && x->start_ns) && scx_bpf_test_and_clear_cpu_idle(cpu)) {
-		scx_bpf_kick_cpu(cpu, SCX_KICK_IDLE);
-		return;
-	}
-	if (!(flags & SCX_ENQ_CPU_SELECTED) && p->nr_cpus_allowed > 1) {
-		idle = scx_llcs_n > 1 && l ? idle_of(p, l, false) : -1;
-		if (idle < 0 && !(vcpu && scx_llcs_n > 1))
-			idle = scx_bpf_pick_idle_cpu(p->cpus_ptr, 0);
-		if (idle >= 0) {
-			scx_bpf_kick_cpu(idle, SCX_KICK_IDLE);
-			return;
-		}
-	}
-	if (!x || low || x->given)
-		return;
-	if (x->low ? x->start_ns && !MEMBER(x, urgent) : preempts(x, vtime, flags))
-		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
-}
-
 /* Returns false, and has done nothing, if the slot is nobody's any more. */
 static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
 					 struct scx_cpu *x, __u64 flags)
@@ -479,14 +163,13 @@ static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 	l = llc_at(x->llc);
 	if (l)
 		vcpu_waits(x, l);
+	vtime = vtime_of(p, l, flags);
 	if (boosted) {
+		scx_bpf_task_set_dsq_vtime(p, vtime); /* for when its boost ends before it runs */
 		scx_bpf_dsq_insert(p, DSQ_URGENT(x->llc), SLICE_NS, flags);
 		scx_bpf_kick_cpu(choose_victim(cpu, p->cpus_ptr, 0), SCX_KICK_PREEMPT);
 		return true;
 	}
-	vtime = vtime_of(p, l, flags);
-	if (l)
-		vtime = bounded(vtime, l->vnow);
 	scx_bpf_dsq_insert_vtime(p, DSQ_VCPUS(x->llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, l, vtime, flags, true, is_low(v, s, slot));
 	return true;
@@ -514,8 +197,10 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	l = llc_at(llc);
 	vtime = vtime_of(p, l, flags);
 	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
-	 * until then wait for whoever is free. */
-	if (x && !x->given && flags & SCX_ENQ_CPU_SELECTED && preempts(x, vtime, flags)) {
+	 * until then wait for whoever is free. Not past a vCPU: the kernel dispatches no CPU that was
+	 * given somebody, so it would be asked for when it has lost the CPU. */
+	if (x && !x->given && !x->asks && flags & SCX_ENQ_CPU_SELECTED &&
+	    preempts(x, vtime, flags)) {
 		x->given = 1;
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_PREEMPT);
@@ -524,47 +209,6 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	scx_bpf_dsq_insert_vtime(p, DSQ_TASKS(llc), SLICE_NS, vtime, flags);
 	look_for_cpu(p, cpu, x, l, vtime, flags, false, false);
 	return 0;
-}
-
-/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. Not inline: dispatch has no room
- * for the iterator on its stack. */
-static __noinline int promote(__u32 llc)
-{
-	struct bpf_iter_scx_dsq it;
-	struct task_struct *p;
-	int slot;
-
-	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))
-		goto out;
-	for (int i = 0; i < WALK_MOST; i++) {
-		p = bpf_iter_scx_dsq_next(&it);
-		if (!p)
-			break;
-		slot = slot_of(p);
-		if (slot >= 0 && is_boosted(slot))
-			scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0);
-	}
-out:
-	bpf_iter_scx_dsq_destroy(&it);
-	return 0;
-}
-
-/* This CPU would idle: take what waits elsewhere, but no vCPU. */
-static __always_inline void steal(__u32 llc)
-{
-	struct task_struct *p;
-	__u32 from;
-
-	for (__u32 i = 1; i < LLCS_MAX; i++) {
-		if (i >= scx_llcs_n)
-			break;
-		from = llc + i < scx_llcs_n ? llc + i : llc + i - scx_llcs_n;
-		p = scx_bpf_dsq_peek(DSQ_TASKS(from));
-		if (!p)
-			continue;
-		if (scx_bpf_dsq_move_to_local(DSQ_TASKS(from)))
-			return;
-	}
 }
 
 SEC("struct_ops/pvsched_dispatch")
@@ -576,18 +220,19 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	struct pvsched_vcpu *v;
 	struct task_struct *p;
 	struct scx_llc *l;
-	__u64 now, best = ~0ull, dsq = 0;
+	__u64 vtime, best, dsq = 0;
 	__u32 llc;
 	int slot;
 
 	if (!x)
 		return 0;
+	if (MEMBER(x, urgent) && !is_boosted(MEMBER(x, urgent) - 1))
+		MEMBER(x, urgent) = 0; /* over: also if nobody waits who may run here */
 	llc = x->llc;
 	l = llc_at(llc);
 	if (!l)
 		return 0;
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
-	now = scx_bpf_now();
 	vcpus = MEMBER(l, vcpus) > 0; /* see vcpu_waits() */
 	if (!vcpus && !stays && scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)))
 		return 0;
@@ -598,18 +243,21 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		vcpus = true;
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
-	if (p) {
-		best = p->scx.dsq_vtime;
+	best = p ? first_of(p, DSQ_TASKS(llc), cpu) : 0;
+	if (best)
 		dsq = DSQ_TASKS(llc);
-	}
 	if (vcpus || !p) {
+		if (scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0) {
+			vcpu_waits(x, l); /* as above */
+			urgent = pvsched_urgent(llc, cpu);
+		}
 		p = scx_bpf_dsq_peek(DSQ_VCPUS(llc));
-		if (p && (!dsq || !before(best, p->scx.dsq_vtime))) {
-			best = p->scx.dsq_vtime;
+		vtime = p ? first_of(p, DSQ_VCPUS(llc), cpu) : 0;
+		if (vtime && (!dsq || !before(best, vtime))) {
+			best = vtime;
 			dsq = DSQ_VCPUS(llc);
 		}
-		urgent = scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
-		if (!p && !urgent)
+		if (!p && scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) <= 0)
 			no_vcpu_waits(x, l);
 	}
 	if (stays && (dsq || urgent)) {
@@ -627,7 +275,11 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	}
 	if (urgent && scx_bpf_dsq_move_to_local(DSQ_URGENT(llc)))
 		return 0;
-	if (stays && (!dsq || (x->start_ns && !x->low && !before(best, vtime_now(x, now))))) {
+	vtime = vtime_now(x, scx_bpf_now());
+	if (stays && (!dsq || (x->start_ns && !x->low && !before(best, vtime)))) {
+		/* it begins anew, and ops.running is not called for that */
+		if (dsq && before(l->vnow, vtime))
+			l->vnow = vtime;
 		scx_bpf_task_set_slice(prev, SLICE_NS);
 		return 0;
 	}
@@ -661,9 +313,8 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 		note_wake(v, key);
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
-	x->vtime = p->scx.dsq_vtime;
-	if (before(x->vtime, l->vnow - DEBT_NS) || v)
-		x->vtime = bounded(x->vtime, l->vnow);
+	x->asks = v != NULL;
+	x->vtime = bounded(p, p->scx.dsq_vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
 	if (!x->urgent && before(l->vnow, x->vtime)) /* who is boosted is ahead of its turn */
 		l->vnow = x->vtime;

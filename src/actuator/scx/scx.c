@@ -56,7 +56,7 @@ static const char *const needs[] = {
 	"scx_bpf_dsq_move_to_local", "scx_bpf_dsq_move",       "scx_bpf_dsq_peek",
 	"scx_bpf_dsq_nr_queued",     "scx_bpf_task_set_slice", "scx_bpf_task_set_dsq_vtime",
 	"scx_bpf_kick_cpu",	     "scx_bpf_task_cpu",       "scx_bpf_now",
-	"bpf_preempt_disable",	     "bpf_preempt_enable",
+	"scx_bpf_dsq_move_vtime",    "bpf_preempt_disable",    "bpf_preempt_enable",
 };
 
 static void read_line(const char *path, char *buf, size_t size)
