@@ -101,6 +101,7 @@ static void serve_all(void)
 {
 	struct pollfd home = { .fd = w.server.porters.home_fd, .events = POLLIN };
 	bool out;
+	int came;
 
 	do {
 		for (unsigned int i = 0; i < CLIENTS; i++)
@@ -108,7 +109,10 @@ static void serve_all(void)
 		out = false;
 		for (unsigned int i = 0; i < PVSCHED_PORTERS; i++)
 			out |= w.server.porters.porter[i].out;
-		FUZZ_CHECK(!out || poll(&home, 1, 5000) == 1);
+		do /* libFuzzer has an alarm every few seconds */
+			came = out ? poll(&home, 1, 5000) : 1;
+		while (came < 0 && errno == EINTR);
+		FUZZ_CHECK(came == 1);
 		pvsched_server_ported(&w.server);
 	} while (out);
 }
