@@ -2,9 +2,7 @@
 # A Linux guest whose root breaks every rule from user space, then one whose daemon is killed
 # (SIGKILL) at random moments, under load: what the host says, keeps and boosts; and that an honest
 # daemon still finds a device that works.
-# Not on 7.3: its KVM ends such a guest ("internal error 3": it takes what the emulated CPU leaves in
-# exit_int_info for an event that was on its way).
-# kernels: 6.12
+# kernels: 6.12 7.3
 # guests: linux
 # tier: long
 # timeout: 640
