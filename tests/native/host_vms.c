@@ -3,6 +3,7 @@
  * own, hogs on the vCPUs' CPU. */
 /* timeout: 150, needs: /dev/kvm */
 #include <helpers/threads.h>
+#include <helpers/child.h>
 #include <helpers/vmm_bed.h>
 
 static pid_t broker, hog;
@@ -70,29 +71,14 @@ static void host_wrong_ack_answers_nothing(void **state)
 	vmm_destroy(bed.vm);
 }
 
-/* A VM in a process of its own takes interrupts without end; says so, then lives till killed. */
-static pid_t start_interrupted_vm(void)
+/* A VM that takes interrupts without end. */
+static void take_interrupts(void *arg)
 {
-	struct vmm_bed bed;
-	int ready[2];
-	pid_t pid;
-	char c;
+	static struct vmm_bed bed;
 
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		boot(&bed, GUEST_BUSY_RANDOM, 0);
-		WAIT_UNTIL(vmm_bed_info(&bed, 0).page.ticket > 20);
-		if (write(ready[1], "r", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	return pid;
+	(void)arg;
+	boot(&bed, GUEST_BUSY_RANDOM, 0);
+	WAIT_UNTIL(vmm_bed_info(&bed, 0).page.ticket > 20);
 }
 
 static void host_interrupt_of_one_vm_never_boosts_another(void **state)
@@ -105,7 +91,7 @@ static void host_interrupt_of_one_vm_never_boosts_another(void **state)
 	boot(&quiet, GUEST_CRITICAL, 0);
 	WAIT_UNTIL(vmm_bed_info(&quiet, 0).sections > 10);
 	ticket = vmm_bed_info(&quiet, 0).page.ticket; /* that of its start, if any */
-	other = start_interrupted_vm();
+	other = child_start(take_interrupts, NULL);
 	sections = vmm_bed_info(&quiet, 0).sections;
 	/* beside the other one for a while, on the same CPU, with the same APIC id */
 	WAIT_UNTIL(vmm_bed_info(&quiet, 0).sections > sections + 2000);

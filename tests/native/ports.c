@@ -4,6 +4,7 @@
  * pages in its memory, the lease, and who is refused. The broker is a process of its own.
  */
 /* timeout: 240, needs: /dev/kvm */
+#include <helpers/child.h>
 #include <helpers/huge.h>
 #include <helpers/passing.h>
 #include <helpers/port_bed.h>
@@ -319,26 +320,12 @@ static void stream_words_are_written_whole(void **state)
 	assert_int_equal(halves, 0);
 }
 
-/* Processes that connect and say nothing: more than there are places. */
-static void hold_ports(void)
+/* Connections that say nothing: more than there are places. */
+static void hold_ports(void *arg)
 {
-	int ready[2];
-	char c;
-
-	assert_int_equal(pipe(ready), 0);
-	fflush(stdout);
-	child = fork();
-	if (!child) {
-		for (int i = 0; i < SILENT; i++)
-			dial();
-		if (write(ready[1], "r", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
+	(void)arg;
+	for (int i = 0; i < SILENT; i++)
+		dial();
 }
 
 static void stream_silent_peers_keep_no_vm_out(void **state)
@@ -348,14 +335,14 @@ static void stream_silent_peers_keep_no_vm_out(void **state)
 	(void)state;
 	synchronise(); /* the VM has been found */
 	close(port);
-	hold_ports();
+	child = child_start(hold_ports, NULL);
 	port = dial();
 	share();
 	close(port);
 	/* nor do they take the place of a VM whose guest says nothing yet */
 	port = dial();
 	bed_stop_child(&child);
-	hold_ports();
+	child = child_start(hold_ports, NULL);
 	say(port, PVSCHED_FRAME_SYNC, 5, ~5u);
 	assert_true(hear(port, &f));
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The control protocol's answers to what may come over its socket; no broker behind it. */
+#include <helpers/child.h>
 #include <helpers/passing.h>
 #include <helpers/unit.h>
 
@@ -275,29 +276,15 @@ static void control_silent_connections_give_way(void **state)
 	close(asks);
 }
 
-/* A process of that user's connects, and is silent until it is ended. */
-static pid_t hold(uid_t uid)
+/* That user connects, and is silent. */
+static void hold(void *arg)
 {
-	int ready[2];
-	pid_t pid;
-	char c;
+	uid_t uid = *(uid_t *)arg;
 
-	assert_int_equal(pipe(ready), 0);
-	pid = fork();
-	if (!pid) {
-		if (setresuid(uid, uid, uid))
-			_exit(1);
-		for (int i = 0; i < SILENT; i++)
-			dial();
-		if (write(ready[1], "r", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	return pid;
+	if (setresuid(uid, uid, uid))
+		_exit(1);
+	for (int i = 0; i < SILENT; i++)
+		dial();
 }
 
 static void control_others_cannot_keep_root_out(void **state)
@@ -312,8 +299,8 @@ static void control_others_cannot_keep_root_out(void **state)
 	}
 	chmod(dir, 0755);
 	fd[0] = dial();
-	for (int i = 0; i < 4; i++)
-		pid[i] = hold(65530 + i);
+	for (uid_t i = 0; i < 4; i++)
+		pid[i] = child_start(hold, &(uid_t){ 65530 + i });
 	for (int i = 1; i < 4; i++)
 		fd[i] = dial();
 	for (int i = 0; i < 4; i++)

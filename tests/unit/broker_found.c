@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What is made of what the finder sees, by a finder that says what the test wants, over maps and programs
  * that are memory. The VMM is this process, or another user's that sleeps. */
+#include <helpers/child.h>
 #include <helpers/unit.h>
 
 #include <helpers/bpf_edge.h>
@@ -268,27 +269,11 @@ static void found_vm_without_a_vcpu_takes_no_place(void **state)
 
 #define USER 65534
 
-/* His process, which sleeps. */
-static pid_t sleep_as_user(void)
+static void be_user(void *arg)
 {
-	int ready[2];
-	pid_t pid;
-	char c;
-
-	assert_int_equal(pipe(ready), 0);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		if (setresuid(USER, USER, USER) || prctl(PR_SET_PDEATHSIG, SIGKILL) ||
-		    write(ready[1], "r", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
-	}
-	close(ready[1]);
-	assert_int_equal(read(ready[0], &c, 1), 1);
-	close(ready[0]);
-	return pid;
+	(void)arg;
+	if (setresuid(USER, USER, USER))
+		_exit(1);
 }
 
 static void end(pid_t pid)
@@ -316,7 +301,7 @@ static void found_user_has_but_a_share_of_the_places(void **state)
 	(void)state;
 	if (geteuid())
 		skip(); /* for another user's process */
-	pid = sleep_as_user();
+	pid = child_start(be_user, NULL);
 	set_rows(pid, pid);
 	for (int found = 0; found < 2; found++) {
 		take_places(share, found);
@@ -353,7 +338,7 @@ static void found_user_has_but_a_share_of_the_threads(void **state)
 	(void)state;
 	if (geteuid())
 		skip(); /* for another user's process */
-	pid = sleep_as_user();
+	pid = child_start(be_user, NULL);
 	*other = (struct pvsched_client){ .fd = 1000, .uid = USER, .hello = true, .vm = 200 };
 	bed.reg.vm_vcpus[other->vm] = share;
 	set_rows(pid, pid);

@@ -119,7 +119,7 @@ static noinline int pvsched_had_turn(u64 task, u32 tid, u64 exec_ns)
 	if (!t || get_kernel_nofault(pid, &t->pid) || pid != (int)tid ||
 	    get_kernel_nofault(exec, &t->se.sum_exec_runtime) || exec != exec_ns)
 		return 1;
-	get_kernel_nofault(on_cpu, (u8 *)&t->on_cpu); /* the low byte: an int until 7.0 or so */
+	get_kernel_nofault(on_cpu, (u8 *)&t->on_cpu); /* the low byte: 7.3 has no other */
 	return on_cpu;
 }
 
