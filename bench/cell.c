@@ -26,14 +26,14 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + ts.tv_nsec;
 }
 
-int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker)
+int bench_broker_start(struct bench_context *x, bool stats, struct pvsched_broker **ret_broker)
 {
 	struct pvsched_broker_opts opts = {
 		.cap_ns = x->report->cap_ns,
 		.actuator = x->plan->actuator,
 		.print = said_print,
 		.print_ctx = &x->said,
-		.stats = true,
+		.stats = stats,
 	};
 	const struct timespec pause = { .tv_nsec = 200000000 };
 	uint64_t give_up = now_ns() + VISITOR_NS;
@@ -310,7 +310,7 @@ int bench_cell_run(struct bench_context *x, const struct bench_progress *p, stru
 	run->asked = p->asked;
 	fill_opts(x, p, &opts);
 	if (opts.pvsched) {
-		err = bench_broker_start(x, &broker);
+		err = bench_broker_start(x, false, &broker);
 		if (err)
 			goto out;
 	}
@@ -350,8 +350,6 @@ int bench_cell_run(struct bench_context *x, const struct bench_progress *p, stru
 	bench_hogs_run(&x->hogs, 0);
 	fill_run(run, &marks[0], &marks[1], opts.pvsched);
 	err = take_samples(x, vm, p->asked, run);
-	if (!err && broker)
-		err = bench_broker_programs(x, broker);
 out:
 	bench_hogs_run(&x->hogs, 0);
 	vmm_destroy(vm);

@@ -25,9 +25,12 @@ struct bench_context {
 	struct said said;
 };
 
-/* A broker in this process, its agents on all CPUs the tool was given. */
-int bench_broker_start(struct bench_context *x, struct pvsched_broker **ret_broker);
-/* Adds the broker's program statistics to the report's. */
+/*
+ * A broker in this process, its agents on all CPUs the tool was given. stats: the kernel times each run of its
+ * programs, which costs every one two readings of the clock: not where latency is measured.
+ */
+int bench_broker_start(struct bench_context *x, bool stats, struct pvsched_broker **ret_broker);
+/* Adds the program statistics of a broker that has them to the report's. */
 int bench_broker_programs(struct bench_context *x, struct pvsched_broker *b);
 
 /* Runs the cell once and fills the run (freed by the caller, also on failure). */

@@ -342,7 +342,7 @@ int bench_cost_measure(struct bench_context *x)
 	struct pvsched_broker *broker = NULL;
 	int err;
 
-	err = bench_broker_start(x, &broker);
+	err = bench_broker_start(x, true, &broker);
 	if (err)
 		return err;
 	err = measure_others(x, broker);
@@ -350,6 +350,8 @@ int bench_cost_measure(struct bench_context *x)
 		err = measure_looking(x, broker);
 	if (!err)
 		err = measure_acting(x, broker);
+	if (!err)
+		err = bench_broker_programs(x, broker);
 	cost->measured = !err;
 	if (err)
 		said_say(&x->said,
