@@ -74,19 +74,19 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
  * bound. Global, so that the verifier looks at it once and not in every state of its callers. */
 __noinline int pvsched_has_quota(__u64 task)
 {
-	struct task_struct *t = (void *)task;
+	struct task_struct *t = AT(struct task_struct, task);
 	struct task_group *g = NULL;
 
-	if (!t || !bpf_core_field_exists(t->sched_task_group) ||
+	if (!task || !bpf_core_field_exists(t->sched_task_group) ||
 	    !bpf_core_field_exists(g->cfs_bandwidth))
 		return 0;
-	g = BPF_CORE_READ(t, sched_task_group);
+	g = FIELD(t, sched_task_group);
 	for (int i = 0; i < GROUPS_MAX; i++) {
 		if (!g)
 			return 0;
-		if (BPF_CORE_READ(g, cfs_bandwidth.quota) != ~0ull)
+		if (FIELD(g, cfs_bandwidth.quota) != ~0ull)
 			return 1;
-		g = BPF_CORE_READ(g, parent);
+		g = FIELD(g, parent);
 	}
 	return g != NULL;
 }
@@ -95,14 +95,14 @@ __noinline int pvsched_has_quota(__u64 task)
  * switches, shows at its SCHED_IN. */
 static __always_inline void reach_from(struct pvsched_vcpu *v, __u64 now)
 {
-	struct task_struct *t = (void *)v->task;
+	struct task_struct *t = AT(struct task_struct, v->task);
 	struct rq *rq;
 
-	if (!t || v->reach_ns)
+	if (!v->task || v->reach_ns)
 		return;
-	rq = BPF_CORE_READ(t, se.cfs_rq, rq);
+	rq = FIELD_OF(t, se.cfs_rq, rq);
 	v->reach_rq = (__u64)rq;
-	v->reach_switches = rq ? BPF_CORE_READ(rq, nr_switches) : 0;
+	v->reach_switches = rq ? FIELD(rq, nr_switches) : 0;
 	v->reach_ns = now;
 }
 

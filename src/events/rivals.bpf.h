@@ -7,6 +7,7 @@
 #define PVSCHED_EVENTS_RIVALS_BPF_H
 
 #include "maps.bpf.h"
+#include "reads.bpf.h"
 
 static __always_inline __u32 rivals_of(__u32 others, __u64 util, __s64 above, __u32 prio)
 {
@@ -56,34 +57,34 @@ static __always_inline __u32 rivals_at_switch(struct task_struct *prev, struct t
  * which is then no part of its caller's. */
 __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
 {
-	struct task_struct *t = (void *)task, *curr = NULL;
+	struct task_struct *t = AT(struct task_struct, task), *curr = NULL;
 	struct rq *rq = NULL;
 	__u64 util = 0, all = 0, own = 0;
 	__u32 nr = 0;
 	int pid = 0, tgid = 0, prio = 0, cpu = 0;
 
-	if (!t)
+	if (!task)
 		return PVSCHED_RIVALS_NONE;
-	rq = BPF_CORE_READ(t, se.cfs_rq, rq);
-	if (!rq || bpf_core_read(&curr, sizeof(curr), &rq->curr) || !curr)
+	rq = FIELD_OF(t, se.cfs_rq, rq);
+	if (!rq || READ(curr, rq, curr) || !curr)
 		return PVSCHED_RIVALS_MANY;
-	bpf_core_read(&pid, sizeof(pid), &curr->pid);
-	if (!pid || curr == t)
+	READ(pid, curr, pid);
+	if (!pid || (__u64)curr == task)
 		return PVSCHED_RIVALS_NONE;
-	bpf_core_read(&nr, sizeof(nr), &rq->nr_running);
+	READ(nr, rq, nr_running);
 	if (state == PVSCHED_STATE_PREEMPTED && nr > 1)
 		nr--;
-	bpf_core_read(&prio, sizeof(prio), &curr->prio);
-	bpf_core_read(&tgid, sizeof(tgid), &curr->tgid);
-	bpf_core_read(&all, sizeof(all), &rq->cfs.avg.util_avg);
-	bpf_core_read(&own, sizeof(own), &t->se.avg.util_avg);
+	READ(prio, curr, prio);
+	READ(tgid, curr, tgid);
+	READ(all, rq, cfs.avg.util_avg);
+	READ(own, t, se.avg.util_avg);
 #ifdef PVSCHED_IN_KERNEL
-	bpf_core_read(&cpu, sizeof(cpu), &rq->cpu);
+	READ(cpu, rq, cpu);
 #endif
 	if (is_agent(tgid, prio, cpu))
 		return rivals_of(nr ? nr - 1 : 0, PVSCHED_BRIEF_UTIL, (__s64)(all - own),
 				 PVSCHED_PRIO_RT_MAX);
-	bpf_core_read(&util, sizeof(util), &curr->se.avg.util_avg);
+	READ(util, curr, se.avg.util_avg);
 	return rivals_of(nr, util, (__s64)(all - own), prio);
 }
 
@@ -91,13 +92,13 @@ __noinline __u32 pvsched_rivals_anywhere(__u64 task, __u32 state)
  * too. Three reads; the address may be stale, see above. */
 __noinline int pvsched_had_turn(__u64 task, __u32 tid, __u64 exec_ns)
 {
-	struct task_struct *t = (void *)task;
+	struct task_struct *t = AT(struct task_struct, task);
 	__u64 exec = 0;
 	__u8 on_cpu = 0;
 	int pid = 0;
 
-	if (!t || bpf_core_read(&pid, sizeof(pid), &t->pid) || pid != (int)tid ||
-	    bpf_core_read(&exec, sizeof(exec), &t->se.sum_exec_runtime) || exec != exec_ns)
+	if (!task || READ(pid, t, pid) || pid != (int)tid || READ(exec, t, se.sum_exec_runtime) ||
+	    exec != exec_ns)
 		return 1;
 	bpf_core_read(&on_cpu, sizeof(on_cpu), &t->on_cpu); /* the low byte: see kernel.h */
 	return on_cpu;

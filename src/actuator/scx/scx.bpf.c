@@ -15,6 +15,7 @@
  */
 #define PVSCHED_IN_KERNEL
 #define TELL_ARMS 1
+#define TYPED_READS
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"

@@ -53,8 +53,8 @@ static __always_inline bool is_calm(__u32 cpu, bool core)
 /* May this task_struct, which the caller has only the address of, run there? */
 static __always_inline bool may_use(__u64 task, __u32 cpu)
 {
-	struct task_struct *t = (void *)task;
-	const unsigned long *mask = (void *)BPF_CORE_READ(t, cpus_ptr);
+	struct task_struct *t = AT(struct task_struct, task);
+	const unsigned long *mask = (void *)FIELD(t, cpus_ptr);
 	unsigned long word = 0;
 
 	bpf_probe_read_kernel(&word, sizeof(word), mask + cpu / 64);
@@ -176,7 +176,7 @@ static __always_inline void arm_if_active(struct pvsched_vcpu *v, __u32 slot, __
  * all. Nothing comes between the boost and its timer, not even who was just asked to run here. */
 static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 event, __u64 now)
 {
-	struct task_struct *t = (void *)v->task;
+	struct task_struct *t = AT(struct task_struct, v->task);
 	__u32 cpu = v->cpu;
 	struct scx_cpu *x;
 	struct scx_llc *l;
@@ -190,7 +190,7 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 		return boosted;
 	}
 	if (boosted && v->state == PVSCHED_STATE_PREEMPTED) {
-		cpu = BPF_CORE_READ(t, thread_info.cpu); /* it may have moved as it woke */
+		cpu = FIELD(t, thread_info.cpu); /* it may have moved as it woke */
 		x = cpu_at(cpu);
 		l = x ? llc_at(x->llc) : NULL;
 		if (l)
