@@ -70,6 +70,10 @@ case $used in
 *scx*)
 	# of one that waits for a CPU that others have
 	at_most scx_runs_a_vcpu_in_half_of_the_agents_time scx_busy_reach_p50_us 0.5 agent_busy_reach_p50_us
+	# a vCPU that slept and woke boosted is no further behind than others that slept
+	expect scx_hogs_keep_what_they_have_with_the_agent awk -v scx="$(value scx_critical_hogs_share)" \
+		-v agent="$(value agent_critical_hogs_share)" \
+		'BEGIN { print scx " of a CPU, " agent " with the agent"; exit !(agent > 0 && scx > 0.85 * agent) }'
 	added=$(value scx_sleeping_reach_added_switches)
 	if awk -v a="$added" 'BEGIN { exit !(a != "" && a < 0.05) }'; then
 		ok scx_adds_no_context_switch_to_a_wake_up

@@ -145,16 +145,22 @@ static __always_inline __u64 bounded(const struct task_struct *p, __u64 vtime, _
 	return before(vnow + most, vtime) ? vnow + most : vtime;
 }
 
-/* Of who is about to wait. Who slept long has no more credit than others. Who was preempted keeps its
- * place: else others would pay for it what a boost took. */
+/* Of who woke: who slept long has no more credit than others, also where it did not wait in a queue. */
+static __always_inline __u64 rested(__u64 vtime, __u64 vnow)
+{
+	return before(vtime, vnow - CREDIT_NS) ? vnow - CREDIT_NS : vtime;
+}
+
+/* Of who is about to wait. Who was preempted keeps its place: else others would pay for it what a boost
+ * took. */
 static __always_inline __u64 vtime_of(struct task_struct *p, const struct scx_llc *l, __u64 flags)
 {
 	__u64 vtime = p->scx.dsq_vtime;
 
 	if (!l)
 		return vtime;
-	if (flags & SCX_ENQ_WAKEUP && before(vtime, l->vnow - CREDIT_NS))
-		return l->vnow - CREDIT_NS;
+	if (flags & SCX_ENQ_WAKEUP)
+		vtime = rested(vtime, l->vnow);
 	return bounded(p, vtime, l->vnow);
 }
 

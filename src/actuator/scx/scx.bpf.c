@@ -115,6 +115,7 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 	int slot = slot_of(p);
 	struct pvsched_vcpu *v = slot < 0 ? NULL : vcpu_of_slot(slot);
 	bool idle = false;
+	struct scx_llc *l;
 	__s32 cpu;
 
 	if (!v) {
@@ -132,8 +133,12 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 	}
 	if (scx_llcs_n > 1)
 		rebase(p, llc_of(prev), llc_of(cpu));
-	if (idle)
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
+	if (!idle)
+		return cpu;
+	l = llc_at(llc_of(cpu));
+	if (l && before(p->scx.dsq_vtime, l->vnow - CREDIT_NS))
+		scx_bpf_task_set_dsq_vtime(p, l->vnow - CREDIT_NS);
+	scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, 0);
 	return cpu;
 }
 
@@ -305,17 +310,20 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 	struct pvsched_shared *s = slot < 0 ? NULL : bpf_map_lookup_elem(&shared, &key);
 	struct pvsched_vcpu *v = s ? vcpu_of_slot(slot) : NULL;
 	struct scx_llc *l = x ? llc_at(x->llc) : NULL;
+	__u64 vtime = p->scx.dsq_vtime;
 
 	if (!x || !l)
 		return 0;
 	MEMBER(x, urgent) = v && is_boosted(key) ? key + 1 : 0;
 	x->low = v && !x->urgent && is_low(v, s, key);
-	if (v && v->woken)
+	if (v && v->woken) {
 		note_wake(v, key);
+		vtime = rested(vtime, l->vnow); /* it may have come straight here, boosted */
+	}
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
 	x->asks = v != NULL;
-	x->vtime = bounded(p, p->scx.dsq_vtime, l->vnow);
+	x->vtime = bounded(p, vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
 	if (!x->urgent && before(l->vnow, x->vtime)) /* who is boosted is ahead of its turn */
 		l->vnow = x->vtime;
