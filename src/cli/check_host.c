@@ -19,6 +19,7 @@
 
 #include <pvsched/abi.h>
 
+#include "broker/cpus.h"
 #include "check.h"
 #include "machine.h"
 #include "privilege/caps.h"
@@ -230,19 +231,32 @@ static void read_status(const char *key, char *buf, size_t size)
 	fclose(f);
 }
 
+/* Of the kernel's two lists: the second may name CPUs that are offline, or were never there. */
+static bool are_allowed(const char *online, const char *allowed)
+{
+	cpu_set_t offline, barred, both;
+
+	memset(&offline, 0xff, sizeof(offline));
+	barred = offline;
+	pvsched_cpus_remove(&offline, online);
+	pvsched_cpus_remove(&barred, allowed);
+	CPU_AND(&both, &offline, &barred);
+	return CPU_EQUAL(&both, &barred);
+}
+
 static void check_cpus(struct check_list *l, const char *section)
 {
 	char online[128] = "", allowed[128], line[128] = "";
 
 	bench_read_line("/sys/devices/system/cpu/online", online, sizeof(online));
 	read_status("Cpus_allowed_list:", allowed, sizeof(allowed));
-	check_add(
-		l, section, "CPUs", strcmp(online, allowed) ? CHECK_LIMIT : CHECK_OK,
-		strcmp(online, allowed)
-			? "%s of %s are allowed here (cpuset, taskset): agents run on these only; "
-			  "vCPUs elsewhere are boosted from the first of them, later"
-			: "%s, all allowed",
-		allowed, online);
+	if (are_allowed(online, allowed))
+		check_add(l, section, "CPUs", CHECK_OK, "%s, all allowed", online);
+	else
+		check_add(l, section, "CPUs", CHECK_LIMIT,
+			  "%s of %s are allowed here (cpuset, taskset): agents run on these only; "
+			  "vCPUs elsewhere are boosted from the first of them, later",
+			  allowed, online);
 	if (!bench_read_line("/sys/devices/system/cpu/isolated", line, sizeof(line)) && *line)
 		check_add(l, section, "isolated CPUs", CHECK_NOTE,
 			  "%s: no agent runs there: a vCPU that does not have one for itself is "
