@@ -323,24 +323,28 @@ static int own_cgroup(const char *controller, char *buf, size_t size)
 	return err;
 }
 
-static void check_quota_v2(struct check_list *l, const char *section, bool *found)
+/* A quota of any group above holds, too. The host's root has none; that of a container may. */
+static bool check_quota(struct check_list *l, const char *section, const char *root,
+			const char *group, const char *name)
 {
-	char group[2048], file[2200], line[64], *slash;
+	char path[2048], file[2200], line[64], *slash;
+	bool found = false;
 
-	if (own_cgroup("", group, sizeof(group)))
-		return;
-	/* a quota of any group above holds, too; the root has none */
-	while (*group) {
-		snprintf(file, sizeof(file), "/sys/fs/cgroup%s/cpu.max", group);
-		if (!bench_read_line(file, line, sizeof(line)) && strncmp(line, "max", 3)) {
-			check_add(l, section, "cpu.max", CHECK_LIMIT,
+	snprintf(path, sizeof(path), "%s", group);
+	for (;;) {
+		snprintf(file, sizeof(file), "%s%s/%s", root, path, name);
+		/* none: max in v2, -1 in v1 */
+		if (!bench_read_line(file, line, sizeof(line)) && *line >= '1' && *line <= '9') {
+			check_add(l, section, name, CHECK_LIMIT,
 				  "%.120s: %s us: ordinary time of threads in it is limited; a "
-				  "boost must not get past it",
+				  "vCPU in it is boosted by nice, which it charges",
 				  file, line);
-			*found = true;
+			found = true;
 		}
-		slash = strrchr(group, '/');
-		*(slash ? slash : group) = '\0';
+		slash = strrchr(path, '/');
+		if (!slash)
+			return found;
+		*slash = '\0';
 	}
 }
 
@@ -378,15 +382,10 @@ static void check_cgroups(struct check_list *l, const char *section)
 	char group[2048], file[2200], line[64];
 	bool found = false;
 
-	check_quota_v2(l, section, &found);
+	if (!own_cgroup("", group, sizeof(group)))
+		found = check_quota(l, section, "/sys/fs/cgroup", group, "cpu.max");
 	if (!own_cgroup("cpu", group, sizeof(group))) {
-		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
-		if (!bench_read_line(file, line, sizeof(line)) && atol(line) > 0) {
-			check_add(l, section, "cpu.cfs_quota_us", CHECK_LIMIT,
-				  "%.120s: %s us: ordinary time of threads in it is limited", file,
-				  line);
-			found = true;
-		}
+		found |= check_quota(l, section, "/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us");
 		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.rt_runtime_us", group);
 		if (!bench_read_line(file, line, sizeof(line)))
 			check_add(l, section, "RT group scheduling",

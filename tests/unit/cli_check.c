@@ -179,6 +179,52 @@ static void check_isolated_cpus_are_named(void **state)
 	expect("nohz_full CPUs", CHECK_NOTE, "1: no agent runs there, as on isolated ones");
 }
 
+static void check_v2_quota_of_any_group_above_is_named(void **state)
+{
+	(void)state;
+	put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+	expect("cpu.max", CHECK_LIMIT, "/sys/fs/cgroup/a/b/cpu.max: 50000 100000 us: ordinary");
+	expect("cpu.max", CHECK_LIMIT, "boosted by nice, which it charges");
+	expect_none("CPU quota");
+	put("/sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+	put("/sys/fs/cgroup/a/cpu.max", "20000 100000\n");
+	expect("cpu.max", CHECK_LIMIT, "/sys/fs/cgroup/a/cpu.max: 20000 100000 us");
+	put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+	assert_int_equal(rows_of("cpu.max"), 2);
+	/* one of a group beside it holds nobody here */
+	put("/proc/self/cgroup", "0::/c\n");
+	put("/sys/fs/cgroup/c/cpu.max", "max 100000\n");
+	expect("CPU quota", CHECK_OK, "none");
+}
+
+static void check_v1_quota_of_any_group_above_is_named(void **state)
+{
+	(void)state;
+	make_v1();
+	put("/sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us", "50000\n");
+	expect("cpu.cfs_quota_us", CHECK_LIMIT,
+	       "/sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us: 50000 us: ordinary");
+	expect("cpu.cfs_quota_us", CHECK_LIMIT, "boosted by nice, which it charges");
+	expect_none("CPU quota");
+	put("/sys/fs/cgroup/cpu/a/b/cpu.cfs_quota_us", "-1\n");
+	put("/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "20000\n");
+	expect("cpu.cfs_quota_us", CHECK_LIMIT, "/sys/fs/cgroup/cpu/a/cpu.cfs_quota_us: 20000 us");
+	expect_none("CPU quota");
+}
+
+/* Its own group is / to it, and what is mounted there is that. */
+static void check_quota_of_a_container_is_named(void **state)
+{
+	(void)state;
+	put("/proc/self/cgroup", "0::/\n");
+	put("/sys/fs/cgroup/cpu.max", "50000 100000\n");
+	expect("cpu.max", CHECK_LIMIT, "/sys/fs/cgroup/cpu.max: 50000 100000 us");
+	expect_none("CPU quota");
+	put("/proc/self/cgroup", "1:cpu:/\n");
+	put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
+	expect("cpu.cfs_quota_us", CHECK_LIMIT, "/sys/fs/cgroup/cpu/cpu.cfs_quota_us: 50000 us");
+}
+
 static void check_v1_group_without_realtime_says_where_to_give_it(void **state)
 {
 	(void)state;
@@ -244,6 +290,9 @@ int main(void)
 		CASE(check_cpuset_says_where_agents_run),
 		CASE(check_cpus_that_are_offline_are_no_limit),
 		CASE(check_isolated_cpus_are_named),
+		CASE(check_v2_quota_of_any_group_above_is_named),
+		CASE(check_v1_quota_of_any_group_above_is_named),
+		CASE(check_quota_of_a_container_is_named),
 		CASE(check_v1_group_without_realtime_says_where_to_give_it),
 		CASE(check_v2_group_without_realtime_says_what_becomes_of_boosts),
 		CASE(check_realtime_settings_say_what_to_do),
