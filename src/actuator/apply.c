@@ -150,6 +150,15 @@ static bool covers_its_nice(const struct pvsched_slot *s, const struct pvsched_a
 	return hides_nice(boosted) && pvsched_attr_is_fair(&s->base) && s->under == s->base.nice;
 }
 
+/* The broker says what is somebody else's. */
+static void note_foreign(const struct pvsched_actuation *act, struct pvsched_shared *sh,
+			 uint32_t foreign)
+{
+	STORE(sh->foreign, sh->foreign | foreign);
+	if (!act->guardian)
+		eventfd_write(act->foreign_fd, 1);
+}
+
 /*
  * What somebody else changed since we last did is theirs from now on, attribute by attribute: a
  * policy or a real-time priority, or a nice (that of a boosted thread included: it is real-time and
@@ -197,10 +206,17 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 	if (!foreign)
 		return covers;
 	STORE(sh->external, sh->external + 1);
-	STORE(sh->foreign, sh->foreign | foreign);
-	if (!act->guardian)
-		eventfd_write(act->foreign_fd, 1);
+	note_foreign(act, sh, foreign);
 	return covers;
+}
+
+static void put_back(const struct pvsched_actuation *act, struct pvsched_slot *s,
+		     struct pvsched_shared *sh)
+{
+	if (!pvsched_place_back(s))
+		return;
+	STORE(sh->external, sh->external + 1);
+	note_foreign(act, sh, PVSCHED_FOREIGN_AFFINITY);
 }
 
 /* Without the lock what another of us does meanwhile would look like somebody's: nothing is taken for
@@ -264,7 +280,7 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	}
 	if (err != -ESRCH) { /* else whoever has its number now */
 		keep_slack(s);
-		pvsched_place_back(s);
+		put_back(act, s, sh);
 	}
 	now = now_ns();
 	if (reason == PVSCHED_REASON_PAYBACK) {
@@ -296,9 +312,7 @@ static void no_realtime(const struct pvsched_actuation *act, struct pvsched_shar
 	STORE(sh->fair_until_ns, now_ns() + FAIR_NS);
 	if (sh->foreign & PVSCHED_FOREIGN_GROUP)
 		return;
-	STORE(sh->foreign, sh->foreign | PVSCHED_FOREIGN_GROUP);
-	if (!act->guardian)
-		eventfd_write(act->foreign_fd, 1);
+	note_foreign(act, sh, PVSCHED_FOREIGN_GROUP);
 }
 
 /* Is what is desired of the attributes that are still ours? */
@@ -374,7 +388,7 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (want.policy == SCHED_OTHER)
 		s->under = want.nice;
 	if (!counted) {
-		pvsched_place_back(s);
+		put_back(act, s, sh);
 		end_boost(act, s, sh, now);
 	}
 	if (counted && !act->debts[slot].stretch.on_ns) {

@@ -117,14 +117,19 @@ static bool was_driven_out(const struct pvsched_slot *s, const cpu_set_t *now)
 	return true;
 }
 
-void pvsched_place_back(struct pvsched_slot *s)
+bool pvsched_place_back(struct pvsched_slot *s)
 {
+	bool theirs = false;
 	cpu_set_t now;
 
 	if (!s->moved)
-		return;
-	if (!sched_getaffinity(s->tid, sizeof(now), &now) &&
-	    (CPU_EQUAL(&now, &s->moved_to) || was_driven_out(s, &now)))
-		sched_setaffinity(s->tid, sizeof(s->own), &s->own);
+		return false;
+	if (!sched_getaffinity(s->tid, sizeof(now), &now)) {
+		if (CPU_EQUAL(&now, &s->moved_to) || was_driven_out(s, &now))
+			sched_setaffinity(s->tid, sizeof(s->own), &s->own);
+		else /* as it was: another of us put it back, or was killed before it moved it */
+			theirs = !CPU_EQUAL(&now, &s->may);
+	}
 	STORE(s->moved, 0);
+	return theirs;
 }

@@ -12,7 +12,7 @@
 /* To one CPU of `free` that the thread may use: its number, or -errno and nothing has changed. Two
  * system calls; and a file of /proc when somebody has changed the affinity since. */
 int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free);
-/* Back to what it had, unless somebody else has changed it meanwhile: then it is theirs. */
-void pvsched_place_back(struct pvsched_slot *s);
+/* Back to what it had, unless somebody else has changed it meanwhile: then it is theirs. Returns whether. */
+bool pvsched_place_back(struct pvsched_slot *s);
 
 #endif

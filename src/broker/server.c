@@ -278,32 +278,46 @@ static int operate(struct pvsched_server *s, const struct pvsched_client *c, str
 	return set_policy(s, c - s->client, m, nfds == 1 ? fds[0] : -1);
 }
 
-static const char *say_foreign(uint32_t foreign)
+/* Of each its own line: the actuator may have found several before this thread wakes up. */
+static const struct {
+	uint32_t foreign;
+	const char *text;
+} sayings[] = {
+	{ PVSCHED_FOREIGN_POLICY,
+	  "somebody else changed its policy or priority: it is left alone until it is registered anew" },
+	{ PVSCHED_FOREIGN_NICE,
+	  "somebody else changed its nice: it keeps that, and pays no boosts back" },
+	{ PVSCHED_FOREIGN_GROUP,
+	  "its cgroup has no real-time time (cpu.rt_runtime_us): it is boosted by nice instead" },
+	{ PVSCHED_FOREIGN_AFFINITY,
+	  "somebody else changed its affinity during a boost: it keeps that" },
+};
+
+static void say_foreign(const struct pvsched_server *s, const struct pvsched_client *c, int index,
+			uint32_t foreign, pvsched_say_fn say, void *ctx)
 {
-	if (foreign & PVSCHED_FOREIGN_POLICY)
-		return "somebody else changed its policy or priority: it is left alone until it is "
-		       "registered anew";
-	if (foreign & PVSCHED_FOREIGN_NICE)
-		return "somebody else changed its nice: it keeps that, and pays no boosts back";
-	return "its cgroup has no real-time time (cpu.rt_runtime_us): it is boosted by nice instead";
+	char line[256];
+
+	for (unsigned int i = 0; i < sizeof(sayings) / sizeof(*sayings); i++) {
+		if (!(foreign & sayings[i].foreign))
+			continue;
+		snprintf(line, sizeof(line), "VM %d, vCPU %d, thread %d: %s", (int)(c - s->client),
+			 index, s->reg->act.slots[c->slot[index]].tid, sayings[i].text);
+		say(ctx, line);
+	}
 }
 
 void pvsched_server_foreign(struct pvsched_server *s, pvsched_say_fn say, void *ctx)
 {
 	const struct pvsched_client *c;
 	uint32_t foreign;
-	char line[256];
 
 	pthread_mutex_lock(s->mutex);
 	for (int vm = 0; vm < PVSCHED_VMS; vm++) {
 		c = &s->client[vm];
 		for (int i = 0; c->hello && i < PVSCHED_VCPUS_MAX; i++) {
 			foreign = c->slot[i] < 0 ? 0 : pvsched_registry_foreign(s->reg, c->slot[i]);
-			if (!foreign)
-				continue;
-			snprintf(line, sizeof(line), "VM %d, vCPU %d, thread %d: %s", vm, i,
-				 s->reg->act.slots[c->slot[i]].tid, say_foreign(foreign));
-			say(ctx, line);
+			say_foreign(s, c, i, foreign, say, ctx);
 		}
 	}
 	pthread_mutex_unlock(s->mutex);

@@ -19,6 +19,7 @@
 
 #include <pvsched/abi.h>
 
+#include "broker/cpus.h"
 #include "check.h"
 #include "machine.h"
 #include "privilege/caps.h"
@@ -230,19 +231,32 @@ static void read_status(const char *key, char *buf, size_t size)
 	fclose(f);
 }
 
+/* Of the kernel's two lists: the second may name CPUs that are offline, or were never there. */
+static bool are_allowed(const char *online, const char *allowed)
+{
+	cpu_set_t offline, barred, both;
+
+	memset(&offline, 0xff, sizeof(offline));
+	barred = offline;
+	pvsched_cpus_remove(&offline, online);
+	pvsched_cpus_remove(&barred, allowed);
+	CPU_AND(&both, &offline, &barred);
+	return CPU_EQUAL(&both, &barred);
+}
+
 static void check_cpus(struct check_list *l, const char *section)
 {
 	char online[128] = "", allowed[128], line[128] = "";
 
 	bench_read_line("/sys/devices/system/cpu/online", online, sizeof(online));
 	read_status("Cpus_allowed_list:", allowed, sizeof(allowed));
-	check_add(
-		l, section, "CPUs", strcmp(online, allowed) ? CHECK_LIMIT : CHECK_OK,
-		strcmp(online, allowed)
-			? "%s of %s are allowed here (cpuset, taskset): agents run on these only; "
-			  "vCPUs elsewhere are boosted from the first of them, later"
-			: "%s, all allowed",
-		allowed, online);
+	if (are_allowed(online, allowed))
+		check_add(l, section, "CPUs", CHECK_OK, "%s, all allowed", online);
+	else
+		check_add(l, section, "CPUs", CHECK_LIMIT,
+			  "%s of %s are allowed here (cpuset, taskset): agents run on these only; "
+			  "vCPUs elsewhere are boosted from the first of them, later",
+			  allowed, online);
 	if (!bench_read_line("/sys/devices/system/cpu/isolated", line, sizeof(line)) && *line)
 		check_add(l, section, "isolated CPUs", CHECK_NOTE,
 			  "%s: no agent runs there: a vCPU that does not have one for itself is "
@@ -309,24 +323,28 @@ static int own_cgroup(const char *controller, char *buf, size_t size)
 	return err;
 }
 
-static void check_quota_v2(struct check_list *l, const char *section, bool *found)
+/* A quota of any group above holds, too. The host's root has none; that of a container may. */
+static bool check_quota(struct check_list *l, const char *section, const char *root,
+			const char *group, const char *name)
 {
-	char group[2048], file[2200], line[64], *slash;
+	char path[2048], file[2200], line[64], *slash;
+	bool found = false;
 
-	if (own_cgroup("", group, sizeof(group)))
-		return;
-	/* a quota of any group above holds, too; the root has none */
-	while (*group) {
-		snprintf(file, sizeof(file), "/sys/fs/cgroup%s/cpu.max", group);
-		if (!bench_read_line(file, line, sizeof(line)) && strncmp(line, "max", 3)) {
-			check_add(l, section, "cpu.max", CHECK_LIMIT,
+	snprintf(path, sizeof(path), "%s", group);
+	for (;;) {
+		snprintf(file, sizeof(file), "%s%s/%s", root, path, name);
+		/* none: max in v2, -1 in v1 */
+		if (!bench_read_line(file, line, sizeof(line)) && *line >= '1' && *line <= '9') {
+			check_add(l, section, name, CHECK_LIMIT,
 				  "%.120s: %s us: ordinary time of threads in it is limited; a "
-				  "boost must not get past it",
+				  "vCPU in it is boosted by nice, which it charges",
 				  file, line);
-			*found = true;
+			found = true;
 		}
-		slash = strrchr(group, '/');
-		*(slash ? slash : group) = '\0';
+		slash = strrchr(path, '/');
+		if (!slash)
+			return found;
+		*slash = '\0';
 	}
 }
 
@@ -364,15 +382,10 @@ static void check_cgroups(struct check_list *l, const char *section)
 	char group[2048], file[2200], line[64];
 	bool found = false;
 
-	check_quota_v2(l, section, &found);
+	if (!own_cgroup("", group, sizeof(group)))
+		found = check_quota(l, section, "/sys/fs/cgroup", group, "cpu.max");
 	if (!own_cgroup("cpu", group, sizeof(group))) {
-		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.cfs_quota_us", group);
-		if (!bench_read_line(file, line, sizeof(line)) && atol(line) > 0) {
-			check_add(l, section, "cpu.cfs_quota_us", CHECK_LIMIT,
-				  "%.120s: %s us: ordinary time of threads in it is limited", file,
-				  line);
-			found = true;
-		}
+		found |= check_quota(l, section, "/sys/fs/cgroup/cpu", group, "cpu.cfs_quota_us");
 		snprintf(file, sizeof(file), "/sys/fs/cgroup/cpu%s/cpu.rt_runtime_us", group);
 		if (!bench_read_line(file, line, sizeof(line)))
 			check_add(l, section, "RT group scheduling",

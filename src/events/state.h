@@ -74,12 +74,12 @@ struct pvsched_shared {
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
-/* Attributes that somebody else set on the thread. Not affinity: that is put back by
- * comparing, see place.h. */
+/* Attributes that somebody else set on the thread. */
 enum pvsched_foreign {
 	PVSCHED_FOREIGN_POLICY = 1, /* policy and real-time priority: no boost, no restoring */
 	PVSCHED_FOREIGN_NICE = 2, /* boosts of real-time kind only; restored to their nice */
 	PVSCHED_FOREIGN_GROUP = 4, /* its cgroup allows no real-time scheduling; only said */
+	PVSCHED_FOREIGN_AFFINITY = 8, /* while a boost had it narrowed, see place.h; only said */
 };
 
 enum pvsched_vcpu_flags {

@@ -282,15 +282,15 @@ int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr)
 	return __real_pvsched_attr_get(tid, ret_attr);
 }
 
-void __real_pvsched_place_back(struct pvsched_slot *s);
-void __wrap_pvsched_place_back(struct pvsched_slot *s);
-void __wrap_pvsched_place_back(struct pvsched_slot *s)
+bool __real_pvsched_place_back(struct pvsched_slot *s);
+bool __wrap_pvsched_place_back(struct pvsched_slot *s);
+bool __wrap_pvsched_place_back(struct pvsched_slot *s)
 {
 	void (*hook)(void) = __atomic_exchange_n(&on_restored, NULL, __ATOMIC_ACQ_REL);
 
 	if (hook)
 		hook();
-	__real_pvsched_place_back(s);
+	return __real_pvsched_place_back(s);
 }
 
 static void *restorer(void *arg)

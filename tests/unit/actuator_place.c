@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Affinity that is put back: what was set by a wish, and what the kernel made of it. */
+/* Affinity that is put back: what was set by a wish, what the kernel made of it, and what somebody else did. */
 #include <helpers/unit.h>
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "../../src/actuator/place.h"
@@ -48,7 +50,7 @@ static void place_back_restores_after_its_cpu_has_gone(void **state)
 	CPU_ZERO(&own);
 	CPU_SET(one_of(&all, -1), &own);
 	s = moved(GONE, &own); /* the kernel has let it run everywhere since */
-	pvsched_place_back(&s);
+	assert_false(pvsched_place_back(&s));
 	assert_false(s.moved);
 	assert_true(has(&own));
 	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
@@ -72,14 +74,109 @@ static void place_back_leaves_what_somebody_else_set(void **state)
 	/* less than it had, though its CPU has gone */
 	s = moved(GONE, &own);
 	assert_int_equal(sched_setaffinity(0, sizeof(theirs), &theirs), 0);
-	pvsched_place_back(&s);
+	assert_true(pvsched_place_back(&s));
 	assert_false(s.moved);
 	assert_true(has(&theirs));
-	/* or all, while its CPU is on */
-	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	assert_false(pvsched_place_back(&s)); /* it is not ours any more */
+	/* or more, while its CPU is on */
 	s = moved(cpu, &own);
-	pvsched_place_back(&s);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	assert_true(pvsched_place_back(&s));
 	assert_true(has(&all));
+}
+
+/* Whoever boosts it may be killed between the note and the move, or another one has put it back. */
+static void place_back_of_what_was_not_moved_is_nobodys_change(void **state)
+{
+	struct pvsched_slot s;
+	cpu_set_t all;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	s = moved(one_of(&all, -1), &all);
+	if (CPU_EQUAL(&s.moved_to, &all))
+		skip();
+	assert_false(pvsched_place_back(&s));
+	assert_false(s.moved);
+	assert_true(has(&all));
+}
+
+/* An actuator with this thread in slot 0. */
+static struct pvsched_actuation *actuation(void)
+{
+	struct pvsched_actuation *a = calloc(1, sizeof(*a));
+	struct pvsched_config *config = calloc(1, sizeof(*config));
+
+	assert_true(a && config);
+	config->actuator = PVSCHED_ACTUATOR_AGENT;
+	a->config = config;
+	a->slots = calloc(1, sizeof(*a->slots));
+	a->shared = calloc(1, sizeof(*a->shared));
+	a->debts = calloc(1, sizeof(*a->debts));
+	a->limits = calloc(1, sizeof(*a->limits));
+	a->foreign_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(a->slots && a->shared && a->debts && a->limits && a->foreign_fd >= 0);
+	return a;
+}
+
+static void free_actuation(struct pvsched_actuation *a)
+{
+	close(a->foreign_fd);
+	free(a->limits);
+	free(a->debts);
+	free(a->shared);
+	free(a->slots);
+	free((void *)a->config);
+	free(a);
+}
+
+/* Ends a boost of this thread, which has `theirs` since. */
+static void end_boost(struct pvsched_actuation *a, const cpu_set_t *own, const cpu_set_t *theirs)
+{
+	struct pvsched_slot *s = &a->slots[0];
+	struct pvsched_applied done;
+
+	assert_int_equal(sched_setaffinity(0, sizeof(*own), own), 0);
+	*s = moved(GONE, own);
+	s->used = 1;
+	s->slack_ns = PVSCHED_SLACK_DEFAULT_NS;
+	assert_int_equal(pvsched_slot_lock_init(s), 0);
+	/* a boost to what it has anyway, which anybody may set */
+	assert_int_equal(pvsched_attr_get(s->tid, &s->base), 0);
+	s->boosted = s->was = s->base;
+	s->under = s->base.nice;
+	a->shared[0].applied = pvsched_word(1, PVSCHED_LEVEL_NICE, 0, PVSCHED_REASON_POLICY, 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(*theirs), theirs), 0);
+	assert_int_equal(pvsched_apply(a, 0, 0, true, &done), 0);
+	assert_true(done.changed && !done.boosted && !s->moved);
+	assert_true(has(theirs));
+	pthread_mutex_destroy(&s->lock);
+}
+
+static void affinity_set_during_a_boost_is_told_to_the_broker(void **state)
+{
+	struct pvsched_actuation *a = actuation();
+	cpu_set_t all, own, theirs;
+	eventfd_t told;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&own);
+	CPU_SET(one_of(&all, -1), &own);
+	if (CPU_EQUAL(&own, &all))
+		skip(); /* one CPU: nothing to tell apart */
+	CPU_ZERO(&theirs);
+	CPU_SET(one_of(&all, one_of(&all, -1)), &theirs);
+	end_boost(a, &own, &own); /* nobody has: it is as it was */
+	assert_int_equal(a->shared[0].foreign, 0);
+	assert_int_equal(a->shared[0].external, 0);
+	assert_int_equal(eventfd_read(a->foreign_fd, &told), -1);
+	end_boost(a, &own, &theirs);
+	assert_int_equal(a->shared[0].foreign, PVSCHED_FOREIGN_AFFINITY);
+	assert_int_equal(a->shared[0].external, 1);
+	assert_int_equal(eventfd_read(a->foreign_fd, &told), 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+	free_actuation(a);
 }
 
 int main(void)
@@ -87,6 +184,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(place_back_restores_after_its_cpu_has_gone),
 		cmocka_unit_test(place_back_leaves_what_somebody_else_set),
+		cmocka_unit_test(place_back_of_what_was_not_moved_is_nobodys_change),
+		cmocka_unit_test(affinity_set_during_a_boost_is_told_to_the_broker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

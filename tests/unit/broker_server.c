@@ -467,6 +467,56 @@ static void server_client_whose_process_is_another_now_registers_nothing(void **
 /* --- VMs that were found */
 
 /* As found.c has it; the policy `latency` is that of all. Returns its place. */
+static char foreign_said[256];
+static unsigned int foreign_lines;
+
+static void on_foreign(void *ctx, const char *line)
+{
+	assert_ptr_equal(ctx, &bed);
+	snprintf(foreign_said, sizeof(foreign_said), "%s", line);
+	foreign_lines++;
+}
+
+/* What the actuator notes of somebody else's thread, twice; and all at once, for another one. */
+static void server_says_once_what_somebody_else_changed(void **state)
+{
+	static const struct {
+		uint32_t foreign;
+		const char *word;
+	} all[] = { { PVSCHED_FOREIGN_AFFINITY, "affinity" },
+		    { PVSCHED_FOREIGN_NICE, "nice" },
+		    { PVSCHED_FOREIGN_GROUP, "cgroup" },
+		    { PVSCHED_FOREIGN_POLICY, "policy" } };
+	int fds[2] = { own_pidfd(), eventfd(0, EFD_CLOEXEC) }, index, client = enter(&index, 0);
+	const struct pvsched_msg add = add_self();
+	struct pvsched_shared *shared;
+
+	(void)state;
+	foreign_lines = 0;
+	assert_int_equal(ask(client, index, &add, fds, 2), 0);
+	shared = &bed.reg.act.shared[bed.server.client[index].slot[0]];
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
+		shared->foreign |= all[i].foreign;
+		pvsched_server_foreign(&bed.server, on_foreign, &bed);
+		assert_non_null(strstr(foreign_said, all[i].word));
+		assert_int_equal(foreign_lines, i + 1);
+		pvsched_server_foreign(&bed.server, on_foreign, &bed);
+		assert_int_equal(foreign_lines, i + 1);
+	}
+	leave(client, index);
+	client = enter(&index, 0);
+	assert_int_equal(ask(client, index, &add, fds, 2), 0);
+	shared = &bed.reg.act.shared[bed.server.client[index].slot[0]];
+	assert_int_equal(shared->foreign, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++)
+		shared->foreign |= all[i].foreign;
+	pvsched_server_foreign(&bed.server, on_foreign, &bed);
+	assert_int_equal(foreign_lines, 2 * ARRAY_SIZE(all));
+	leave(client, index);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static int find_vm(const char *name)
 {
 	int place = pvsched_server_place(&bed.server, getuid());
@@ -579,6 +629,7 @@ int main(void)
 		CASE(server_user_has_but_a_share_of_the_threads),
 		CASE(server_full_of_vms_is_still_the_operators),
 		CASE(server_client_whose_process_is_another_now_registers_nothing),
+		CASE(server_says_once_what_somebody_else_changed),
 		cmocka_unit_test(server_policy_of_an_operator_stays_when_a_guest_speaks),
 		cmocka_unit_test(server_client_takes_over_what_was_found),
 	};
