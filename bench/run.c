@@ -31,7 +31,7 @@ static int take_lock(const struct bench_plan *plan)
 	int fd;
 
 	mkdir(LOCK_DIR, 0755);
-	fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600); /* who may read it may lock it */
 	if (fd < 0 || !flock(fd, LOCK_EX | LOCK_NB))
 		return fd;
 	if (plan->waits)

@@ -58,13 +58,15 @@ int pvsched_host_lock(pvsched_say_fn say, void *ctx, int *ret_fd)
 		say(ctx, line);
 		return err;
 	}
-	fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	/* who may read a file may lock it, and would keep every broker out */
+	fd = open(LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		err = -errno;
 		snprintf(line, sizeof(line), LOCK_FILE ": %s: run as root", strerror(-err));
 		say(ctx, line);
 		return err;
 	}
+	fchmod(fd, 0600); /* it may be there from before */
 	err = wait_for(fd);
 	if (!err)
 		err = write_pid(fd);

@@ -80,7 +80,51 @@ static void control_what_is_no_request_is_refused(void **state)
 	REFUSED("{\"pvsched\": 1, \"command\": \"\xff\"}", "EINVAL");
 	REFUSED("{\"pvsched\": 1, \"a\": [[[[[[[[1]]]]]]]]}", "EINVAL");
 	REFUSED("{\0}", "EINVAL");
+}
+
+/* Which takes the broker's own socket: here one looks only, root too. */
+static void control_what_would_change_something_is_no_command(void **state)
+{
+	(void)state;
 	REFUSED("{\"pvsched\": 1, \"command\": \"halt\"}", "ENOENT");
+	REFUSED("{\"pvsched\": 1, \"command\": \"policy\", \"name\": \"off\"}", "ENOENT");
+	REFUSED("{\"pvsched\": 1, \"command\": \"budget\", \"boost\": 90}", "ENOENT");
+}
+
+/* The names of the VMs that this user is told of. */
+static void expect_vms(uid_t uid, const char *first, const char *second)
+{
+	static const char request[] = "{\"pvsched\": 1, \"command\": \"stat\"}";
+	const char *const names[] = { first, second };
+	struct json_value *v = answer(request, sizeof(request) - 1, uid);
+	const struct json_value *vms = json_get(v, "vms");
+	unsigned int n = !!first + !!second;
+
+	assert_int_equal(json_len(vms), n);
+	for (unsigned int i = 0; i < n; i++)
+		assert_string_equal(json_text(json_get(json_at(vms, i), "name")), names[i]);
+	json_free(v);
+}
+
+static void control_user_is_told_of_his_own_vms_alone(void **state)
+{
+	const uid_t own = geteuid() + 1;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct pvsched_client *c = &server.client[i];
+
+		memset(c->slot, -1, sizeof(c->slot));
+		snprintf(c->name, sizeof(c->name), "%s", i ? "other" : "own");
+		c->uid = own + i;
+		c->hello = true;
+	}
+	expect_vms(own, "own", NULL);
+	expect_vms(own + 1, "other", NULL);
+	expect_vms(own + 2, NULL, NULL);
+	expect_vms(0, "own", "other");
+	expect_vms(geteuid(), "own", "other");
+	memset(server.client, 0, 2 * sizeof(*server.client));
 }
 
 static void control_another_version_is_refused(void **state)
@@ -236,16 +280,29 @@ static void control_peer_that_does_not_read_is_dropped(void **state)
 	close(silent);
 }
 
+/* What a user is told is his own, so anybody may ask. */
+static void control_socket_is_anybodys_to_ask_at(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0666);
+}
+
 static int start_control(void **state)
 {
 	struct pvsched_control *c = NULL;
+	mode_t old;
 
 	server.mutex = &mutex;
 	if (!mkdtemp(dir))
 		return -1;
 	snprintf(path, sizeof(path), "%s/sock", dir);
+	old = umask(077); /* the socket's mode is not by it */
 	if (pvsched_control_start(&server, path, &c))
 		return -1;
+	umask(old);
 	*state = c;
 	return 0;
 }
@@ -317,9 +374,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(control_list_and_stat_of_nobody_are_empty),
 		cmocka_unit_test(control_what_is_no_request_is_refused),
+		cmocka_unit_test(control_what_would_change_something_is_no_command),
+		cmocka_unit_test(control_user_is_told_of_his_own_vms_alone),
 		cmocka_unit_test(control_another_version_is_refused),
 		cmocka_unit_test(control_cut_requests_are_answered),
 		cmocka_unit_test(control_path_is_beside_the_brokers),
+		cmocka_unit_test_setup_teardown(control_socket_is_anybodys_to_ask_at, start_control,
+						stop_control),
 		cmocka_unit_test_setup_teardown(control_silent_connections_give_way, start_control,
 						stop_control),
 		cmocka_unit_test_setup_teardown(control_others_cannot_keep_root_out, start_control,

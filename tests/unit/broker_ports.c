@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -49,6 +50,7 @@ static int setup(void **state)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = TAG };
 	char broker[64];
+	mode_t old;
 
 	(void)state;
 	memset(&bed, 0, sizeof(bed));
@@ -63,8 +65,10 @@ static int setup(void **state)
 					    .tag = TAG + 1,
 					    .listen_tag = TAG };
 	snprintf(broker, sizeof(broker), "%s/broker.sock", bed.dir);
+	old = umask(077); /* the sockets' modes are not by it */
 	if (pvsched_ports_open(&bed.ports, broker))
 		return -1;
+	umask(old);
 	return epoll_ctl(bed.ports.ep, EPOLL_CTL_ADD, bed.ports.listen_fd, &ev);
 }
 
@@ -148,12 +152,33 @@ static void ports_without_room_to_bury_are_deaf_until_there_is(void **state)
 	close(client);
 }
 
+/* A QEMU of any user connects; whoever says something there and is no VM's process is sent away. */
+static void ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at(void **state)
+{
+	struct stat st;
+	int client;
+	char c = 0;
+
+	(void)state;
+	assert_int_equal(stat(bed.ports.path, &st), 0);
+	assert_int_equal(st.st_mode, S_IFSOCK | 0666);
+	client = join();
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	assert_int_equal(send(client, &c, 1, 0), 1);
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_null(bed.ports.port[0]);
+	assert_int_equal(bed.ports.refused, 1);
+	close(client);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(ports_without_descriptors_are_deaf_for_a_while),
 		CASE(ports_without_room_to_bury_are_deaf_until_there_is),
+		CASE(ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

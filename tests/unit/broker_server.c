@@ -9,15 +9,19 @@
 
 #include <actuator/monotonic.h>
 #include <broker/server.h>
+#include <grp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
 #define PATIENCE_NS                                                                                \
 	10000000000ull /* for what takes microseconds, of the minute that a close takes */
+
+#define STRANGER 65534 /* neither root nor the broker's user */
 
 static struct bed {
 	struct pvsched_server server;
@@ -25,6 +29,7 @@ static struct bed {
 	struct pvsched_policies policies;
 	pthread_mutex_t mutex;
 	char dir[32], path[64];
+	struct pvsched_msg answer; /* the last one that came */
 } bed;
 
 static int setup(void **state)
@@ -124,13 +129,13 @@ static void send_with(int fd, const struct pvsched_msg *m, const int *fds, int n
 static int served(int client, int index)
 {
 	uint64_t end = now_ns() + PATIENCE_NS;
-	struct pvsched_msg m;
+	struct pvsched_msg *m = &bed.answer;
 
 	do {
 		pvsched_server_serve(&bed.server, index);
 		pvsched_server_ported(&bed.server);
-		if (recv(client, &m, sizeof(m), 0) == sizeof(m))
-			return m.error;
+		if (recv(client, m, sizeof(*m), 0) == sizeof(*m))
+			return m->error;
 		sched_yield();
 	} while (now_ns() < end);
 	return -ETIMEDOUT;
@@ -464,6 +469,278 @@ static void server_client_whose_process_is_another_now_registers_nothing(void **
 	close(fds[1]);
 }
 
+/* --- who may ask for what is the operator's */
+
+static int set_ceiling(void *ctx, unsigned int ceiling)
+{
+	assert_ptr_equal(ctx, &bed);
+	assert_in_range(ceiling, 1, 90);
+	return 0;
+}
+
+/* What operators' requests change. */
+struct standing {
+	struct pvsched_budget host, vm[PVSCHED_VMS], vcpu[PVSCHED_SLOTS];
+	struct pvsched_policies policies;
+	struct pvsched_conf conf;
+	bool overruled, chosen;
+	int policy;
+	unsigned int ceiling;
+};
+
+static void look(struct standing *s, int vm)
+{
+	memset(s, 0, sizeof(*s)); /* it is compared with its gaps */
+	s->host = bed.reg.host;
+	memcpy(s->vm, bed.reg.vm_budget, sizeof(s->vm));
+	memcpy(s->vcpu, bed.reg.budget, sizeof(s->vcpu));
+	s->policies = bed.policies;
+	s->conf = bed.server.conf;
+	s->overruled = bed.server.overruled;
+	s->chosen = bed.server.client[vm].chosen;
+	s->policy = bed.server.client[vm].policy;
+	s->ceiling = bed.server.ceiling;
+}
+
+/* A VM of the same user is there, so it is not whose VM it is that decides. */
+static struct {
+	int client, vm; /* of a VM, which asks itself, and its place */
+	int fd, index; /* one without */
+	int policy_fd;
+	struct standing before, after;
+} asked;
+
+static int open_operators(void **state)
+{
+	if (open_server(state))
+		return -1;
+	bed.server.ctx = &bed;
+	bed.server.set_ceiling = set_ceiling;
+	bed.server.ceiling = bed.reg.host.value[PVSCHED_BUDGET_CEILING];
+	asked.client = enter(&asked.vm, STRANGER);
+	asked.fd = join();
+	asked.index = pvsched_server_accept(&bed.server);
+	asked.policy_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return asked.index < 0 || asked.policy_fd < 0;
+}
+
+static int close_operators(void **state)
+{
+	close(asked.policy_fd);
+	leave(asked.client, asked.vm);
+	leave(asked.fd, asked.index);
+	close_server(state);
+	pvsched_budget_init(&bed.reg.host);
+	bed.server.set_ceiling = NULL;
+	bed.server.ctx = NULL;
+	bed.server.overruled = false;
+	bed.policies.standard = 0;
+	return 0;
+}
+
+/* By who has a VM and by who has none, with a file where there is one. */
+static void expect_refusal(struct pvsched_msg *m, int file, int error)
+{
+	look(&asked.before, asked.vm);
+	bed.server.client[asked.index].uid = STRANGER;
+	assert_int_equal(ask(asked.fd, asked.index, m, &file, file >= 0), error);
+	m->error = error;
+	assert_memory_equal(&bed.answer, m, sizeof(*m)); /* nor is anything told */
+	assert_int_equal(ask(asked.client, asked.vm, m, &file, file >= 0), error);
+	assert_memory_equal(&bed.answer, m, sizeof(*m));
+	look(&asked.after, asked.vm);
+	assert_memory_equal(&asked.after, &asked.before, sizeof(asked.before));
+	assert_int_equal(bed.server.pending.target, -1);
+}
+
+/* The same of an operator: it was refused for who asked, and not for what was. */
+static void expect_leave(const struct pvsched_msg *m)
+{
+	bed.server.client[asked.index].uid = geteuid();
+	assert_int_equal(ask(asked.fd, asked.index, m, NULL, 0), 0);
+	look(&asked.after, asked.vm);
+}
+
+static void server_list_by_no_operator_is_refused(void **state)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_LIST, .index = asked.vm };
+
+	(void)state;
+	expect_refusal(&m, -1, -EPERM);
+	expect_leave(&m);
+	assert_string_equal(bed.answer.list.name, "unit");
+}
+
+static void server_budget_by_no_operator_is_neither_told_nor_changed(void **state)
+{
+	const uint32_t all = (1u << PVSCHED_BUDGET_N) - 1, whose[] = { PVSCHED_ALL_VMS, asked.vm };
+	struct pvsched_msg m;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(whose); i++) {
+		m = (struct pvsched_msg){ .type = PVSCHED_MSG_BUDGET,
+					  .index = whose[i],
+					  .budget.vcpu = PVSCHED_ALL_VCPUS };
+		expect_refusal(&m, -1, -EPERM);
+		expect_leave(&m);
+		assert_true(bed.answer.budget.value[PVSCHED_BUDGET_BOOST] > 0);
+		assert_memory_equal(&asked.after, &asked.before, sizeof(asked.before));
+
+		m.budget.set = all;
+		for (unsigned int v = 0; v < PVSCHED_BUDGET_N; v++)
+			m.budget.value[v] = pvsched_budget_rows[v].max;
+		expect_refusal(&m, -1, -EPERM);
+		expect_leave(&m);
+		assert_memory_not_equal(&asked.after, &asked.before, sizeof(asked.before));
+
+		m.budget.set = 0;
+		m.budget.inherit = all;
+		expect_refusal(&m, -1, -EPERM);
+		expect_leave(&m);
+		assert_memory_not_equal(&asked.after, &asked.before, sizeof(asked.before));
+	}
+}
+
+static void server_policy_by_no_operator_is_not_set(void **state)
+{
+	const uint32_t whose[] = { asked.vm, PVSCHED_ALL_VMS };
+	struct pvsched_msg m;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(whose); i++) {
+		m = (struct pvsched_msg){ .type = PVSCHED_MSG_POLICY, .index = whose[i] };
+		strcpy(m.policy.name, "latency");
+		expect_refusal(&m, -1, -EPERM);
+		strcpy(m.policy.name, "off");
+		expect_refusal(&m, -1, -EPERM);
+		expect_leave(&m);
+		assert_string_equal(bed.policies.set[asked.after.policy].name, "off");
+		assert_int_equal(asked.after.overruled, whose[i] == PVSCHED_ALL_VMS);
+	}
+}
+
+/* One that would have to be loaded first: by its path, and by what is passed. */
+static void server_policy_by_no_operator_is_not_loaded(void **state)
+{
+	struct pvsched_msg m = { .type = PVSCHED_MSG_POLICY, .index = asked.vm };
+	unsigned int loaded = edge.programs;
+	uint64_t end;
+
+	(void)state;
+	strcpy(m.policy.name, "/dev/null/own.bpf.o");
+	expect_refusal(&m, -1, -EPERM);
+	expect_refusal(&m, asked.policy_fd, -EBADF); /* before anybody looks at it */
+	assert_int_equal(edge.programs, loaded);
+
+	bed.server.client[asked.index].uid = geteuid();
+	send_with(asked.fd, &m, &asked.policy_fd, 1);
+	end = now_ns() + PATIENCE_NS;
+	for (; !bed.policies.loading.running && now_ns() < end; sched_yield()) {
+		pvsched_server_serve(&bed.server, asked.index);
+		pvsched_server_ported(&bed.server);
+	}
+	assert_true(bed.policies.loading.running);
+	pvsched_server_loaded(&bed.server);
+	assert_int_equal(served(asked.fd, asked.index), 0);
+	assert_int_equal(edge.programs, loaded + 1);
+}
+
+/* A broker without root serves root and its own user alike; to one with it they are the same. */
+static void server_operator_is_root_or_the_brokers_own_user(void **state)
+{
+	const struct pvsched_msg list = { .type = PVSCHED_MSG_LIST, .index = asked.vm };
+	const uid_t own = geteuid(), who[] = { 0, own, STRANGER, STRANGER - 1 };
+	uid_t *uid = &bed.server.client[asked.index].uid, broker[] = { own, STRANGER };
+	int error[ARRAY_SIZE(broker)][ARRAY_SIZE(who)];
+
+	(void)state;
+	for (unsigned int b = 0; b < ARRAY_SIZE(broker); b++) {
+		if (b && (own || seteuid(broker[b])))
+			skip(); /* to be another user */
+		for (unsigned int i = 0; i < ARRAY_SIZE(who); i++) {
+			*uid = who[i];
+			error[b][i] = ask(asked.fd, asked.index, &list, NULL, 0);
+		}
+		assert_int_equal(seteuid(own), 0); /* whatever the answers are */
+		for (unsigned int i = 0; i < ARRAY_SIZE(who); i++)
+			assert_int_equal(error[b][i], who[i] && who[i] != broker[b] ? -EPERM : 0);
+	}
+}
+
+/* Who connected, as the kernel has it; not who sends. */
+static void server_peer_is_the_user_who_connected(void **state)
+{
+	const struct pvsched_msg list = { .type = PVSCHED_MSG_LIST, .index = asked.vm };
+	int fd, index;
+
+	(void)state;
+	if (geteuid())
+		skip(); /* to be another user */
+	assert_int_equal(chmod(bed.dir, 0755) | chmod(bed.path, 0666), 0);
+	assert_int_equal(seteuid(STRANGER), 0);
+	fd = join();
+	assert_int_equal(seteuid(0), 0);
+	index = pvsched_server_accept(&bed.server);
+	assert_true(index >= 0);
+	assert_int_equal(bed.server.client[index].uid, STRANGER);
+	assert_int_equal(ask(fd, index, &list, NULL, 0), -EPERM);
+	leave(fd, index);
+}
+
+/* Whatever the umask is. */
+static void server_socket_is_of_mode_0660_whatever_the_umask(void **state)
+{
+	const mode_t masks[] = { 0, 077 };
+	struct stat st;
+	mode_t old;
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(masks); i++) {
+		old = umask(masks[i]);
+		assert_int_equal(open_server(state), 0);
+		umask(old);
+		assert_int_equal(stat(bed.path, &st), 0);
+		assert_int_equal(st.st_mode, S_IFSOCK | 0660);
+		assert_int_equal(st.st_uid, geteuid());
+		assert_int_equal(st.st_gid, getegid());
+		close_server(state);
+	}
+}
+
+/* Another user's process, in that group alone, connects: 0 or its errno. */
+static int connect_from(gid_t gid)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int status, fd;
+	pid_t pid;
+
+	strcpy(addr.sun_path, bed.path);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		if (setgroups(0, NULL) || setresgid(gid, gid, gid) ||
+		    setresuid(STRANGER, STRANGER, STRANGER))
+			_exit(255);
+		_exit(connect(fd, (struct sockaddr *)&addr, sizeof(addr)) ? errno : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void server_socket_lets_its_group_in_and_others_not(void **state)
+{
+	const gid_t group = 65500;
+
+	(void)state;
+	if (geteuid())
+		skip(); /* to be another user */
+	assert_int_equal(chmod(bed.dir, 0755), 0);
+	assert_int_equal(chown(bed.path, -1, group), 0); /* as the operator does */
+	assert_int_equal(connect_from(group), 0);
+	assert_int_equal(connect_from(group + 1), EACCES);
+}
+
 /* --- VMs that were found */
 
 /* As found.c has it; the policy `latency` is that of all. Returns its place. */
@@ -630,6 +907,15 @@ int main(void)
 		CASE(server_full_of_vms_is_still_the_operators),
 		CASE(server_client_whose_process_is_another_now_registers_nothing),
 		CASE(server_says_once_what_somebody_else_changed),
+#define ASKED(f) cmocka_unit_test_setup_teardown(f, open_operators, close_operators)
+		ASKED(server_list_by_no_operator_is_refused),
+		ASKED(server_budget_by_no_operator_is_neither_told_nor_changed),
+		ASKED(server_policy_by_no_operator_is_not_set),
+		ASKED(server_policy_by_no_operator_is_not_loaded),
+		ASKED(server_operator_is_root_or_the_brokers_own_user),
+		ASKED(server_peer_is_the_user_who_connected),
+		cmocka_unit_test(server_socket_is_of_mode_0660_whatever_the_umask),
+		CASE(server_socket_lets_its_group_in_and_others_not),
 		cmocka_unit_test(server_policy_of_an_operator_stays_when_a_guest_speaks),
 		cmocka_unit_test(server_client_takes_over_what_was_found),
 	};

@@ -143,10 +143,13 @@ static int open_stream(struct device *d, struct cli_error *e)
 	return 0;
 }
 
-/* One daemon drives the function: a lock on its configuration space, which ends with whoever holds it. */
-static int lock(struct device *d, struct cli_error *e)
+/*
+ * One daemon drives the function: a lock on its BAR, which ends with whoever has that mapped. Who may read a file
+ * may lock it, and the configuration space anybody may read.
+ */
+static int lock(struct device *d, int bar_fd, struct cli_error *e)
 {
-	if (!flock(d->config, LOCK_EX | LOCK_NB))
+	if (!flock(bar_fd, LOCK_EX | LOCK_NB))
 		return 0;
 	return cli_fail(
 		e, CLI_FAILED, "open the device", d->slot,
@@ -159,26 +162,27 @@ static int lock(struct device *d, struct cli_error *e)
 int device_open(struct device *d, struct cli_error *e)
 {
 	void *bar;
-	int fd;
+	int fd = -1;
 
 	*d = (struct device){ .config = -1, .stream = -1 };
 	if (!find(d))
 		return open_stream(d, e);
 	d->config = open_file(d, "config", e);
-	if (d->config < 0 || lock(d, e) || device_enable(d, e))
-		goto fail;
-	fd = open_file(d, "resource0", e);
-	if (fd < 0)
+	if (d->config >= 0)
+		fd = open_file(d, "resource0", e);
+	if (fd < 0 || lock(d, fd, e) || device_enable(d, e))
 		goto fail;
 	bar = mmap(NULL, PVSCHED_BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
 	if (bar == MAP_FAILED) {
 		cli_fail(e, CLI_FAILED, "map the device", d->slot, NULL, "%s", strerror(errno));
 		goto fail;
 	}
+	close(fd); /* the mapping keeps it, and the lock */
 	d->bar = bar;
 	return 0;
 fail:
+	if (fd >= 0)
+		close(fd);
 	device_close(d);
 	return e->exit;
 }

@@ -87,14 +87,20 @@ void publisher_unpin(void)
 static int make_room(struct cli_error *e)
 {
 	struct statfs fs;
+	struct stat st;
 
 	if (statfs(BPFFS, &fs) || (unsigned int)fs.f_type != BPFFS_MAGIC)
-		if (mount("bpf", BPFFS, "bpf", 0, NULL))
+		if (mount("bpf", BPFFS, "bpf", 0, "mode=0700"))
 			return cli_fail(e, CLI_FAILED, "mount the BPF file system", BPFFS,
 					"run as root, on a kernel with BPF", "%s", strerror(errno));
-	if (mkdir(PUBLISH_PINS, 0700) && errno != EEXIST)
+	if ((mkdir(PUBLISH_PINS, 0700) && errno != EEXIST) || lstat(PUBLISH_PINS, &st))
 		return cli_fail(e, CLI_FAILED, "make room for pins", PUBLISH_PINS, NULL, "%s",
 				strerror(errno));
+	/* whose it is could unpin a page that the host still writes; where others mounted it, anybody
+	 * may have been here before */
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || st.st_mode & 022)
+		return cli_fail(e, CLI_FAILED, "make room for pins", PUBLISH_PINS, "remove it",
+				"another user could change what is there");
 	return 0;
 }
 
