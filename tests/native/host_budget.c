@@ -93,13 +93,18 @@ static void debts_map(void)
 	close(fd);
 }
 
-static struct pvsched_debt debt_of(uint32_t id, unsigned int from, unsigned int n)
+static struct pvsched_debt *debt_place(uint32_t id, unsigned int from, unsigned int n)
 {
 	for (unsigned int i = from; i < from + n; i++)
 		if (debts[i].id == id)
-			return debts[i];
+			return &debts[i];
 	fail_msg("no debt of %u", id);
-	return debts[0];
+	return NULL;
+}
+
+static struct pvsched_debt debt_of(uint32_t id, unsigned int from, unsigned int n)
+{
+	return *debt_place(id, from, n);
 }
 
 static struct pvsched_vcpu_report report(const struct bed_vcpu *v)
@@ -466,6 +471,101 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 	}
 }
 
+static unsigned long slept(const struct bed_vcpu *v)
+{
+	unsigned long n = 0;
+	char line[128];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/self/task/%d/status", v->tid);
+	f = fopen(line, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) &&
+	       sscanf(line, "voluntary_ctxt_switches: %lu", &n) != 1)
+		;
+	fclose(f);
+	return n;
+}
+
+static void sleep_and_wake(struct bed_vcpu *v)
+{
+	unsigned long before = slept(v);
+
+	bed_mode(v, BED_SLEEP);
+	HOST_AWAIT(slept(v) >= before + 20);
+	bed_mode(v, BED_SPIN);
+}
+
+static void register_anew(struct bed_vcpu *v)
+{
+	assert_int_equal(guest_command(bed.vm, v->index, PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_int_equal(host_attach(v), PVSCHED_R_OK);
+}
+
+static void reset(struct bed_vcpu *v)
+{
+	assert_true(host_renegotiate(&bed, 0) & PVSCHED_S_FEATURES_OK);
+	assert_int_equal(host_attach(v), PVSCHED_R_OK);
+}
+
+/*
+ * What a guest does in the hope of a new debt. Of the vCPU alone, so that neither its VM's nor its CPU's
+ * stands in for it, and of two minutes, so that no slow machine pays it meanwhile.
+ */
+static void expect_debts_survive(void (*act)(struct bed_vcpu *v))
+{
+	struct bed_vcpu *v = &bed.vcpu[0];
+	struct pvsched_debt before, after, *debt;
+	uint64_t boosted, boosts, denied;
+
+	debts_map();
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_BOOST, 1, NULL), 0);
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(report(v).denied_throttle > 0);
+	be_at_ease(v);
+	HOST_AWAIT(!bed_is_boosted(v));
+	HOST_AWAIT_STEAL(v, 1); /* what it ran boosted is charged */
+	debt = debt_place(v->tid, 0, PVSCHED_SLOTS);
+	debt->paid_at = bed_now() + 120000 * MS;
+	for (int i = 0; i < 3; i++) {
+		before = *debt;
+		act(v);
+		after = debt_of(v->tid, 0, PVSCHED_SLOTS);
+		expect_kept(&before, &after);
+		/* and they are what it is measured by */
+		boosted = report(v).boosted_ns;
+		denied = report(v).denied_throttle;
+		bed_mode(v, BED_CRITICAL);
+		HOST_AWAIT(report(v).denied_throttle > denied + 5);
+		if (bed_now() < before.paid_at - 1000 * MS)
+			assert_int_equal(report(v).boosted_ns, boosted);
+		be_at_ease(v);
+	}
+	/* nothing else was in the way: paid, it is boosted */
+	boosts = report(v).boosts;
+	debt->paid_at = bed_now();
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(report(v).boosts > boosts);
+}
+
+static void debts_survive_a_vcpu_that_sleeps(void **state)
+{
+	(void)state;
+	expect_debts_survive(sleep_and_wake);
+}
+
+static void debts_survive_an_unregister_and_a_register(void **state)
+{
+	(void)state;
+	expect_debts_survive(register_anew);
+}
+
+static void debts_of_the_vcpu_alone_survive_a_reset(void **state)
+{
+	(void)state;
+	expect_debts_survive(reset);
+}
+
 /* A VM that owes all there is, and nobody who serves it. */
 static void indebted_by_a_broker_that_is_killed(bool rejoin, struct pvsched_debt *ret_vcpu,
 						struct pvsched_debt *ret_vm)
@@ -737,6 +837,9 @@ int main(void)
 		CASE(ceiling_changed_live_bounds_every_boost, "mirror"),
 		CASE(budget_bad_is_refused_and_changes_nothing, "latency"),
 		CASE(debts_survive_a_vmm_that_comes_back, "latency"),
+		CASE(debts_survive_a_vcpu_that_sleeps, "latency"),
+		CASE(debts_survive_an_unregister_and_a_register, "latency"),
+		CASE(debts_of_the_vcpu_alone_survive_a_reset, "latency"),
 		CASE(boost_that_moves_meets_the_budget_of_its_new_cpu, "latency"),
 		CASE(boosts_of_two_on_a_cpu_are_one_stretch, "latency"),
 		CASE(host_waiter_loses_at_most_the_cap, "latency"),
