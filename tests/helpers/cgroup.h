@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A cpu cgroup of a test's own, v1 or v2, with a quota; removed when it is empty. */
+/* A cpu cgroup of a test's own, v1 or v2, with a quota, and one below it that has none; removed when
+ * they are empty. */
 #ifndef PVSCHED_TESTS_CGROUP_H
 #define PVSCHED_TESTS_CGROUP_H
 
@@ -13,6 +14,7 @@
 
 struct cgroup_bed {
 	char root[64], dir[96];
+	char child[112]; /* empty: there is none */
 	bool v2;
 };
 
@@ -31,12 +33,30 @@ static inline int cgroup_write(const char *dir, const char *file, const char *te
 	return err;
 }
 
+static inline int cgroup_read(const char *dir, const char *file, char *ret, size_t size)
+{
+	char path[160];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, ret, size - 1);
+	close(fd);
+	ret[n > 0 ? n : 0] = 0;
+	return n < 0 ? -EIO : 0;
+}
+
+/* in: to the child, where there is one. */
 static inline int cgroup_move(const struct cgroup_bed *c, pid_t tid, bool in)
 {
+	const char *dir = *c->child ? c->child : c->dir;
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", tid);
-	return cgroup_write(in ? c->dir : c->root, c->v2 ? "cgroup.threads" : "tasks", text);
+	return cgroup_write(in ? dir : c->root, c->v2 ? "cgroup.threads" : "tasks", text);
 }
 
 /* percent of a CPU, per 100 ms. -ENOENT: no cpu controller is mounted here. */
@@ -47,6 +67,7 @@ static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 	char text[32], path[160];
 	int err = -ENOENT;
 
+	*c->child = 0;
 	for (unsigned int i = 0; i < 3 && err == -ENOENT; i++) {
 		c->v2 = i == 2;
 		snprintf(path, sizeof(path), "%s/%s", roots[i],
@@ -76,8 +97,26 @@ static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 	return err;
 }
 
+/* A group of its own, with the cpu controller and without a quota, below the one that has it. */
+static inline int cgroup_nest(struct cgroup_bed *c)
+{
+	int err = c->v2 ? cgroup_write(c->dir, "cgroup.subtree_control", "+cpu") : 0;
+
+	if (err)
+		return err;
+	snprintf(c->child, sizeof(c->child), "%s/child", c->dir);
+	if (mkdir(c->child, 0755))
+		return -errno;
+	if (c->v2)
+		err = cgroup_write(c->child, "cgroup.type", "threaded");
+	cgroup_write(c->child, "cpu.rt_runtime_us", "400000"); /* as above, of its parent's */
+	return err;
+}
+
 static inline void cgroup_close(const struct cgroup_bed *c)
 {
+	if (*c->child)
+		rmdir(c->child);
 	rmdir(c->dir);
 }
 

@@ -82,6 +82,31 @@ static struct pvsched_msg show(uint32_t vm, uint32_t vcpu)
 	return m;
 }
 
+static void debts_map(void)
+{
+	int fd = bpf_obj_get(PVSCHED_DEBTS_PIN);
+
+	assert_true(fd >= 0);
+	debts = mmap(NULL, PVSCHED_DEBTS * sizeof(*debts), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		     0);
+	assert_true(debts != MAP_FAILED);
+	close(fd);
+}
+
+static struct pvsched_debt *debt_place(uint32_t id, unsigned int from, unsigned int n)
+{
+	for (unsigned int i = from; i < from + n; i++)
+		if (debts[i].id == id)
+			return &debts[i];
+	fail_msg("no debt of %u", id);
+	return NULL;
+}
+
+static struct pvsched_debt debt_of(uint32_t id, unsigned int from, unsigned int n)
+{
+	return *debt_place(id, from, n);
+}
+
 static struct pvsched_vcpu_report report(const struct bed_vcpu *v)
 {
 	struct pvsched_vcpu_report r;
@@ -184,10 +209,32 @@ static void rate_bounds_the_number_of_boosts(void **state)
 	assert_true(boosts <= window * 5 / 1000000000 + 1 + 1);
 }
 
+/* Half of the next boosts are no longer, so that no hiccup of the machine decides. */
+static uint64_t typical_boost(const struct bed_vcpu *v)
+{
+	struct pvsched_hist before = report(v).boost, now;
+
+	HOST_AWAIT(report(v).boost.count >= before.count + 40);
+	now = report(v).boost;
+	for (unsigned int i = 0; i < PVSCHED_HIST_N; i++)
+		now.n[i] -= before.n[i];
+	now.count -= before.count;
+	return pvsched_hist_percentile(&now, 500);
+}
+
+static uint64_t longer_boosts(const struct bed_vcpu *v, uint64_t ns)
+{
+	struct pvsched_hist boosts = report(v).boost;
+	uint64_t n = 0;
+
+	for (unsigned int i = pvsched_hist_bucket(ns) + 1; i < PVSCHED_HIST_N; i++)
+		n += boosts.n[i];
+	return n;
+}
+
 static void cap_changed_live_bounds_the_next_boost(void **state)
 {
 	struct bed_vcpu *v = &bed.vcpu[0];
-	struct pvsched_hist before, now;
 
 	(void)state;
 	bed_mode(v, BED_CRITICAL);
@@ -195,14 +242,80 @@ static void cap_changed_live_bounds_the_next_boost(void **state)
 	HOST_AWAIT(report(v).boost.max > 4 * MS);
 	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 200000, NULL), 0);
 	HOST_AWAIT(report(v).denied_gap > 0);
-	before = report(v).boost;
-	HOST_AWAIT(report(v).boost.count >= before.count + 40);
-	now = report(v).boost;
-	for (unsigned int i = 0; i < PVSCHED_HIST_N; i++)
-		now.n[i] -= before.n[i];
-	now.count -= before.count;
-	/* half of them, so that no hiccup of the machine decides */
-	assert_true(pvsched_hist_percentile(&now, 500) < MS);
+	assert_true(typical_boost(v) < MS);
+}
+
+/* Computes on, and says no more that it is critical. */
+static void be_at_ease(struct bed_vcpu *v)
+{
+	bed_mode(v, BED_SPIN);
+	HOST_AWAIT(__atomic_load_n(&v->seen, __ATOMIC_ACQUIRE) == BED_SPIN);
+	host_say_context(v->page, 0, 1 << 20);
+}
+
+/* Only boosts for critical sections, and interrupts, are of that burst. */
+static void cs_changed_live_bounds_the_next_critical_section(void **state)
+{
+	struct bed_vcpu *v = &bed.vcpu[0];
+	uint64_t longer;
+
+	(void)state;
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 8 * MS, NULL), 0);
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(longer_boosts(v, 3 * MS) > 0);
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CS, 400000, NULL), 0);
+	HOST_AWAIT(report(v).denied_throttle > 0);
+	assert_true(typical_boost(v) < 3 * MS / 2);
+	/* for its task it still has all of the cap */
+	be_at_ease(v);
+	longer = longer_boosts(v, 3 * MS);
+	host_say_word(&v->page->current_task, pvsched_task_word(SCHED_FIFO, 0, 50, 0, 1));
+	HOST_AWAIT(longer_boosts(v, 3 * MS) > longer);
+	host_say_word(&v->page->current_task, 0);
+	/* and given back, its critical sections have, too */
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CS, 10 * MS, NULL), 0);
+	longer = longer_boosts(v, 3 * MS);
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(longer_boosts(v, 3 * MS) > longer);
+}
+
+/*
+ * How long the vCPU was not boosted after it had used its cap up. From the end as it was written down to
+ * when it is seen boosted again, by what its thread is: longer than it was, if anything.
+ */
+static uint64_t unboosted_after_cap(const struct bed_vcpu *v)
+{
+	struct pvsched_debt d = debt_of(v->tid, 0, PVSCHED_SLOTS);
+	uint64_t hold = d.stretch.hold_ns, from;
+
+	HOST_AWAIT((d = debt_of(v->tid, 0, PVSCHED_SLOTS)).stretch.hold_ns != hold);
+	from = d.stretch.off_ns;
+	HOST_AWAIT(bed_is_boosted(v));
+	return bed_now() - from;
+}
+
+static void gap_changed_live_follows_the_next_cap_used_up(void **state)
+{
+	struct bed_vcpu *v = &bed.vcpu[0];
+	const uint64_t gap = 200 * MS;
+
+	(void)state;
+	debts_map();
+	/* longer than a slow machine's agent takes to wake up: what begins later than it ends uses up no cap */
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 4 * MS, NULL), 0);
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(unboosted_after_cap(v) < gap);
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_GAP, gap, NULL), 0);
+	unboosted_after_cap(v); /* may have been used up before */
+	for (int i = 0; i < 5; i++) {
+		uint64_t ns = unboosted_after_cap(v);
+
+		printf("# not boosted for %.1f ms after a cap\n", ns / 1e6);
+		assert_true(ns >= gap);
+	}
+	assert_true(report(v).denied_gap > 0);
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_GAP, 0, NULL), 0);
+	HOST_AWAIT(unboosted_after_cap(v) < gap);
 }
 
 static int agent_priority(void)
@@ -302,26 +415,6 @@ static void budget_bad_is_refused_and_changes_nothing(void **state)
 	assert_int_equal(m.budget.value[PVSCHED_BUDGET_CAP], 3 * MS);
 }
 
-static void debts_map(void)
-{
-	int fd = bpf_obj_get(PVSCHED_DEBTS_PIN);
-
-	assert_true(fd >= 0);
-	debts = mmap(NULL, PVSCHED_DEBTS * sizeof(*debts), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		     0);
-	assert_true(debts != MAP_FAILED);
-	close(fd);
-}
-
-static struct pvsched_debt debt_of(uint32_t id, unsigned int from, unsigned int n)
-{
-	for (unsigned int i = from; i < from + n; i++)
-		if (debts[i].id == id)
-			return debts[i];
-	fail_msg("no debt of %u", id);
-	return debts[0];
-}
-
 static void vm_again(void)
 {
 	struct pvsched_vm_opts o = {
@@ -376,6 +469,101 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 		expect_kept(&before, &after);
 		assert_true(debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS).paid_at >= vm.paid_at);
 	}
+}
+
+static unsigned long slept(const struct bed_vcpu *v)
+{
+	unsigned long n = 0;
+	char line[128];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/self/task/%d/status", v->tid);
+	f = fopen(line, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) &&
+	       sscanf(line, "voluntary_ctxt_switches: %lu", &n) != 1)
+		;
+	fclose(f);
+	return n;
+}
+
+static void sleep_and_wake(struct bed_vcpu *v)
+{
+	unsigned long before = slept(v);
+
+	bed_mode(v, BED_SLEEP);
+	HOST_AWAIT(slept(v) >= before + 20);
+	bed_mode(v, BED_SPIN);
+}
+
+static void register_anew(struct bed_vcpu *v)
+{
+	assert_int_equal(guest_command(bed.vm, v->index, PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_int_equal(host_attach(v), PVSCHED_R_OK);
+}
+
+static void reset(struct bed_vcpu *v)
+{
+	assert_true(host_renegotiate(&bed, 0) & PVSCHED_S_FEATURES_OK);
+	assert_int_equal(host_attach(v), PVSCHED_R_OK);
+}
+
+/*
+ * What a guest does in the hope of a new debt. Of the vCPU alone, so that neither its VM's nor its CPU's
+ * stands in for it, and of two minutes, so that no slow machine pays it meanwhile.
+ */
+static void expect_debts_survive(void (*act)(struct bed_vcpu *v))
+{
+	struct bed_vcpu *v = &bed.vcpu[0];
+	struct pvsched_debt before, after, *debt;
+	uint64_t boosted, boosts, denied;
+
+	debts_map();
+	assert_int_equal(set(0, 0, PVSCHED_BUDGET_BOOST, 1, NULL), 0);
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(report(v).denied_throttle > 0);
+	be_at_ease(v);
+	HOST_AWAIT(!bed_is_boosted(v));
+	HOST_AWAIT_STEAL(v, 1); /* what it ran boosted is charged */
+	debt = debt_place(v->tid, 0, PVSCHED_SLOTS);
+	debt->paid_at = bed_now() + 120000 * MS;
+	for (int i = 0; i < 3; i++) {
+		before = *debt;
+		act(v);
+		after = debt_of(v->tid, 0, PVSCHED_SLOTS);
+		expect_kept(&before, &after);
+		/* and they are what it is measured by */
+		boosted = report(v).boosted_ns;
+		denied = report(v).denied_throttle;
+		bed_mode(v, BED_CRITICAL);
+		HOST_AWAIT(report(v).denied_throttle > denied + 5);
+		if (bed_now() < before.paid_at - 1000 * MS)
+			assert_int_equal(report(v).boosted_ns, boosted);
+		be_at_ease(v);
+	}
+	/* nothing else was in the way: paid, it is boosted */
+	boosts = report(v).boosts;
+	debt->paid_at = bed_now();
+	bed_mode(v, BED_CRITICAL);
+	HOST_AWAIT(report(v).boosts > boosts);
+}
+
+static void debts_survive_a_vcpu_that_sleeps(void **state)
+{
+	(void)state;
+	expect_debts_survive(sleep_and_wake);
+}
+
+static void debts_survive_an_unregister_and_a_register(void **state)
+{
+	(void)state;
+	expect_debts_survive(register_anew);
+}
+
+static void debts_of_the_vcpu_alone_survive_a_reset(void **state)
+{
+	(void)state;
+	expect_debts_survive(reset);
 }
 
 /* A VM that owes all there is, and nobody who serves it. */
@@ -644,9 +832,14 @@ int main(void)
 		CASE(budget_host_bounds_every_vm_on_each_cpu, "latency"),
 		CASE(rate_bounds_the_number_of_boosts, "latency"),
 		CASE(cap_changed_live_bounds_the_next_boost, "latency"),
+		CASE(cs_changed_live_bounds_the_next_critical_section, "latency"),
+		CASE(gap_changed_live_follows_the_next_cap_used_up, "latency"),
 		CASE(ceiling_changed_live_bounds_every_boost, "mirror"),
 		CASE(budget_bad_is_refused_and_changes_nothing, "latency"),
 		CASE(debts_survive_a_vmm_that_comes_back, "latency"),
+		CASE(debts_survive_a_vcpu_that_sleeps, "latency"),
+		CASE(debts_survive_an_unregister_and_a_register, "latency"),
+		CASE(debts_of_the_vcpu_alone_survive_a_reset, "latency"),
 		CASE(boost_that_moves_meets_the_budget_of_its_new_cpu, "latency"),
 		CASE(boosts_of_two_on_a_cpu_are_one_stretch, "latency"),
 		CASE(host_waiter_loses_at_most_half_the_cap, "latency"),

@@ -37,6 +37,19 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int setup_below(void **state)
+{
+	struct scene *s;
+
+	if (setup(state))
+		return -1;
+	s = *state;
+	if (!cgroup_nest(&s->group))
+		return 0;
+	teardown(state);
+	return -1;
+}
+
 static uint64_t ran_ns(pid_t tid)
 {
 	unsigned long long ns = 0;
@@ -51,9 +64,8 @@ static uint64_t ran_ns(pid_t tid)
 	return ns;
 }
 
-static void quota_of_a_boosted_vcpu_holds(void **state)
+static void expect_quota_holds(struct scene *s)
 {
-	struct scene *s = *state;
 	struct bed_vcpu *v = &s->bed.vcpu[0];
 	uint64_t boosts, ran, start;
 	double share;
@@ -73,6 +85,24 @@ static void quota_of_a_boosted_vcpu_holds(void **state)
 	assert_true(share < (PERCENT + 3) / 100.0);
 	/* it still is helped, by nice: how much of its quota it gets then is a busy machine's say */
 	assert_true(bed_stats(v).boosts > boosts);
+}
+
+static void quota_of_a_boosted_vcpu_holds(void **state)
+{
+	expect_quota_holds(*state);
+}
+
+/* Its own group has none: who looks at that one only makes it real-time, and that escapes the one above. */
+static void quota_above_the_group_of_a_boosted_vcpu_holds(void **state)
+{
+	struct scene *s = *state;
+	char text[32] = "";
+
+	assert_int_equal(cgroup_read(s->group.child, s->group.v2 ? "cpu.max" : "cpu.cfs_quota_us",
+				     text, sizeof(text)),
+			 0);
+	assert_int_equal(strncmp(text, s->group.v2 ? "max" : "-1", 2), 0);
+	expect_quota_holds(s);
 }
 
 /* RT group scheduling: a thread of a group without real-time time cannot be made SCHED_FIFO. */
@@ -109,6 +139,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(quota_of_a_boosted_vcpu_holds, setup, teardown),
+		cmocka_unit_test_setup_teardown(quota_above_the_group_of_a_boosted_vcpu_holds,
+						setup_below, teardown),
 		cmocka_unit_test_setup_teardown(group_without_realtime_is_boosted_by_nice, setup,
 						teardown),
 	};
