@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Broker, guardian and VMMs are killed or stopped at random moments, under load, while two VMs ask
- * for everything. A watcher sees from outside for how long a thread is boosted; whoever is left
- * goes on, and the next broker takes the VMs over. By how much a boost outlived its bound and L, and how
- * soon a broker had a VM, is told here and judged in the lab (lab/tests/kill-bound.sh).
+ * Broker, guardian and VMMs are killed or stopped at random moments, and one agent alone is stopped,
+ * under load, while two VMs ask for everything. A watcher sees from outside for how long a thread is
+ * boosted; whoever is left goes on, and the next broker takes the VMs over. By how much a boost outlived
+ * its bound and L, and how soon a broker had a VM, is told here and judged in the lab
+ * (lab/tests/kill-bound.sh).
  */
 /* timeout: 180, soak: 3600 */
 #include <helpers/storm.h>
 
+#include <fcntl.h>
+#include <sys/ptrace.h>
+
 #define PATIENCE_MS 20000
 
-enum kill { NOBODY, BROKER, BROKER_STOPPED, CLIENT, GUARDIAN, KINDS };
+enum kill { NOBODY, BROKER, BROKER_STOPPED, CLIENT, GUARDIAN, AGENT_STOPPED, KINDS };
 
-static const char *const names[KINDS] = { "undisturbed", "broker_killed", "broker_stopped",
-					  "client_killed", "guardian_killed" };
+static const char *const names[KINDS] = { "undisturbed",   "broker_killed",   "broker_stopped",
+					  "client_killed", "guardian_killed", "agent_stopped" };
 
 struct scene {
-	pid_t broker, client, client_tid;
+	pid_t broker, client, client_tid, tracer;
 	struct threads_bed bed;
 	struct watcher watcher;
 	uint64_t seed;
@@ -85,6 +89,8 @@ static int teardown(void **state)
 	struct scene *s = *state;
 
 	watcher_stop(&s->watcher);
+	bed_stop_child(
+		&s->tracer); /* a process is not gone before all who trace its threads know */
 	bed_stop_child(&s->client);
 	bed_close(&s->bed);
 	bed_stop_child(&s->broker);
@@ -119,6 +125,62 @@ static pid_t await_guardian(struct scene *s, pid_t last)
 	return pid;
 }
 
+/* By ptrace: SIGSTOP would stop all the threads of its process. The thread goes on when the other end of
+ * `end` is closed. */
+static void __attribute__((noreturn)) trace(pid_t tid, int avoid_cpu, int ready, int end)
+{
+	cpu_set_t set;
+	int status;
+	char c;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* what is measured there must not wait for this process */
+	sched_getaffinity(0, sizeof(set), &set);
+	CPU_CLR(avoid_cpu, &set);
+	if (CPU_COUNT(&set))
+		sched_setaffinity(0, sizeof(set), &set);
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) || ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ||
+	    waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status) ||
+	    write(ready, "r", 1) != 1)
+		_exit(1);
+	while (read(end, &c, 1) < 0 && errno == EINTR)
+		;
+	_exit(ptrace(PTRACE_DETACH, tid, NULL, NULL) != 0);
+}
+
+/* The agent of the CPU where the threads are, and nobody else. The guardian ends the boost that it leaves
+ * behind. An agent of another CPU may begin one more, which it watches over itself. */
+static void stop_agent(struct scene *s)
+{
+	pid_t agent = bed_agent_of(s->broker, s->bed.cpu);
+	int ready[2], end[2], status;
+	char c;
+
+	assert_true(agent > 0);
+	assert_int_equal(pipe2(ready, O_CLOEXEC) | pipe2(end, O_CLOEXEC), 0);
+	s->tracer = fork();
+	if (!s->tracer) {
+		close(end[1]);
+		trace(agent, s->bed.cpu, ready[1], end[0]);
+	}
+	close(ready[1]);
+	close(end[0]);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	bed_sleep_ms(storm_random(&s->seed, 40));
+	assert_nothing_boosted(s);
+	close(ready[0]);
+	close(end[1]);
+	assert_int_equal(waitpid(s->tracer, &status, 0), s->tracer);
+	s->tracer = 0;
+	assert_int_equal(status, 0);
+}
+
+/* Of an actuator in the kernel there is no thread to stop. */
+static bool has_agents(void)
+{
+	return bed_actuator()->kind == PVSCHED_ACTUATOR_AGENT;
+}
+
 static void kill_one(struct scene *s, enum kill kind)
 {
 	pid_t guardian;
@@ -145,6 +207,9 @@ static void kill_one(struct scene *s, enum kill kind)
 		kill(guardian, SIGKILL);
 		await_guardian(s, guardian);
 		break;
+	case AGENT_STOPPED:
+		stop_agent(s);
+		break;
 	default:
 		break;
 	}
@@ -156,6 +221,7 @@ static void kill_storm_no_thread_stays_boosted(void **state)
 {
 	unsigned int kills = storm_long(8, 200), count[KINDS] = { 0 };
 	uint64_t longest[KINDS] = { 0 }, lateness = storm_lateness_ns(), beyond = 0;
+	unsigned int kinds = has_agents() ? KINDS : AGENT_STOPPED;
 	struct scene *s = *state;
 	char name[64];
 
@@ -163,7 +229,7 @@ static void kill_storm_no_thread_stays_boosted(void **state)
 	watcher_longest(&s->watcher);
 	for (unsigned int i = 0; i < kills; i++) {
 		/* each kind, then as chance will have it */
-		enum kill kind = i + 1 < KINDS ? i + 1 : 1 + storm_random(&s->seed, KINDS - 1);
+		enum kill kind = i + 1 < kinds ? i + 1 : 1 + storm_random(&s->seed, kinds - 1);
 		uint64_t ns;
 
 		bed_sleep_ms(storm_random(&s->seed, 60));
@@ -176,9 +242,9 @@ static void kill_storm_no_thread_stays_boosted(void **state)
 	}
 	storm_figure("kill_storm_kills", kills);
 	storm_figure("kill_storm_lateness_us", lateness / 1e3);
-	for (int k = 0; k < KINDS; k++) {
-		uint64_t bound =
-			STORM_CAP_NS + lateness + (k == BROKER_STOPPED ? STORM_SLACK_NS : 0);
+	for (unsigned int k = 0; k < kinds; k++) {
+		bool second_line = k == BROKER_STOPPED || k == AGENT_STOPPED;
+		uint64_t bound = STORM_CAP_NS + lateness + (second_line ? STORM_SLACK_NS : 0);
 
 		snprintf(name, sizeof(name), "kill_storm_longest_%s_us", names[k]);
 		storm_figure(name, longest[k] / 1e3);
