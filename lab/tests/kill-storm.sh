@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Broker, guardian and VMMs killed or stopped at random moments, under load; the next broker takes the
-# VMs over, a KVM guest among them.
+# Broker, guardian and VMMs killed or stopped at random moments, one agent alone stopped, under load; the
+# next broker takes the VMs over, a KVM guest among them.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: long

@@ -9,6 +9,7 @@
 
 #include <actuator/actuator.h>
 #include <broker/broker.h>
+#include <dirent.h>
 #include <errno.h>
 #include <glob.h>
 #include <pthread.h>
@@ -418,6 +419,33 @@ static inline pid_t bed_guardian_of(pid_t broker)
 	if (f)
 		fclose(f);
 	return pid;
+}
+
+/* The agent of that CPU; 0 = none. */
+static inline pid_t bed_agent_of(pid_t broker, int cpu)
+{
+	char path[300], comm[32] = "";
+	pid_t found = 0;
+	struct dirent *e;
+	cpu_set_t set;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", broker);
+	dir = opendir(path);
+	while (dir && !found && (e = readdir(dir))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", broker, e->d_name);
+		f = fopen(path, "re");
+		if (f && fgets(comm, sizeof(comm), f) && !strcmp(comm, "pvsched-agent\n") &&
+		    !sched_getaffinity(atoi(e->d_name), sizeof(set), &set) &&
+		    CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set))
+			found = atoi(e->d_name);
+		if (f)
+			fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 #endif

@@ -193,38 +193,11 @@ static void thread_that_exits_in_mid_boost_is_restored(void **state)
 	assert_true(restored);
 }
 
-/* The agent of that CPU; 0 = none. */
-static pid_t agent_of(pid_t broker, int cpu)
-{
-	char path[300], comm[32] = "";
-	pid_t found = 0;
-	struct dirent *e;
-	cpu_set_t set;
-	DIR *dir;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", broker);
-	dir = opendir(path);
-	while (dir && !found && (e = readdir(dir))) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/comm", broker, e->d_name);
-		f = fopen(path, "re");
-		if (f && fgets(comm, sizeof(comm), f) && !strcmp(comm, "pvsched-agent\n") &&
-		    !sched_getaffinity(atoi(e->d_name), sizeof(set), &set) &&
-		    CPU_COUNT(&set) == 1 && CPU_ISSET(cpu, &set))
-			found = atoi(e->d_name);
-		if (f)
-			fclose(f);
-	}
-	if (dir)
-		closedir(dir);
-	return found;
-}
-
 /* As the kernel moves it when its CPU is taken off. */
 static void agent_that_was_moved_goes_home(void **state)
 {
 	struct scene *s = *state;
-	pid_t agent = agent_of(s->broker, s->bed.cpu);
+	pid_t agent = bed_agent_of(s->broker, s->bed.cpu);
 	cpu_set_t set;
 
 	if (bed_actuator()->kind != PVSCHED_ACTUATOR_AGENT || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
@@ -236,9 +209,9 @@ static void agent_that_was_moved_goes_home(void **state)
 	CPU_CLR(s->bed.cpu, &set);
 	assert_int_equal(sched_setaffinity(agent, sizeof(set), &set), 0);
 	boost(s);
-	for (int i = 0; i < PATIENCE_MS && agent_of(s->broker, s->bed.cpu) != agent; i++)
+	for (int i = 0; i < PATIENCE_MS && bed_agent_of(s->broker, s->bed.cpu) != agent; i++)
 		bed_sleep_ms(1);
-	assert_int_equal(agent_of(s->broker, s->bed.cpu), agent);
+	assert_int_equal(bed_agent_of(s->broker, s->bed.cpu), agent);
 }
 
 static void client_killed_in_mid_boost_leaves_room_for_the_next(void **state)

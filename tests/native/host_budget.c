@@ -4,14 +4,12 @@
  * and debts, which outlive page, VMM and broker. Threads for vCPUs, beside a hog.
  */
 /* timeout: 120 */
+#include <helpers/debts.h>
 #include <helpers/host_bed.h>
 
-#include <bpf/bpf.h>
-#include <broker/debts.h>
 #include <broker/wire.h>
 #include <glob.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -36,8 +34,7 @@ static int teardown(void **state)
 	(void)state;
 	if (debts && poor >= 0)
 		debts[PVSCHED_DEBT_CPU(poor)].paid_at = 0;
-	if (debts)
-		munmap(debts, PVSCHED_DEBTS * sizeof(*debts));
+	debts_close(debts);
 	debts = NULL;
 	host_close(broker, &bed);
 	broker = NULL;
@@ -432,16 +429,6 @@ static void vm_again(void)
 	assert_int_equal(host_attach(&bed.vcpu[0]), PVSCHED_R_OK);
 }
 
-static void expect_kept(const struct pvsched_debt *before, const struct pvsched_debt *after)
-{
-	assert_true(before->paid_at && after->paid_at >= before->paid_at);
-	assert_true(after->cs_paid_at >= before->cs_paid_at);
-	assert_true(after->rate_paid_at >= before->rate_paid_at);
-	assert_true(after->wall_paid_at >= before->wall_paid_at);
-	assert_true(after->stretch.hold_ns >= before->stretch.hold_ns);
-	assert_int_equal(after->start, before->start);
-}
-
 /* However few boosts a slow machine gives, they are more than that. */
 static void owe_soon(void)
 {
@@ -454,7 +441,7 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 	struct pvsched_debt before, after, vm;
 
 	(void)state;
-	debts_map();
+	debts = debts_open();
 	owe_soon();
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(report(v).denied_throttle > 0);
@@ -462,12 +449,12 @@ static void debts_survive_a_vmm_that_comes_back(void **state)
 	host_say_context(v->page, 0, 1 << 20);
 	HOST_AWAIT(!bed_is_boosted(v));
 	for (int i = 0; i < 3; i++) {
-		before = debt_of(v->tid, 0, PVSCHED_SLOTS);
-		vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
+		before = debts_of_vcpu(debts, v->tid);
+		vm = debts_of_vm(debts, getpid());
 		vm_again();
-		after = debt_of(v->tid, 0, PVSCHED_SLOTS);
-		expect_kept(&before, &after);
-		assert_true(debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS).paid_at >= vm.paid_at);
+		after = debts_of_vcpu(debts, v->tid);
+		debts_expect_kept(&before, &after);
+		assert_true(debts_of_vm(debts, getpid()).paid_at >= vm.paid_at);
 	}
 }
 
@@ -531,7 +518,7 @@ static void expect_debts_survive(void (*act)(struct bed_vcpu *v))
 		before = *debt;
 		act(v);
 		after = debt_of(v->tid, 0, PVSCHED_SLOTS);
-		expect_kept(&before, &after);
+		debts_expect_kept(&before, &after);
 		/* and they are what it is measured by */
 		boosted = report(v).boosted_ns;
 		denied = report(v).denied_throttle;
@@ -581,16 +568,16 @@ static void indebted_by_a_broker_that_is_killed(bool rejoin, struct pvsched_debt
 	bed.hog = bed_start_hog(bed.cpu);
 	owe_soon();
 	bed_mode(v, BED_CRITICAL);
-	debts_map();
+	debts = debts_open();
 	/* both of its buckets, its rate, and its VM's */
 	HOST_AWAIT(bed_stats(v).denied_throttle > 0);
 	bed_stop_child(&pid); /* SIGKILL */
 	HOST_AWAIT(!bed_is_boosted(v));
 	bed_mode(v, BED_SPIN);
 	/* the guardian ended it, and said so */
-	HOST_AWAIT(!debt_of(v->tid, 0, PVSCHED_SLOTS).stretch.on_ns);
-	*ret_vcpu = debt_of(v->tid, 0, PVSCHED_SLOTS);
-	*ret_vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
+	HOST_AWAIT(!debts_of_vcpu(debts, v->tid).stretch.on_ns);
+	*ret_vcpu = debts_of_vcpu(debts, v->tid);
+	*ret_vm = debts_of_vm(debts, getpid());
 }
 
 /* Its pages are enabled again as they are: the guest does nothing, and owes what it owed. */
@@ -605,19 +592,17 @@ static void debts_go_on_with_a_vm_that_rejoins(void **state)
 	indebted_by_a_broker_that_is_killed(true, &before, &vm);
 	assert_int_equal(pvsched_vm__dispatch(bed.vm), -EPIPE);
 	/* as if it owed two minutes more, so that it shows however long a broker takes to start */
-	for (unsigned int i = 0; i < PVSCHED_SLOTS + PVSCHED_VMS; i++)
-		if (debts[i].id == (i < PVSCHED_SLOTS ? (uint32_t)v->tid : (uint32_t)getpid()))
-			debts[i].paid_at = bed_now() + 120000 * MS;
-	before = debt_of(v->tid, 0, PVSCHED_SLOTS);
-	vm = debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS);
+	debts_owe_until(debts, v->tid, getpid(), bed_now() + 120000 * MS);
+	before = debts_of_vcpu(debts, v->tid);
+	vm = debts_of_vm(debts, getpid());
 	assert_int_equal(bed_broker(&o, &broker), 0);
 	from = bed_now();
 	HOST_AWAIT(!pvsched_vm__rejoin(bed.vm));
 	assert_int_equal(v->page->status, PVSCHED_PAGE_ENABLED);
 	printf("# taken over in %.1f ms\n", (bed_now() - from) / 1e6);
-	after = debt_of(v->tid, 0, PVSCHED_SLOTS);
-	expect_kept(&before, &after);
-	assert_true(debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS).paid_at >= vm.paid_at);
+	after = debts_of_vcpu(debts, v->tid);
+	debts_expect_kept(&before, &after);
+	assert_true(debts_of_vm(debts, getpid()).paid_at >= vm.paid_at);
 	boosted = bed_stats(v).boosted_ns;
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(bed_stats(v).denied_throttle > 10);
@@ -635,12 +620,12 @@ static void debts_survive_a_broker_that_is_killed(void **state)
 	indebted_by_a_broker_that_is_killed(false, &before, &vm);
 	assert_int_equal(bed_broker(&o, &broker), 0);
 	vm_again();
-	after = debt_of(v->tid, 0, PVSCHED_SLOTS);
-	expect_kept(&before, &after);
-	assert_true(debt_of(getpid(), PVSCHED_SLOTS, PVSCHED_VMS).paid_at >= vm.paid_at);
+	after = debts_of_vcpu(debts, v->tid);
+	debts_expect_kept(&before, &after);
+	assert_true(debts_of_vm(debts, getpid()).paid_at >= vm.paid_at);
 	/* and it is the live one: it grows */
 	bed_mode(v, BED_CRITICAL);
-	HOST_AWAIT(debt_of(v->tid, 0, PVSCHED_SLOTS).paid_at > after.paid_at);
+	HOST_AWAIT(debts_of_vcpu(debts, v->tid).paid_at > after.paid_at);
 }
 
 static int no_setup(void **state)
@@ -658,7 +643,7 @@ static void boost_that_moves_meets_the_budget_of_its_new_cpu(void **state)
 	cpu_set_t here, there;
 
 	(void)state;
-	debts_map();
+	debts = debts_open();
 	CPU_ZERO(&here);
 	CPU_ZERO(&there);
 	CPU_SET(bed.cpu, &here);
@@ -793,7 +778,7 @@ static void host_waiter_loses_at_most_half_the_cap(void **state)
 	pid_t hogs[5]; /* so that turns are late ones */
 
 	(void)state;
-	debts_map();
+	debts = debts_open();
 	for (int i = 0; i < 5; i++)
 		hogs[i] = bed_start_hog(bed.cpu);
 	bed.vcpu[0].harm = bed_ask_for_everything;
