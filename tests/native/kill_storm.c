@@ -305,8 +305,8 @@ static uint64_t take_over(struct scene *s)
 /*
  * Two clocks, which end when the vCPU is boosted again. The one that is judged, taken_over, begins when
  * the next broker listens: what taking over takes. taken_over_from_start begins with that broker's
- * process: for how long a VM goes without once somebody has started one. Most of that is the kernel's
- * verifier, which takes seconds on a busy machine and where it is emulated, so nobody judges it.
+ * process: for how long a VM goes without once somebody has started one. Most of that is the loading of
+ * programs, by libbpf and the verifier: seconds on a busy machine and an emulated one, so nobody judges it.
  */
 static void kill_storm_vm_is_taken_over_by_the_next_broker(void **state)
 {
