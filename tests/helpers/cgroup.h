@@ -59,6 +59,13 @@ static inline int cgroup_move(const struct cgroup_bed *c, pid_t tid, bool in)
 	return cgroup_write(in ? dir : c->root, c->v2 ? "cgroup.threads" : "tasks", text);
 }
 
+static inline int cgroup_realtime(const char *dir, const char *us)
+{
+	int err = cgroup_write(dir, "cpu.rt_runtime_us", us);
+
+	return err == -ENOENT ? 0 : err; /* where groups have no real-time time of their own */
+}
+
 /* percent of a CPU, per 100 ms. -ENOENT: no cpu controller is mounted here. */
 static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 {
@@ -93,7 +100,8 @@ static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 		err = cgroup_write(c->dir, c->v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
 	/* where real-time groups are scheduled, a new one has none: let nothing but the quota
 	 * be in a boost's way */
-	cgroup_write(c->dir, "cpu.rt_runtime_us", "500000");
+	if (!err)
+		err = cgroup_realtime(c->dir, "500000");
 	return err;
 }
 
@@ -109,14 +117,19 @@ static inline int cgroup_nest(struct cgroup_bed *c)
 		return -errno;
 	if (c->v2)
 		err = cgroup_write(c->child, "cgroup.type", "threaded");
-	cgroup_write(c->child, "cpu.rt_runtime_us", "400000"); /* as above, of its parent's */
+	if (!err)
+		err = cgroup_realtime(c->child, "400000"); /* of its parent's */
 	return err;
 }
 
 static inline void cgroup_close(const struct cgroup_bed *c)
 {
-	if (*c->child)
+	/* what it has is given back at once: the kernel frees a group later, and the next one needs it */
+	if (*c->child) {
+		cgroup_realtime(c->child, "0");
 		rmdir(c->child);
+	}
+	cgroup_realtime(c->dir, "0");
 	rmdir(c->dir);
 }
 
