@@ -197,9 +197,9 @@ static __always_inline void pvsched_stretch_ran(struct pvsched_stretch *s, __u64
 }
 
 /*
- * A task of the host that woke and waits for its turn loses at most half of the cap of that wait to boosts,
- * however many gaps are in it: a stretch is paid back by the time of whoever runs, a wait only by its end. The
- * other half is for what boosts bring along: their agents' work, and the rest of a turn that one kept it from
+ * A task of the host that woke and waits for its turn loses at most the cap of that wait to boosts, however many
+ * gaps are in it: a stretch is paid back by the time of whoever runs, a wait only by its end. None begins that
+ * would take more than half of it; one in force goes on to its expiry. The other half is for what boosts bring along: their agents' work, and the rest of a turn that one kept it from
  * cutting short. With all of the cap it ran up to 1.14 caps later at p99 (tests/native/host_harm on 6.12). One
  * task for each CPU, the first that waits; after PVSCHED_WAIT_NS it counts as one of those that always want the
  * CPU.

