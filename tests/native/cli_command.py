@@ -376,7 +376,9 @@ def bench_quick_measures_every_cell():
 @needs_kvm
 def bench_pvsched_boosts_and_counts():
     wait_for_no_broker()
-    result = call("bench", "--quick", "--workload", "busy", "--variant", "pvsched", "--json", "-")
+    # what --quick is, and what programs cost
+    result = call("bench", "--rounds", "1", "--samples", "300", "--hogs", "4", "--workload", "busy",
+                  "--variant", "pvsched", "--json", "-")
     check(result.returncode == 0, result)
     found = json.loads(result.stdout)
     cell = found["cells"][0]
