@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # For how long a thread is boosted when broker, guardian and VMMs are killed or stopped at random moments,
-# or one agent alone is, and how soon the next broker has a VM once it listens. Time is counted in instructions, so that what is late is late by
-# itself (ACC-14 of spec/accounting.md); kill-storm is the same on CPUs that really run at once.
+# or one agent alone is, and how soon the next broker has a VM once it listens. Time is counted in
+# instructions, so that what is late is late by itself (ACC-14 of spec/accounting.md); kill-storm is the same on CPUs that really run at once.
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: long

@@ -30,24 +30,24 @@ static inline void debts_close(struct pvsched_debt *debts)
 		munmap(debts, PVSCHED_DEBTS * sizeof(*debts));
 }
 
-static inline struct pvsched_debt debts_among(const struct pvsched_debt *debts, uint32_t id,
-					      unsigned int from, unsigned int n)
+static inline struct pvsched_debt *debts_among(struct pvsched_debt *debts, uint32_t id,
+					       unsigned int from, unsigned int n)
 {
 	for (unsigned int i = from; i < from + n; i++)
 		if (debts[i].id == id)
-			return debts[i];
+			return &debts[i];
 	fail_msg("no debt of %u", id);
-	return debts[0];
+	return NULL;
 }
 
-static inline struct pvsched_debt debts_of_vcpu(const struct pvsched_debt *debts, pid_t tid)
+static inline struct pvsched_debt debts_of_vcpu(struct pvsched_debt *debts, pid_t tid)
 {
-	return debts_among(debts, tid, 0, PVSCHED_SLOTS);
+	return *debts_among(debts, tid, 0, PVSCHED_SLOTS);
 }
 
-static inline struct pvsched_debt debts_of_vm(const struct pvsched_debt *debts, pid_t pid)
+static inline struct pvsched_debt debts_of_vm(struct pvsched_debt *debts, pid_t pid)
 {
-	return debts_among(debts, pid, PVSCHED_SLOTS, PVSCHED_VMS);
+	return *debts_among(debts, pid, PVSCHED_SLOTS, PVSCHED_VMS);
 }
 
 /* As if a vCPU and its VM owed until then. */

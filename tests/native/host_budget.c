@@ -79,31 +79,6 @@ static struct pvsched_msg show(uint32_t vm, uint32_t vcpu)
 	return m;
 }
 
-static void debts_map(void)
-{
-	int fd = bpf_obj_get(PVSCHED_DEBTS_PIN);
-
-	assert_true(fd >= 0);
-	debts = mmap(NULL, PVSCHED_DEBTS * sizeof(*debts), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		     0);
-	assert_true(debts != MAP_FAILED);
-	close(fd);
-}
-
-static struct pvsched_debt *debt_place(uint32_t id, unsigned int from, unsigned int n)
-{
-	for (unsigned int i = from; i < from + n; i++)
-		if (debts[i].id == id)
-			return &debts[i];
-	fail_msg("no debt of %u", id);
-	return NULL;
-}
-
-static struct pvsched_debt debt_of(uint32_t id, unsigned int from, unsigned int n)
-{
-	return *debt_place(id, from, n);
-}
-
 static struct pvsched_vcpu_report report(const struct bed_vcpu *v)
 {
 	struct pvsched_vcpu_report r;
@@ -303,10 +278,10 @@ static void cs_changed_live_bounds_the_next_critical_section(void **state)
  */
 static uint64_t unboosted_after_cap(const struct bed_vcpu *v)
 {
-	struct pvsched_debt d = debt_of(v->tid, 0, PVSCHED_SLOTS);
+	struct pvsched_debt d = debts_of_vcpu(debts, v->tid);
 	uint64_t hold = d.stretch.hold_ns, from;
 
-	HOST_AWAIT((d = debt_of(v->tid, 0, PVSCHED_SLOTS)).stretch.hold_ns != hold);
+	HOST_AWAIT((d = debts_of_vcpu(debts, v->tid)).stretch.hold_ns != hold);
 	from = d.stretch.off_ns;
 	HOST_AWAIT(bed_is_boosted(v));
 	return bed_now() - from;
@@ -318,7 +293,7 @@ static void gap_changed_live_follows_the_next_cap_used_up(void **state)
 	const uint64_t gap = 200 * MS;
 
 	(void)state;
-	debts_map();
+	debts = debts_open();
 	/* longer than a slow machine's agent takes to wake up: what begins later than it ends uses up no cap */
 	assert_int_equal(set(0, 0, PVSCHED_BUDGET_CAP, 4 * MS, NULL), 0);
 	bed_mode(v, BED_CRITICAL);
@@ -526,19 +501,19 @@ static void expect_debts_survive(void (*act)(struct bed_vcpu *v))
 	struct pvsched_debt before, after, *debt;
 	uint64_t boosted, boosts, denied;
 
-	debts_map();
+	debts = debts_open();
 	assert_int_equal(set(0, 0, PVSCHED_BUDGET_BOOST, 1, NULL), 0);
 	bed_mode(v, BED_CRITICAL);
 	HOST_AWAIT(report(v).denied_throttle > 0);
 	be_at_ease(v);
 	HOST_AWAIT(!bed_is_boosted(v));
 	HOST_AWAIT_STEAL(v, 1); /* what it ran boosted is charged */
-	debt = debt_place(v->tid, 0, PVSCHED_SLOTS);
+	debt = debts_among(debts, v->tid, 0, PVSCHED_SLOTS);
 	debt->paid_at = bed_now() + 120000 * MS;
 	for (int i = 0; i < 3; i++) {
 		before = *debt;
 		act(v);
-		after = debt_of(v->tid, 0, PVSCHED_SLOTS);
+		after = debts_of_vcpu(debts, v->tid);
 		debts_expect_kept(&before, &after);
 		/* and they are what it is measured by */
 		boosted = report(v).boosted_ns;
@@ -805,7 +780,8 @@ static void host_waiter_loses_at_most_the_cap(void **state)
 	bed.vcpu[0].harm = bed_ask_for_everything;
 	bed_mode(&bed.vcpu[0], BED_HARM);
 	assert_int_equal(pthread_create(&w.thread, NULL, waiter_thread, &w), 0);
-	for (unsigned int i = 1; n < 100 && bed_now() < until; i++) {
+	/* half as long again where late turns are rare */
+	for (unsigned int i = 1; n < 100 && bed_now() < until + (n < 10 ? 20000 * MS : 0); i++) {
 		taken = taken_there();
 		from = bed_now();
 		assert_int_equal(write(w.wake, &go, sizeof(go)), sizeof(go));
@@ -825,7 +801,7 @@ static void host_waiter_loses_at_most_the_cap(void **state)
 	close(w.wake);
 	printf("# %lu waits of %.1f ms: boosts took %.2f ms of each\n", n,
 	       n ? waited / 1e6 / n : 0., n ? lost / 1e6 / n : 0.);
-	assert_true(n >= 5);
+	assert_true(n >= 10);
 	assert_true(lost <= n * (MS * 135 / 100));
 }
 

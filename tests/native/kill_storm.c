@@ -269,7 +269,7 @@ static void await_throttled(struct bed_vcpu *v)
 }
 
 /* The guardian says that a boost is over when the thread is restored already. */
-static void await_settled(const struct pvsched_debt *debts, const struct bed_vcpu *v)
+static void await_settled(struct pvsched_debt *debts, const struct bed_vcpu *v)
 {
 	uint64_t end = bed_now() + PATIENCE_MS * 1000000ull;
 
