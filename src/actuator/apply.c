@@ -37,16 +37,15 @@ int pvsched_slot_lock_init(struct pvsched_slot *s)
 	return -err;
 }
 
-bool pvsched_slot_lock(struct pvsched_slot *s)
+bool pvsched_slot_lock_since(struct pvsched_slot *s, uint64_t since_ns)
 {
 	struct timespec until;
 	uint64_t t;
 	int err = pthread_mutex_trylock(&s->lock);
 
 	if (err == EBUSY) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		t = until.tv_nsec + PVSCHED_LOCK_NS;
-		until.tv_sec += t / 1000000000;
+		t = (since_ns ? since_ns : now_ns()) + PVSCHED_LOCK_NS;
+		until.tv_sec = t / 1000000000;
 		until.tv_nsec = t % 1000000000;
 		/* of priority inheritance by this clock: glibc 2.35, Linux 5.14 */
 		err = pthread_mutex_clocklock(&s->lock, CLOCK_MONOTONIC, &until);
@@ -426,9 +425,9 @@ static uint64_t allowed_until(const struct pvsched_actuation *a, uint32_t slot, 
 }
 
 /* ret_beside: as who goes on without the lock, for finish(). */
-static bool begin(struct pvsched_slot *s, uint64_t *ret_beside)
+static bool begin(struct pvsched_slot *s, uint64_t since_ns, uint64_t *ret_beside)
 {
-	bool locked = pvsched_slot_lock(s); /* model: apply.lock */
+	bool locked = pvsched_slot_lock_since(s, since_ns); /* model: apply.lock */
 
 	*ret_beside = 0;
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
@@ -533,7 +532,7 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	/* threads keep their scheduling: there is nothing to apply, or to restore */
 	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT)
 		return 0;
-	locked = begin(s, &beside);
+	locked = begin(s, a->guardian ? event_ns : 0, &beside);
 	err = apply(a, slot, event_ns, base_only, locked, ret);
 	finish(s, locked, beside);
 	return err;
@@ -545,7 +544,7 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied done;
 	uint64_t beside;
-	bool locked = begin(s, &beside);
+	bool locked = begin(s, 0, &beside);
 
 	STORE(sh->desired, 0); /* model: remove.word */
 	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)

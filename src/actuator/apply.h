@@ -15,10 +15,10 @@
 #include "../events/state.h"
 #include "attr.h"
 
-#define PVSCHED_LOCK_NS 2000000ull
-#define PVSCHED_SLACK_NS                                                                           \
-	4000000ull /* from an expiry to the second line; an unneeded timer costs some 10 us where
-				     * timers are dear */
+/* From an expiry to the second line, and what that waits at most for one who stopped while he held a slot's
+ * lock: 4 ms together (ACC-14). An unneeded timer costs some 10 us where timers are dear. */
+#define PVSCHED_SLACK_NS 3000000ull
+#define PVSCHED_LOCK_NS	 1000000ull
 
 /* One per vCPU slot, in memory shared by broker and guardian. */
 struct pvsched_slot {
@@ -71,8 +71,15 @@ struct pvsched_actuation {
 int pvsched_slot_lock_init(struct pvsched_slot *s);
 /* Returns false when the holder is stopped: the caller then goes on without the lock, which can only
  * repeat a system call, or leaves it; restoring a thread must not wait for a stopped one. What a holder
- * that died left behind is for who comes next, see `changing`. */
-bool pvsched_slot_lock(struct pvsched_slot *s);
+ * that died left behind is for who comes next, see `changing`. since_ns: when the wait began, of
+ * CLOCK_MONOTONIC; 0 = now. */
+bool pvsched_slot_lock_since(struct pvsched_slot *s, uint64_t since_ns);
+
+static inline bool pvsched_slot_lock(struct pvsched_slot *s)
+{
+	return pvsched_slot_lock_since(s, 0);
+}
+
 void pvsched_slot_unlock(struct pvsched_slot *s);
 
 /* What holds for the slot now: valid for one decision, see struct pvsched_slot_limits. */
@@ -93,7 +100,8 @@ struct pvsched_applied {
 };
 
 /*
- * event_ns: when the event happened that led here (0 = unknown, not counted in the histogram).
+ * event_ns: when the event happened that led here (0 = unknown, not counted in the histogram); the
+ * guardian, which may be called for several slots at once, waits for the locks of all from then on.
  * base_only: never boosts. Returns 0, or -errno of the system call; the state then says what
  * the thread really has. ~4 us when it changes something: sched_getattr, sched_setattr; ~60 ns
  * when there is nothing to do.

@@ -56,7 +56,8 @@ static int on_hint(void *ctx, void *data, size_t size)
 	now = ts.tv_sec * 1000000000ull + ts.tv_nsec;
 	if (!pvsched_word_active(__atomic_load_n(&g->act.shared[h->slot].desired, __ATOMIC_ACQUIRE),
 				 now))
-		pvsched_apply(&g->act, h->slot, 0, true, &done); /* model: guardian.restore */
+		pvsched_apply(&g->act, h->slot, h->event_ns, true,
+			      &done); /* model: guardian.restore */
 	return 0;
 }
 

@@ -15,7 +15,8 @@
 #define STORM_CAP_NS   1000000ull /* the broker's defaults */
 #define STORM_BURST_NS 10000000ull
 #define STORM_PERCENT  40
-#define STORM_SLACK_NS 4000000ull /* after an expiry that nobody met, before the second line */
+#define STORM_SLACK_NS                                                                             \
+	4000000ull /* after an expiry that nobody met: the second line's, and its wait for a lock */
 
 /* PVSCHED_SOAK=1 is the long form. */
 static inline unsigned int storm_long(unsigned int brief, unsigned int thorough)

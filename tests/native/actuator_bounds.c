@@ -510,6 +510,49 @@ static void actuator_lock_of_one_who_died_is_taken_again_and_again(void **state)
 	}
 }
 
+static void *hold_the_lock_for_a_while(void *arg)
+{
+	bool *held = arg;
+
+	assert_true(pvsched_slot_lock(&slots[0]));
+	__atomic_store_n(held, true, __ATOMIC_RELEASE);
+	bed_sleep_ms(20);
+	pvsched_slot_unlock(&slots[0]);
+	return NULL;
+}
+
+/* Restored for a hint of that time, while the lock is held for 20 ms. Returns whether that was waited for. */
+static bool guardian_waits(uint64_t since_ns)
+{
+	struct pvsched_actuation guardian = act;
+	struct pvsched_applied r;
+	bool held = false;
+	pthread_t holder;
+	uint64_t until;
+
+	memset(debts, 0, sizeof(debts));
+	assert_true(ask(1, 1000 * MS, &until));
+	shared[0].desired = 0;
+	slots[0].raced = slots[0].doubt = 0;
+	assert_int_equal(pthread_create(&holder, NULL, hold_the_lock_for_a_while, &held), 0);
+	while (!__atomic_load_n(&held, __ATOMIC_ACQUIRE))
+		sched_yield();
+	guardian.guardian = true;
+	assert_int_equal(pvsched_apply(&guardian, 0, since_ns, true, &r), 0);
+	assert_false(bed_tid_is_boosted(victim.tid));
+	pthread_join(holder, NULL);
+	return !slots[0].raced;
+}
+
+/* Called for many slots at once, whose holders may all have stopped, it waits for all of them together. */
+static void guardian_waits_for_locks_from_when_it_was_called(void **state)
+{
+	(void)state;
+	assert_int_equal(pvsched_starttime(victim.tid, &slots[0].starttime), 0);
+	assert_true(guardian_waits(bed_now() + 60000 * MS));
+	assert_false(guardian_waits(bed_now() - PVSCHED_LOCK_NS));
+}
+
 /* Who leaves a real-time policy loses his slack: one who had been real-time for a moment would show. */
 static void agent_asked_whether_it_can_act_leaves_its_asker_alone(void **state)
 {
@@ -540,6 +583,7 @@ int main(void)
 		CASE(actuator_lowers_no_realtime_thread),
 		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
 		CASE(actuator_lock_of_one_who_died_is_taken_again_and_again),
+		CASE(guardian_waits_for_locks_from_when_it_was_called),
 		CASE(agent_asked_whether_it_can_act_leaves_its_asker_alone),
 	};
 

@@ -221,7 +221,8 @@ static void kill_one(struct scene *s, enum kill kind)
 static void kill_storm_no_thread_stays_boosted(void **state)
 {
 	unsigned int kills = storm_long(8, 200), count[KINDS] = { 0 };
-	uint64_t longest[KINDS] = { 0 }, lateness = storm_lateness_ns(), beyond = 0;
+	uint64_t longest[KINDS] = { 0 }, lateness = storm_lateness_ns();
+	uint64_t beyond = 0, by_guardian = 0; /* agents wait while it is forked anew: told apart */
 	unsigned int kinds = has_agents() ? KINDS : AGENT_STOPPED;
 	struct scene *s = *state;
 	char name[64];
@@ -246,16 +247,18 @@ static void kill_storm_no_thread_stays_boosted(void **state)
 	for (unsigned int k = 0; k < kinds; k++) {
 		bool second_line = k == BROKER_STOPPED || k == AGENT_STOPPED;
 		uint64_t bound = STORM_CAP_NS + lateness + (second_line ? STORM_SLACK_NS : 0);
+		uint64_t *worst = k == GUARDIAN ? &by_guardian : &beyond;
 
 		snprintf(name, sizeof(name), "kill_storm_longest_%s_us", names[k]);
 		storm_figure(name, longest[k] / 1e3);
-		if (longest[k] > bound && longest[k] - bound > beyond)
-			beyond = longest[k] - bound;
+		if (longest[k] > bound && longest[k] - bound > *worst)
+			*worst = longest[k] - bound;
 		assert_true(!k || count[k]);
 		assert_true(longest[k] <
 			    1000000000); /* nobody restored it: it would last for ever */
 	}
 	storm_figure("kill_storm_beyond_bound_us", beyond / 1e3);
+	storm_figure("kill_storm_beyond_bound_without_guardian_us", by_guardian / 1e3);
 }
 
 static void await_throttled(struct bed_vcpu *v)
