@@ -256,6 +256,17 @@ static void keep_slack(const struct pvsched_slot *s)
 		pvsched_slack_set(s->tid, s->slack_ns);
 }
 
+static bool is_boost(const struct pvsched_slot *s, uint64_t word)
+{
+	return pvsched_is_boost(PVSCHED_WORD_LEVEL(word), PVSCHED_WORD_VALUE(word), s->base.policy,
+				s->base.nice);
+}
+
+bool pvsched_slot_boosted(const struct pvsched_slot *s, const struct pvsched_shared *sh)
+{
+	return LOAD(s->used) && is_boost(s, LOAD(sh->applied));
+}
+
 /* model: apply.restore */
 static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		   struct pvsched_shared *sh, uint64_t desired, bool locked)
@@ -294,14 +305,14 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	STORE(sh->applied,
 	      pvsched_word(PVSCHED_WORD_SEQ(desired), PVSCHED_LEVEL_BASE, 0, reason, now));
 	STORE(s->changing, 0);
+	if (!locked && err != -ESRCH) {
+		/* Its holder may have begun to move the thread after it was put back above. He looks at
+		 * `applied` after his change: pairs with pvsched_place_move(). */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		put_back(act, s, sh);
+	}
 	tell_guest(act, s, sh, &s->base, false, reason);
 	return 0;
-}
-
-static bool is_boost(const struct pvsched_slot *s, uint64_t word)
-{
-	return pvsched_is_boost(PVSCHED_WORD_LEVEL(word), PVSCHED_WORD_VALUE(word), s->base.policy,
-				s->base.nice);
 }
 
 /* RT group scheduling gives the thread's cgroup no real-time time (we have CAP_SYS_NICE): the

@@ -52,7 +52,7 @@ struct pvsched_slot {
 	uint64_t granted[PVSCHED_REASONS]; /* boosts by what they began for */
 	struct pvsched_hist apply, boost;
 	/* a wish that was carried out, see place.h */
-	uint32_t moved; /* the affinity is ours */
+	uint32_t moved; /* not 0: the affinity is ours */
 	cpu_set_t moved_to;
 	cpu_set_t own; /* what it had, CPUs that are offline included ... */
 	cpu_set_t may; /* ... when sched_getaffinity told this */
@@ -118,6 +118,9 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot);
 /* The tid still names the thread that was registered. */
 bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
 			  const struct pvsched_shared *sh);
+
+/* Better than its baseline, as far as is noted. */
+bool pvsched_slot_boosted(const struct pvsched_slot *s, const struct pvsched_shared *sh);
 
 /* What a thread runs as by a word whose level is not BASE. */
 struct pvsched_attr pvsched_attr_of_word(uint64_t word);

@@ -7,7 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOAD(x)	    __atomic_load_n(&(x), __ATOMIC_ACQUIRE)
 #define STORE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_RELEASE)
+
+/* of `moved` */
+#define OURS 1
+#define ENDS 2 /* somebody puts it back; ours still, should he die on the way */
 
 /* The mask as it was set. sched_getaffinity leaves out what is offline now; what it told were lost to
  * the thread for ever. The line is 32-bit words in hexadecimal, the highest first. */
@@ -46,11 +51,14 @@ static int read_mask(pid_t tid, cpu_set_t *ret)
 	return 0;
 }
 
-int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free)
+int pvsched_place_move(struct pvsched_slot *s, const struct pvsched_shared *sh,
+		       const cpu_set_t *free)
 {
 	cpu_set_t may, to;
 	int cpu, err;
 
+	if (!pvsched_slot_boosted(s, sh))
+		return -ECANCELED;
 	if (s->moved || sched_getaffinity(s->tid, sizeof(may), &may))
 		return s->moved ? -EALREADY : -errno;
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
@@ -67,12 +75,20 @@ int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free)
 	CPU_ZERO(&to);
 	CPU_SET(cpu, &to);
 	s->moved_to = to;
-	STORE(s->moved, 1); /* first: whoever finds it so puts back what was not changed yet */
-	if (!sched_setaffinity(s->tid, sizeof(to), &to))
+	STORE(s->moved, OURS); /* first: whoever finds it so puts back what was not changed yet */
+	if (sched_setaffinity(s->tid, sizeof(to), &to)) {
+		err = -errno;
+		STORE(s->moved, 0);
+		return err;
+	}
+	/* This thread may have been late, and the boost ended beside it. Who ended it either saw the change
+	 * above, or has said before he looked what is seen here: pairs with put_back() and restore(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (LOAD(s->moved) == OURS && pvsched_slot_boosted(s, sh))
 		return cpu;
-	err = -errno;
+	sched_setaffinity(s->tid, sizeof(s->own), &s->own);
 	STORE(s->moved, 0);
-	return err;
+	return -ECANCELED;
 }
 
 /* The kernel's list is "0-3,6". */
@@ -122,8 +138,10 @@ bool pvsched_place_back(struct pvsched_slot *s)
 	bool theirs = false;
 	cpu_set_t now;
 
-	if (!s->moved)
+	if (!LOAD(s->moved))
 		return false;
+	/* before the look: who moves it just now sees this after his change. See pvsched_place_move(). */
+	__atomic_store_n(&s->moved, ENDS, __ATOMIC_SEQ_CST);
 	if (!sched_getaffinity(s->tid, sizeof(now), &now)) {
 		if (CPU_EQUAL(&now, &s->moved_to) || was_driven_out(s, &now))
 			sched_setaffinity(s->tid, sizeof(s->own), &s->own);

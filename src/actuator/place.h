@@ -10,8 +10,10 @@
 #include "apply.h"
 
 /* To one CPU of `free` that the thread may use: its number, or -errno and nothing has changed. Two
- * system calls; and a file of /proc when somebody has changed the affinity since. */
-int pvsched_place_move(struct pvsched_slot *s, const cpu_set_t *free);
+ * system calls; and a file of /proc when somebody has changed the affinity since. -ECANCELED: the boost
+ * has ended, be it beside this, by one who did not wait for the lock: then the thread has been put back. */
+int pvsched_place_move(struct pvsched_slot *s, const struct pvsched_shared *sh,
+		       const cpu_set_t *free);
 /* Back to what it had, unless somebody else has changed it meanwhile: then it is theirs. Returns whether. */
 bool pvsched_place_back(struct pvsched_slot *s);
 

@@ -51,7 +51,7 @@ static bool read_policy(const char *text, char *to)
 
 	for (const char *const *name = pvsched_policies(); *name && !found; name++)
 		found = !strcmp(text, *name);
-	if (!found || strlen(text) >= PVSCHED_NAME_MAX)
+	if (!found || strlen(text) >= PVSCHED_PATH_MAX)
 		return false;
 	strcpy(to, text);
 	return true;

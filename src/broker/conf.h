@@ -17,6 +17,7 @@
 #define PVSCHED_CONF	  "/etc/pvsched.conf"
 #define PVSCHED_RULES_MAX 64
 #define PVSCHED_NAME_MAX  64
+#define PVSCHED_PATH_MAX  200 /* a whole line of the file has less */
 
 enum pvsched_rule_key {
 	PVSCHED_RULE_SERVE = 1,
@@ -31,14 +32,14 @@ struct pvsched_rule {
 	uid_t uid; /* with a pattern: only of this user's VMs, if it is set */
 	uint32_t set; /* enum pvsched_rule_key */
 	bool serve;
-	char policy[PVSCHED_NAME_MAX];
+	char policy[PVSCHED_PATH_MAX];
 	uint8_t vcpus[PVSCHED_VCPUS_MAX / 8];
 	struct pvsched_budget budget;
 };
 
 struct pvsched_conf {
 	/* section [broker]; empty and 0: not set */
-	char policy[PVSCHED_NAME_MAX], found_policy[PVSCHED_NAME_MAX];
+	char policy[PVSCHED_PATH_MAX], found_policy[PVSCHED_PATH_MAX];
 	uint64_t lead_us;
 	struct pvsched_budget budget; /* the host's */
 	struct pvsched_rule

@@ -6,6 +6,7 @@
 #ifndef PVSCHED_BROKER_POLICIES_H
 #define PVSCHED_BROKER_POLICIES_H
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/types.h>
@@ -25,7 +26,7 @@ struct pvsched_policy_file {
 
 struct pvsched_policy_set {
 	struct pvsched_programs *programs; /* NULL = free */
-	char name[64]; /* as asked for: a built-in's name, or a file's */
+	char name[PATH_MAX]; /* as asked for: a built-in's name, or a file's; compared, so whole */
 	uint32_t id; /* never used twice: a stale one matches nothing */
 	struct pvsched_policy_file file; /* as it was when it was loaded */
 	bool keep; /* also while no VM uses it: it is named in the configuration */
@@ -43,7 +44,7 @@ struct pvsched_policy_loading {
 	struct pvsched_policy_set set;
 	char said[256];
 	/* of the thread: */
-	char name[64];
+	char name[PATH_MAX];
 	struct pvsched_programs *base;
 	const struct pvsched_event_object *object;
 };

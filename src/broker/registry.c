@@ -215,15 +215,6 @@ static void drop_page(struct pvsched_registry *r, uint32_t slot)
 	r->page_fd[slot] = -1;
 }
 
-static int choose_slot(struct pvsched_registry *r, pid_t tid, uint64_t start)
-{
-	bool used[PVSCHED_SLOTS];
-
-	for (int i = 0; i < PVSCHED_SLOTS; i++)
-		used[i] = r->act.slots[i].used;
-	return pvsched_debts_choose(r->act.debts, used, PVSCHED_SLOTS, tid, start, now_ns());
-}
-
 /* Who had a hint of the slot's last thread may just have its lock. */
 static int clean(struct pvsched_registry *r, uint32_t slot)
 {
@@ -231,6 +222,8 @@ static int clean(struct pvsched_registry *r, uint32_t slot)
 	bool locked = s->made && pvsched_slot_lock(s);
 	int err = 0;
 
+	if (s->made && !locked)
+		return -EBUSY;
 	if (!s->made)
 		err = pvsched_slot_lock_init(s);
 	s->made = !err;
@@ -239,6 +232,31 @@ static int clean(struct pvsched_registry *r, uint32_t slot)
 	if (locked)
 		pvsched_slot_unlock(s);
 	return err;
+}
+
+/* A free one, cleaned. Not one whose lock somebody has who is late: what he began for its last thread he
+ * goes on with, and then takes back, by what the slot holds. */
+static int take_slot(struct pvsched_registry *r, pid_t tid, uint64_t start)
+{
+	bool used[PVSCHED_SLOTS];
+	int slot, first = -1, err;
+
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		used[i] = r->act.slots[i].used;
+	for (;;) {
+		slot = pvsched_debts_choose(r->act.debts, used, PVSCHED_SLOTS, tid, start,
+					    now_ns());
+		if (slot < 0)
+			return slot;
+		err = clean(r, slot);
+		if (err != -EBUSY)
+			break;
+		used[slot] = true;
+		first = first < 0 ? slot : first;
+	}
+	if (first >= 0) /* which was the one of its debts */
+		r->act.debts[slot] = r->act.debts[first];
+	return err ? err : slot;
 }
 
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t)
@@ -257,7 +275,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 		return -ENOSPC;
 	err = pvsched_starttime(t->tid, &start);
 	if (!err)
-		err = choose_slot(r, t->tid, start);
+		err = take_slot(r, t->tid, start);
 	if (err < 0)
 		return err;
 	slot = err;
@@ -267,15 +285,12 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	/* in force when a broker and its guardian were killed at once */
 	pvsched_wall_off(&r->act.debts[slot], now_ns(), pvsched_limits_now(&r->act, slot));
 	s = &r->act.slots[slot];
-	err = clean(r, slot);
 	s->starttime = start;
-	if (!err)
-		err = pvsched_attr_get(t->tid, &s->base);
+	err = pvsched_attr_get(t->tid, &s->base);
 	if (!err)
 		err = pvsched_slack_get(t->tid, &s->slack_ns);
-	if (!err)
-		if (!err && !t->host_only)
-			err = make_page(r, slot);
+	if (!err && !t->host_only)
+		err = make_page(r, slot);
 	if (err)
 		return err;
 	s->tid = t->tid;

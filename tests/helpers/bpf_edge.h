@@ -10,6 +10,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +92,7 @@ int pvsched_programs_load(const struct pvsched_load_opts *o, pvsched_say_fn say,
 {
 	struct pvsched_programs *p;
 
-	EDGE_CHECK(o->id && strnlen(o->policy, 64) < 64);
+	EDGE_CHECK(o->id && strnlen(o->policy, PATH_MAX) < PATH_MAX);
 	if (strcmp(o->policy, "latency") && strcmp(o->policy, "off") && o->policy_fd < 0 &&
 	    (!strstr(o->policy, ".bpf.o") || access(o->policy, R_OK))) {
 		say(ctx, "no such policy");

@@ -269,7 +269,7 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 }
 
 /* Where one of ours is, inside the actuator: called once, and then no more. */
-static void (*on_read)(void), (*on_restored)(void);
+static void (*on_read)(void), (*on_restored)(void), (*on_set)(void);
 
 int __real_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
 int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
@@ -280,6 +280,17 @@ int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr)
 	if (hook)
 		hook();
 	return __real_pvsched_attr_get(tid, ret_attr);
+}
+
+int __real_pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr);
+int __wrap_pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr);
+int __wrap_pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr)
+{
+	void (*hook)(void) = __atomic_exchange_n(&on_set, NULL, __ATOMIC_ACQ_REL);
+
+	if (hook)
+		hook();
+	return __real_pvsched_attr_set(tid, attr);
 }
 
 bool __real_pvsched_place_back(struct pvsched_slot *s);
@@ -488,6 +499,38 @@ static void actuator_boosts_nobody_whose_slot_was_given_up(void **state)
 	assert_false(bed_tid_is_boosted(victim.tid));
 }
 
+static void *releaser(void *arg)
+{
+	(void)arg;
+	pvsched_release(&act, 0);
+	return NULL;
+}
+
+static void release_by_another(void)
+{
+	pthread_t other;
+
+	assert_int_equal(pthread_create(&other, NULL, releaser, NULL), 0);
+	pthread_join(other, NULL);
+	assert_false(slots[0].used);
+	assert_false(bed_tid_is_boosted(victim.tid));
+}
+
+/* One who has begun to boost it is late, and given no time by who gives the slot up. */
+static void actuator_that_boosts_late_takes_back_what_was_given_up(void **state)
+{
+	struct pvsched_attr before = slots[0].base, after;
+	uint64_t until;
+
+	(void)state;
+	__atomic_store_n(&on_set, release_by_another, __ATOMIC_RELEASE);
+	assert_false(ask(1, 1000 * MS, &until));
+	assert_null(on_set);
+	assert_int_equal(PVSCHED_WORD_LEVEL(shared[0].applied), PVSCHED_LEVEL_BASE);
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
+}
+
 static void *die_with_the_lock(void *arg)
 {
 	(void)arg;
@@ -582,6 +625,7 @@ int main(void)
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 		CASE(actuator_lowers_no_realtime_thread),
 		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
+		CASE(actuator_that_boosts_late_takes_back_what_was_given_up),
 		CASE(actuator_lock_of_one_who_died_is_taken_again_and_again),
 		CASE(guardian_waits_for_locks_from_when_it_was_called),
 		CASE(agent_asked_whether_it_can_act_leaves_its_asker_alone),

@@ -2,6 +2,8 @@
 /* Affinity that is put back: what was set by a wish, what the kernel made of it, and what somebody else did. */
 #include <helpers/unit.h>
 
+#include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,12 +34,17 @@ static int one_of(const cpu_set_t *set, int but)
 	return -1;
 }
 
-static bool has(const cpu_set_t *set)
+static bool thread_has(pid_t tid, const cpu_set_t *set)
 {
 	cpu_set_t now;
 
-	assert_int_equal(sched_getaffinity(0, sizeof(now), &now), 0);
+	assert_int_equal(sched_getaffinity(tid, sizeof(now), &now), 0);
 	return CPU_EQUAL(&now, set);
+}
+
+static bool has(const cpu_set_t *set)
+{
+	return thread_has(0, set);
 }
 
 static void place_back_restores_after_its_cpu_has_gone(void **state)
@@ -179,6 +186,168 @@ static void affinity_set_during_a_boost_is_told_to_the_broker(void **state)
 	free_actuation(a);
 }
 
+/* Where this thread is late, inside the actuator: called once, and then no more. */
+static __thread void (*before_move)(void), (*after_look)(void), (*after_back)(void);
+
+static void call(void (**hook)(void))
+{
+	void (*f)(void) = *hook;
+
+	*hook = NULL;
+	if (f)
+		f();
+}
+
+int __real_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set);
+int __wrap_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set);
+int __wrap_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set)
+{
+	call(&before_move);
+	return __real_sched_setaffinity(tid, size, set);
+}
+
+int __real_sched_getaffinity(pid_t tid, size_t size, cpu_set_t *ret);
+int __wrap_sched_getaffinity(pid_t tid, size_t size, cpu_set_t *ret);
+int __wrap_sched_getaffinity(pid_t tid, size_t size, cpu_set_t *ret)
+{
+	int err = __real_sched_getaffinity(tid, size, ret);
+
+	call(&after_look);
+	return err;
+}
+
+bool __real_pvsched_place_back(struct pvsched_slot *s);
+bool __wrap_pvsched_place_back(struct pvsched_slot *s);
+bool __wrap_pvsched_place_back(struct pvsched_slot *s)
+{
+	bool theirs = __real_pvsched_place_back(s);
+
+	call(&after_back);
+	return theirs;
+}
+
+/* Who moves it, late, has the lock; who ends the boost does not wait for that. */
+static struct {
+	struct pvsched_actuation *a;
+	pthread_t ender;
+	pthread_barrier_t turn;
+	bool release, at_look, at_back;
+} late;
+
+static void pause_here(void)
+{
+	pthread_barrier_wait(&late.turn);
+	pthread_barrier_wait(&late.turn);
+}
+
+static void *end_it(void *arg)
+{
+	struct pvsched_applied done;
+
+	(void)arg;
+	after_look = late.at_look ? pause_here : NULL;
+	after_back = late.at_back ? pause_here : NULL;
+	if (late.release)
+		pvsched_release(late.a, 0);
+	else
+		pvsched_apply(late.a, 0, 0, true, &done);
+	return NULL;
+}
+
+static void begin_its_end(void)
+{
+	assert_int_equal(pthread_create(&late.ender, NULL, end_it, NULL), 0);
+	if (late.at_look || late.at_back)
+		pthread_barrier_wait(&late.turn);
+	else
+		pthread_join(late.ender, NULL);
+}
+
+static void go_on_with_its_end(void)
+{
+	if (!late.at_look && !late.at_back)
+		return;
+	pthread_barrier_wait(&late.turn);
+	pthread_join(late.ender, NULL);
+}
+
+static pid_t sleeper_tid;
+
+static void *sleep_on(void *arg)
+{
+	__atomic_store_n(&sleeper_tid, gettid(), __ATOMIC_RELEASE);
+	pthread_barrier_wait(arg);
+	return NULL;
+}
+
+static void place_move_that_is_late_leaves_nothing_when_the_boost_has_ended(void **state)
+{
+	static const struct {
+		bool release, at_look, at_back, before_mark;
+		int ret;
+	} ends[] = {
+		{ .ret = -ECANCELED },
+		{ .release = true, .ret = -ECANCELED },
+		/* looked at the thread before it was moved, and says that it is as it was afterwards */
+		{ .at_look = true, .ret = -ECANCELED },
+		{ .at_look = true, .release = true, .ret = -ECANCELED },
+		/* found nothing to put back, and has not noted yet that the boost has ended: it goes on */
+		{ .at_back = true, .before_mark = true, .ret = 0 },
+		{ .at_back = true, .before_mark = true, .release = true, .ret = 0 },
+	};
+	struct pvsched_slot *s;
+	pthread_barrier_t end;
+	pthread_t sleeper;
+	cpu_set_t all, to;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&to);
+	CPU_SET(one_of(&all, -1), &to);
+	if (CPU_EQUAL(&to, &all))
+		skip(); /* one CPU: nothing to tell apart */
+	pthread_barrier_init(&end, NULL, 2);
+	pthread_barrier_init(&late.turn, NULL, 2);
+	assert_int_equal(pthread_create(&sleeper, NULL, sleep_on, &end), 0);
+	while (!__atomic_load_n(&sleeper_tid, __ATOMIC_ACQUIRE))
+		sched_yield();
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		late.a = actuation();
+		late.release = ends[i].release;
+		late.at_look = ends[i].at_look;
+		late.at_back = ends[i].at_back;
+		s = &late.a->slots[0];
+		s->tid = sleeper_tid;
+		s->used = 1;
+		s->slack_ns = PVSCHED_SLACK_DEFAULT_NS;
+		assert_int_equal(pvsched_slot_lock_init(s), 0);
+		/* boosted to the nice that it has; to end that anybody may */
+		assert_int_equal(pvsched_attr_get(s->tid, &s->boosted), 0);
+		s->base = s->boosted;
+		s->base.nice++;
+		s->under = s->base.nice;
+		late.a->shared[0].applied = pvsched_word(1, PVSCHED_LEVEL_NICE, s->boosted.nice,
+							 PVSCHED_REASON_POLICY, 0);
+		assert_true(pvsched_slot_lock(s));
+		*(ends[i].before_mark ? &after_look : &before_move) = begin_its_end;
+		assert_int_equal(pvsched_place_move(s, &late.a->shared[0], &to),
+				 ends[i].ret ? ends[i].ret : one_of(&to, -1));
+		go_on_with_its_end();
+		pvsched_slot_unlock(s);
+		assert_false(s->moved);
+		assert_true(thread_has(s->tid, &all));
+		/* nor is it moved afterwards */
+		assert_int_equal(pvsched_place_move(s, &late.a->shared[0], &to), -ECANCELED);
+		assert_true(thread_has(s->tid, &all));
+		pthread_mutex_destroy(&s->lock);
+		free_actuation(late.a);
+	}
+	pthread_barrier_wait(&end);
+	pthread_join(sleeper, NULL);
+	pthread_barrier_destroy(&end);
+	pthread_barrier_destroy(&late.turn);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +355,7 @@ int main(void)
 		cmocka_unit_test(place_back_leaves_what_somebody_else_set),
 		cmocka_unit_test(place_back_of_what_was_not_moved_is_nobodys_change),
 		cmocka_unit_test(affinity_set_during_a_boost_is_told_to_the_broker),
+		cmocka_unit_test(place_move_that_is_late_leaves_nothing_when_the_boost_has_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -210,6 +210,21 @@ static void conf_what_would_be_cut_is_refused(void **state)
 	assert_string_equal(conf.policy, "");
 }
 
+static void conf_policy_of_a_line_is_kept_whole(void **state)
+{
+	char text[1024], path[200];
+
+	(void)state;
+	/* as long as a line allows */
+	snprintf(path, sizeof(path), "/%0178d.bpf.o", 0);
+	snprintf(text, sizeof(text), "[broker]\npolicy=%s\nfound-policy=%s\n[vm a]\npolicy=%s\n",
+		 path, path, path);
+	assert_int_equal(parse(text), 0);
+	assert_string_equal(conf.policy, path);
+	assert_string_equal(conf.found_policy, path);
+	assert_string_equal(pvsched_conf_choose(&conf, "a", 0).policy, path);
+}
+
 static void conf_too_many_sections_are_refused(void **state)
 {
 	char text[8192] = "";
@@ -253,6 +268,7 @@ int main(void)
 		cmocka_unit_test(conf_user_is_a_name_or_a_number),
 		cmocka_unit_test(conf_errors_name_their_line),
 		cmocka_unit_test(conf_what_would_be_cut_is_refused),
+		cmocka_unit_test(conf_policy_of_a_line_is_kept_whole),
 		cmocka_unit_test(conf_too_many_sections_are_refused),
 		cmocka_unit_test(conf_file_that_cannot_be_read_says_why),
 	};

@@ -161,6 +161,54 @@ static void registry_what_is_taken_back_is_gone_whatever_fails(void **state)
 	}
 }
 
+static pthread_barrier_t late;
+
+static void *hold_its_lock(void *arg)
+{
+	struct pvsched_slot *s = arg;
+
+	assert_true(pvsched_slot_lock(s));
+	pthread_barrier_wait(&late);
+	pthread_barrier_wait(&late);
+	pvsched_slot_unlock(s);
+	return NULL;
+}
+
+/* Who was late when the last thread left finds the slot as it was then, and takes back what he goes on to do. */
+static void registry_slot_whose_lock_is_held_is_given_to_nobody(void **state)
+{
+	int first = add(gettid(), 0, 1), second;
+	struct pvsched_slot before;
+	pthread_t holder;
+
+	(void)state;
+	assert_true(first >= 0);
+	pthread_barrier_init(&late, NULL, 2);
+	assert_int_equal(pthread_create(&holder, NULL, hold_its_lock, &bed.reg.act.slots[first]),
+			 0);
+	pthread_barrier_wait(&late);
+	pvsched_registry_remove(&bed.reg, first);
+	bed.reg.act.debts[first].paid_at = 12345;
+	before = bed.reg.act.slots[first];
+	second = add(gettid(), 0, 1);
+	assert_true(second >= 0 && second != first);
+	assert_memory_equal(&before.used, &bed.reg.act.slots[first].used,
+			    sizeof(before) - offsetof(struct pvsched_slot, used));
+	/* what the thread owes comes along */
+	assert_int_equal(bed.reg.act.debts[second].paid_at, 12345);
+	pvsched_registry_remove(&bed.reg, second);
+	pthread_barrier_wait(&late);
+	pthread_join(holder, NULL);
+	pthread_barrier_destroy(&late);
+	/* and it is anybody's again */
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		bed.reg.act.slots[i].used = i != first;
+	assert_int_equal(add(gettid(), 0, 1), first);
+	for (int i = 0; i < PVSCHED_SLOTS; i++)
+		bed.reg.act.slots[i].used = i == first;
+	pvsched_registry_remove(&bed.reg, first);
+}
+
 static void end_thread(enum pvsched_slot_op op)
 {
 	if (op != PVSCHED_SLOT_INIT)
@@ -200,6 +248,7 @@ int main(void)
 		cmocka_unit_test(registry_vm_has_a_share_for_each_vcpu_that_a_cpu_can_run),
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
+		cmocka_unit_test(registry_slot_whose_lock_is_held_is_given_to_nobody),
 		cmocka_unit_test(registry_thread_that_ends_meanwhile_is_not_registered),
 	};
 

@@ -15,7 +15,7 @@
 
 static struct pvsched_broker bed;
 static struct pvsched_conf conf;
-static char dir[32];
+static char dir[128];
 
 /* --- what else a broker is */
 
@@ -201,7 +201,7 @@ static void settings_are_refused_when_the_main_thread_has_ended(void **state)
 
 static const char *path_of(const char *name) /* "a", "b" */
 {
-	static char path[2][64];
+	static char path[2][160];
 	char *p = path[name[0] - 'a'];
 
 	snprintf(p, sizeof(path[0]), "%s/%s.bpf.o", dir, name);
@@ -211,7 +211,7 @@ static const char *path_of(const char *name) /* "a", "b" */
 /* As a build leaves it: the name is another file's. */
 static void build(const char *name)
 {
-	char made[80];
+	char made[160];
 	int fd;
 
 	snprintf(made, sizeof(made), "%s/made", dir);
@@ -244,7 +244,7 @@ static void write_again(const char *name)
 static int reload(bool two)
 {
 	struct pvsched_broker_opts o = { .policy = path_of("a"), .conf = &conf };
-	char text[256], why[256];
+	char text[512], why[256];
 	eventfd_t done;
 
 	snprintf(text, sizeof(text), "[vm one]\npolicy = %s\n", path_of("a"));
@@ -338,6 +338,30 @@ static void settings_policy_file_that_is_the_same_stays(void **state)
 	unlink(path_of("a"));
 }
 
+/* A name is no shorter where it is kept than where it was said. */
+static void settings_policy_file_of_a_long_path_is_loaded_once(void **state)
+{
+	char deep[sizeof(dir)], outer[32];
+	uint32_t id;
+	int vm;
+
+	(void)state;
+	strcpy(outer, dir);
+	snprintf(deep, sizeof(deep), "%s/%080d", outer, 0);
+	assert_int_equal(mkdir(deep, 0700), 0);
+	strcpy(dir, deep);
+	build("a");
+	assert_int_equal(reload(false), 0);
+	vm = add_vm("one");
+	id = id_of(vm);
+	assert_int_equal(reload(false), 0);
+	assert_int_equal(id_of(vm), id);
+	assert_int_equal(bed.policies.next_id, id);
+	unlink(path_of("a"));
+	assert_int_equal(rmdir(dir), 0);
+	strcpy(dir, outer);
+}
+
 static void settings_that_fail_leave_the_old_file_in_force(void **state)
 {
 	uint32_t id;
@@ -393,6 +417,7 @@ int main(void)
 		CASE(settings_are_refused_when_the_main_thread_has_ended),
 		CASE(settings_policy_file_that_was_rebuilt_is_loaded_anew),
 		CASE(settings_policy_file_that_is_the_same_stays),
+		CASE(settings_policy_file_of_a_long_path_is_loaded_once),
 		CASE(settings_that_fail_leave_the_old_file_in_force),
 		CASE(settings_new_file_is_no_vms_before_all_are_loaded),
 	};

@@ -116,8 +116,8 @@ static void set_apart(struct agent *a, struct watched *w)
 			CPU_SET(i, &free);
 	if (!pvsched_slot_lock(s))
 		return;
-	if (s->used && pvsched_thread_lives(all->o.act, s, &all->o.act->shared[w->slot]))
-		cpu = pvsched_place_move(s, &free);
+	if (pvsched_thread_lives(all->o.act, s, &all->o.act->shared[w->slot]))
+		cpu = pvsched_place_move(s, &all->o.act->shared[w->slot], &free);
 	pvsched_slot_unlock(s);
 	if (cpu >= 0)
 		count_at(a, w, cpu + 1);
