@@ -17,7 +17,8 @@ at_most() {
 		-v most="$3" -v name="$2" \
 		'BEGIN { print name " is \"" is "\", not more than " most; exit !(is != "" && is <= most) }'
 }
-at_most no_thread_is_boosted_beyond_its_bound beyond_bound_us 0
+# 0, and what the watcher takes, who looks each 0.1 ms on the one CPU that there is (6.12, undisturbed: 0.08 ms).
+at_most no_thread_is_boosted_beyond_its_bound beyond_bound_us 100
 # What the project set itself is 0 here, too. Seen on 7.3: 1.8 ms, while the next guardian was forked; from
 # 4 ms on the second line would have failed as well.
 at_most without_guardian_no_thread_is_boosted_beyond_the_second_line beyond_bound_without_guardian_us 4000
