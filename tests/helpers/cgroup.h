@@ -66,8 +66,8 @@ static inline int cgroup_realtime(const char *dir, const char *us)
 	return err == -ENOENT ? 0 : err; /* where groups have no real-time time of their own */
 }
 
-/* percent of a CPU, per 100 ms. -ENOENT: no cpu controller is mounted here. */
-static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
+/* percent of a CPU, per 100 ms; of one process by name. -ENOENT: no cpu controller is mounted here. */
+static inline int cgroup_open(struct cgroup_bed *c, const char *name, unsigned int percent)
 {
 	static const char *const roots[] = { "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct",
 					     "/sys/fs/cgroup" };
@@ -82,7 +82,7 @@ static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 		if (access(path, F_OK))
 			continue;
 		snprintf(c->root, sizeof(c->root), "%s", roots[i]);
-		snprintf(c->dir, sizeof(c->dir), "%s/pvsched-test-%d", roots[i], getpid());
+		snprintf(c->dir, sizeof(c->dir), "%s/pvsched-%s-%d", roots[i], name, getpid());
 		err = 0;
 	}
 	if (err)
@@ -98,10 +98,6 @@ static inline int cgroup_open(struct cgroup_bed *c, unsigned int percent)
 		*strchr(text, ' ') = 0;
 	if (!err)
 		err = cgroup_write(c->dir, c->v2 ? "cpu.max" : "cpu.cfs_quota_us", text);
-	/* where real-time groups are scheduled, a new one has none: let nothing but the quota
-	 * be in a boost's way */
-	if (!err)
-		err = cgroup_realtime(c->dir, "500000");
 	return err;
 }
 
