@@ -37,6 +37,17 @@ int pvsched_slot_lock_init(struct pvsched_slot *s)
 	return -err;
 }
 
+void pvsched_desire_nothing(struct pvsched_shared *sh)
+{
+	uint64_t old = LOAD(sh->desired), next;
+
+	do
+		next = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE, 0,
+				    PVSCHED_REASON_NONE, 0);
+	while (!__atomic_compare_exchange_n(&sh->desired, &old, next, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE));
+}
+
 bool pvsched_slot_lock(struct pvsched_slot *s)
 {
 	struct timespec until;
@@ -365,7 +376,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (PVSCHED_WORD_LEVEL(sh->applied) == PVSCHED_LEVEL_BASE)
 		s->under = s->base.nice;
 	/* Told before the change and again after it: when this thread is killed or stopped between
-	 * the two, the second line and the guardian must find that there is something to restore. */
+	 * the two, the second line and the guardian must find that there is something to restore.
+	 * model: apply.before */
 	s->was = PVSCHED_WORD_LEVEL(before) != PVSCHED_LEVEL_BASE ? s->boosted : s->base;
 	s->boosted = want;
 	STORE(s->changing, 1);
@@ -432,7 +444,8 @@ static bool begin(struct pvsched_slot *s, uint64_t *ret_beside)
 
 	*ret_beside = 0;
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
-	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
+	 * the last one set, whatever `applied` says: set anew by the next one who has the lock.
+	 * model: apply.beside */
 	if (!locked) {
 		*ret_beside = now_ns() + BESIDE_NS;
 		__atomic_store_n(&s->unlocked_ns, *ret_beside, __ATOMIC_SEQ_CST);
@@ -547,7 +560,7 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
 	uint64_t beside;
 	bool locked = begin(s, &beside);
 
-	STORE(sh->desired, 0); /* model: remove.word */
+	pvsched_desire_nothing(sh); /* model: remove.word */
 	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)
 		for (int i = 0; i < TRIES && apply(a, slot, 0, true, locked, &done); i++)
 			;
