@@ -37,6 +37,17 @@ int pvsched_slot_lock_init(struct pvsched_slot *s)
 	return -err;
 }
 
+void pvsched_desire_nothing(struct pvsched_shared *sh)
+{
+	uint64_t old = LOAD(sh->desired), next;
+
+	do
+		next = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE, 0,
+				    PVSCHED_REASON_NONE, 0);
+	while (!__atomic_compare_exchange_n(&sh->desired, &old, next, false, __ATOMIC_ACQ_REL,
+					    __ATOMIC_ACQUIRE));
+}
+
 bool pvsched_slot_lock_since(struct pvsched_slot *s, uint64_t since_ns)
 {
 	struct timespec until;
@@ -557,7 +568,7 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
 	uint64_t beside;
 	bool locked = begin(s, 0, &beside);
 
-	STORE(sh->desired, 0); /* model: remove.word */
+	pvsched_desire_nothing(sh); /* model: remove.word */
 	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)
 		for (int i = 0; i < TRIES && apply(a, slot, 0, true, locked, &done); i++)
 			;

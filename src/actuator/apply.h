@@ -110,6 +110,12 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		  struct pvsched_applied *ret);
 
 /*
+ * From now on nothing is desired of this thread, whoever decided before and says so only now: the word is
+ * another one than any that was read, also where nothing was desired already.
+ */
+void pvsched_desire_nothing(struct pvsched_shared *sh);
+
+/*
  * Gives the thread back what it had, and the slot up, in one hold of the lock: nobody boosts it between
  * the two, whatever is still desired. An actuator in the kernel has restored it before.
  */

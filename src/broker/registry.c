@@ -219,6 +219,7 @@ static void drop_page(struct pvsched_registry *r, uint32_t slot)
 static int clean(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
+	struct pvsched_shared *sh = &r->act.shared[slot];
 	bool locked = s->made && pvsched_slot_lock(s);
 	int err = 0;
 
@@ -228,7 +229,9 @@ static int clean(struct pvsched_registry *r, uint32_t slot)
 		err = pvsched_slot_lock_init(s);
 	s->made = !err;
 	memset(&s->used, 0, sizeof(*s) - offsetof(struct pvsched_slot, used));
-	memset(&r->act.shared[slot], 0, sizeof(r->act.shared[slot]));
+	/* the word's number goes on: what was decided for the last thread is none for this one */
+	pvsched_desire_nothing(sh);
+	*sh = (struct pvsched_shared){ .desired = sh->desired };
 	if (locked)
 		pvsched_slot_unlock(s);
 	return err;
@@ -358,7 +361,7 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 		    0);
 	if (page == MAP_FAILED)
 		return -errno;
-	/* libpvsched wrote status and nonce; what the programs and agents write starts clean */
+	/* libpvsched wrote status and nonce; what the programs and agents write starts clean. */
 	locked = pvsched_slot_lock(s);
 	s->page = page;
 	if (locked)
@@ -402,7 +405,7 @@ static void settle(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_applied done;
 
-	__atomic_store_n(&r->act.shared[slot].desired, 0, __ATOMIC_RELEASE);
+	pvsched_desire_nothing(&r->act.shared[slot]);
 	if (r->actuator && r->actuator->settle)
 		r->actuator->settle(r->actuator_state, slot);
 	if (r->actuator && r->actuator->kind != PVSCHED_ACTUATOR_AGENT)

@@ -57,7 +57,7 @@ static void enforce_ceiling(struct pvsched_registry *r, uint32_t slot)
 	if (PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_RT ||
 	    (uint32_t)PVSCHED_WORD_VALUE(applied) <= pvsched_limits_now(&r->act, slot)->ceiling)
 		return;
-	__atomic_store_n(&sh->desired, 0, __ATOMIC_RELEASE);
+	pvsched_desire_nothing(sh);
 	pvsched_apply(&r->act, slot, 0, true, &done);
 }
 

@@ -209,6 +209,39 @@ static void registry_slot_whose_lock_is_held_is_given_to_nobody(void **state)
 	pvsched_registry_remove(&bed.reg, first);
 }
 
+/* A program swaps its decision in for the word that it read, whenever that was. */
+static bool decide_late(int slot, uint64_t read)
+{
+	uint64_t boost = pvsched_word(PVSCHED_WORD_SEQ(read) + 1, PVSCHED_LEVEL_RT, 1,
+				      PVSCHED_REASON_CRITICAL, ~0u);
+
+	return __atomic_compare_exchange_n(&bed.reg.act.shared[slot].desired, &read, boost, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static void registry_decision_from_before_a_page_went_is_dropped(void **state)
+{
+	int slot = add(gettid(), 0, 0), again;
+	uint64_t read;
+
+	(void)state;
+	assert_true(slot >= 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(pvsched_registry_enable(&bed.reg, slot, 0), 0);
+		read = bed.reg.act.shared[slot].desired;
+		pvsched_registry_disable(&bed.reg, slot);
+		assert_false(decide_late(slot, read));
+	}
+	read = bed.reg.act.shared[slot].desired;
+	pvsched_registry_remove(&bed.reg, slot);
+	assert_false(decide_late(slot, read));
+	again = add(gettid(), 0, 0);
+	assert_int_equal(again, slot);
+	assert_false(decide_late(slot, read));
+	assert_false(decide_late(slot, 0));
+	pvsched_registry_remove(&bed.reg, slot);
+}
+
 static void end_thread(enum pvsched_slot_op op)
 {
 	if (op != PVSCHED_SLOT_INIT)
@@ -249,6 +282,7 @@ int main(void)
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
 		cmocka_unit_test(registry_slot_whose_lock_is_held_is_given_to_nobody),
+		cmocka_unit_test(registry_decision_from_before_a_page_went_is_dropped),
 		cmocka_unit_test(registry_thread_that_ends_meanwhile_is_not_registered),
 	};
 

@@ -253,7 +253,7 @@ static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 		return r.boosted;
 	drop(a, slot);
 	if (r.until_ns) { /* nobody would watch over it: take it back */
-		__atomic_store_n(&sh->desired, 0, __ATOMIC_RELEASE);
+		pvsched_desire_nothing(sh);
 		pvsched_apply(act, slot, 0, true, &r);
 	}
 	return r.boosted;

@@ -153,7 +153,7 @@ static void stop(void *arg)
 	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++) {
 		if (!k->o.act->slots[slot].used)
 			continue;
-		__atomic_store_n(&k->o.act->shared[slot].desired, 0, __ATOMIC_RELEASE);
+		pvsched_desire_nothing(&k->o.act->shared[slot]);
 		settle(k, slot);
 		pvsched_programs_slot(k->o.programs, slot, PVSCHED_SLOT_SETTLE, 0);
 	}

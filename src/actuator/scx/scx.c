@@ -258,7 +258,7 @@ static void settle_all(struct scx *a)
 	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++) {
 		if (!a->o.act->slots[slot].used)
 			continue;
-		__atomic_store_n(&a->o.act->shared[slot].desired, 0, __ATOMIC_RELEASE);
+		pvsched_desire_nothing(&a->o.act->shared[slot]);
 		pvsched_programs_slot(a->programs, slot, PVSCHED_SLOT_SETTLE, 0);
 	}
 }
