@@ -17,13 +17,16 @@
  *
  * Left out: budgets (core/account.h, tested exactly), payback, next_event, several reasons of one
  * kind, what is taken back for the host's real-time work (a swap and a hint as of any decision), a
- * lock whose wait times out. Of other vCPUs there is only that agents work for them (OTHERS).
+ * holder of the lock that is only late, and goes on beside who did not wait for it. Of other vCPUs there
+ * is only that agents work for them (OTHERS).
  *
  * Built with, each 0 or 1: EXPIRY, LOSS (any ring entry may be lost), SILENT (the guest may not
  * ring), TICKET (a device interrupt), DETACH, REMOVE (after DETACH: nobody looks after the thread any
- * more), HANG (the agents stop for good at any moment; the guardian does not); and how many: SECTIONS
- * (critical ones), PREEMPTIONS (a rival takes the CPU), OTHERS (an agent takes a CPU for another vCPU);
- * and the broken variants MUTANT_*, each of which must be found.
+ * more), REREGISTER (after DETACH: the guest comes back with a new page, of the next epoch), HANG (the
+ * agents stop for good at any moment; the guardian does not), HOLDER (with HANG: also one that holds the
+ * slot's lock, whose waiters give up); and how many: CPUS (one is enough for some, of which two are
+ * too many to search), SECTIONS (critical ones), PREEMPTIONS (a rival takes the CPU), OTHERS (an agent
+ * takes a CPU for another vCPU); and the broken variants MUTANT_*, each of which must be found.
  */
 #ifndef SECTIONS
 #define SECTIONS 2
@@ -68,7 +71,12 @@ bit  armed;	   /* bpf_timer: the second line */
 
 /* ---- the actuator's ---- */
 bit  locked;
-bit  boosted;	   /* what the thread really is, and so `applied` */
+bit  boosted;	   /* what the thread really is */
+#if HOLDER
+bit  applied;	   /* what the actuator says that it is */
+#else
+#define applied boosted
+#endif
 bit  has_page = 1; /* slot.page */
 bit  used = 1;	   /* slot.used: somebody looks after the thread */
 byte owner = NONE; /* agent that watches it */
@@ -88,22 +96,33 @@ byte sections_left = SECTIONS;
 byte preemptions_left = PREEMPTIONS;
 byte boosts_left = BOOSTS;
 bit  interrupt;	   /* raised, not taken */
+byte number;	   /* the guest's generation */
+
+/* ---- what nobody knows, to judge by ---- */
+bit  epoch;	   /* of the page that there is */
+bit  desired_of;   /* the epoch whose words a boost was desired from */
 
 #define SEQ(w)	   ((w) >> 1)
 #define LEVEL(w)   ((w) & 1)
 #define PAST(w)	   ((expired >> SEQ(w)) & 1)
 #define ACTIVE(w)  (LEVEL(w) && !PAST(w))
+#define NEXT(w)	   (((SEQ(w) + 1) & (SEQS - 1)) << 1) /* nothing desired */
 #define GEN(w)	   ((w) >> 1)
 #define CRITICAL(w) ((w) & 1)
 #define RUNS	   (!off && !switching)
 #define BIT(n)	   (1 << (n))
+#if REREGISTER
+#define SEQS	   8
+#else
 #define SEQS	   4 /* more than there are words in flight */
+#endif
 #define WATCHED_BITS (BIT(SEQ(watch_word[0])) | BIT(SEQ(watch_word[1])))
 
 #define GUARDIAN 2 /* ids: the agents are 0 and 1 */
 #define SCHED	 3
 #define DEVICE	 4
-#define PROGRAMS 5
+#define SWITCH(c) (5 + (c)) /* sched_switch to an agent: no agent's own program */
+#define PROGRAMS 7
 
 inline hint(to) {
 	if
@@ -115,7 +134,7 @@ inline hint(to) {
 	fi
 }
 
-#define DECIDE_LOCALS bit was_active, raced, changed, readable, fresh, want, may; byte page_gen, page_ack, was
+#define DECIDE_LOCALS bit was_active, raced, changed, readable, fresh, want, may, of_page; byte page_gen, page_ack, was
 
 /*
  * pvsched_decide(). id: whose context; is_intr: INTR_PENDING; quiet: by the agent that is about to
@@ -139,8 +158,8 @@ inline decide(id, is_intr, quiet) {
 	}
 	if
 	:: readable ->
-		atomic { assert(mapped || (REMOVE && id < 2)); /* step: decide.page */
-			want = CRITICAL(context); page_gen = GEN(context) }
+		atomic { assert(mapped || (DETACH && id < 2)); /* step: decide.page */
+			want = CRITICAL(context); page_gen = GEN(context); of_page = epoch }
 #if TICKET
 		atomic { page_ack = ack; /* step: decide.ack */
 			if
@@ -172,7 +191,8 @@ inline decide(id, is_intr, quiet) {
 #if EXPIRY
 				boosts_left = boosts_left - (want && !was_active);
 #endif
-				desired = (((SEQ(was) + 1) & (SEQS - 1)) << 1) | want;
+				desired = NEXT(was) | want;
+				desired_of = (want -> of_page : desired_of);
 				expired = expired & WATCHED_BITS & ~BIT(SEQ(desired))
 			:: else -> raced = 1
 			fi }
@@ -193,10 +213,27 @@ inline decide(id, is_intr, quiet) {
 #if DETACH
 	inside = inside & ~BIT(id);
 #endif
-	atomic { was = 0; was_active = 0; page_gen = 0; page_ack = 0; may = 0; want = 0 }
+	atomic { was = 0; was_active = 0; page_gen = 0; page_ack = 0; may = 0; want = 0; of_page = 0 }
 }
 
-#define APPLY_LOCALS bit is_wanted, r_boosted, r_changed; byte r_word
+/* Whoever takes back what is desired: what was decided from a word before it is not swapped in any more. */
+inline desire_nothing() {
+#if defined(MUTANT_NO_NEXT_WORD) || defined(MUTANT_REMOVED_IN_TWO)
+	desired = 0;
+#else
+	desired = NEXT(desired);
+#endif
+	expired = expired & WATCHED_BITS & ~BIT(SEQ(desired))
+}
+
+#define APPLY_LOCALS bit is_wanted, r_boosted, r_changed, r_locked; byte r_word
+
+/* Of whoever may stop: that is the agents. */
+#if HOLDER
+#define goes_on(by_guardian) ((by_guardian) || !hung)
+#else
+#define goes_on(by_guardian) true
+#endif
 
 /* tell_guest(): after the change took effect. */
 inline tell(what) {
@@ -218,21 +255,42 @@ inline tell(what) {
  * many changes.
  */
 inline apply(base_only, by_guardian) {
-	atomic { !locked -> locked = 1; /* step: apply.lock */
+	atomic { if
+		:: !locked -> locked = 1; r_locked = 1 /* step: apply.lock */
+#if HOLDER && !defined(MUTANT_WAITS_FOR_EVER)
+		:: locked && hung -> r_locked = 0 /* step: apply.beside */
+#endif
+		fi;
 		r_word = desired; /* step: apply.word */
 		r_changed = 0;
 		is_wanted = used && !(base_only) && ACTIVE(r_word) }
 	do
-	:: is_wanted == boosted ->
+	:: is_wanted == applied ->
 		if /* the guardian, which cannot tell, may have ended it */
-		:: !boosted && grant && !(by_guardian) -> tell(0)
+		:: !applied && grant && !(by_guardian) -> tell(0)
 		:: else
 		fi;
 		break
-	:: is_wanted != boosted ->
+	:: is_wanted != applied ->
 		if
-		:: is_wanted -> boosted = 1 /* step: apply.boost */
-		:: else -> boosted = 0 /* step: apply.restore */
+		:: is_wanted ->
+			assert(desired_of == epoch);
+#if HOLDER
+#ifndef MUTANT_NOT_SAID_BEFORE
+			atomic { goes_on(by_guardian) -> applied = 1 }; /* step: apply.before */
+#endif
+			atomic { goes_on(by_guardian) -> boosted = 1 }; /* step: apply.boost */
+			atomic { goes_on(by_guardian) -> applied = 1 }
+#else
+			boosted = 1
+#endif
+		:: else ->
+#if HOLDER
+			atomic { goes_on(by_guardian) -> boosted = 0 }; /* step: apply.restore */
+			atomic { goes_on(by_guardian) -> applied = 0 }
+#else
+			boosted = 0
+#endif
 		fi;
 		r_changed = 1;
 		if
@@ -245,7 +303,7 @@ inline apply(base_only, by_guardian) {
 				is_wanted = used && !(base_only) && ACTIVE(r_word)
 			fi }
 	od;
-	atomic { r_boosted = boosted; locked = 0; is_wanted = 0 }
+	atomic { goes_on(by_guardian) -> r_boosted = applied; locked = locked && !r_locked; is_wanted = 0; r_locked = 0 }
 }
 
 #define AGENT_LOCALS bit newer, from_vcpu, got_ring, got_bell, mine
@@ -364,7 +422,7 @@ proctype Agent(byte c) {
 #else
 			mine = owner == c; /* step: switch.by_agent */
 #endif
-			decide(c, 0, mine);
+			decide(SWITCH(c), 0, mine);
 			switching = 0
 		:: else
 		fi;
@@ -377,9 +435,9 @@ proctype Agent(byte c) {
 		:: else
 		fi;
 		look(c);
-		atomic { at_cpu[c] = 0; got_ring = 0; got_bell = 0; from_vcpu = 0; mine = 0;
+		atomic { at_cpu[c] = (hung && HOLDER -> at_cpu[c] : 0); got_ring = 0; got_bell = 0; from_vcpu = 0; mine = 0;
 			r_boosted = 0; r_changed = 0; r_word = 0 }
-#if REMOVE
+#if REMOVE || REREGISTER
 	:: atomic { again && off -> again = 0 } /* the policy wanted to be asked again at this time */
 		decide(c, 0, 1);
 		serve(c);
@@ -405,7 +463,7 @@ proctype Sched() {
 		fi;
 		at_cpu[cpu] = 1; v_cpu = cpu; off = 0; switching = 1 } /* step: switch.in */
 		if
-		:: boosted || ACTIVE(desired) -> decide(SCHED, 0, 0)
+		:: applied || ACTIVE(desired) -> decide(SCHED, 0, 0)
 		:: else
 		fi;
 		atomic { switching = 0; cpu = 0 }
@@ -436,7 +494,6 @@ inline end_urgency() {
 #endif
 
 proctype Guest() {
-	byte number = 0;
 	bit saw;
 	do
 	:: atomic { sections_left && RUNS && !context_buffered -> number++;
@@ -492,13 +549,18 @@ proctype Clock() {
 	od
 }
 
-/* bpf_timer: a boost that outlived its expiry. The code arms it again until nobody is needed; here,
- * where no hint to the guardian is lost, once is enough. */
+/* bpf_timer: a boost that outlived its expiry. It is armed again until nobody is needed: a hint may be
+ * lost, or who comes find what an agent then goes on with. Where neither is, once is enough. While the
+ * guardian has not taken what it was told, more changes nothing. */
 proctype Second_line() {
 	do
-	:: atomic { armed && boosted && !ACTIVE(desired) -> armed = 0 } /* step: timer.second_line */
+	:: atomic { armed && applied && !ACTIVE(desired) && ring[GUARDIAN] < 2 ->
+		armed = 0 } /* step: timer.second_line */
 		hint(GUARDIAN);
-		hint(v_cpu)
+		hint(v_cpu);
+#if (LOSS || HOLDER) && !defined(MUTANT_NOT_ARMED_AGAIN)
+		armed = 1 /* step: timer.again */
+#endif
 	od
 }
 
@@ -516,12 +578,12 @@ proctype Guardian() {
 /*
  * pvsched_registry_disable(); then the page is the guest's alone. With REMOVE pvsched_registry_remove(). A
  * program that an agent runs can be preempted, and no grace period waits for it: what it decided before
- * it may write at any time after. It reads and writes a page that is nobody's then. Where the slot stays
- * (DETACH alone, in which it is waited for) what comes of that ends by its expiry.
+ * it may write at any time after. It reads and writes a page that is nobody's then, or that of the next
+ * epoch; what it decided is dropped, since the word that it read is desired no more.
  */
 proctype Detach() {
 	APPLY_LOCALS;
-	byte id = (REMOVE -> 2 : 0);
+	byte id = 2;
 	page_on = 0; /* step: disable.programs */
 #ifndef MUTANT_NO_GRACE_PERIOD
 	do /* step: disable.grace */
@@ -529,23 +591,30 @@ proctype Detach() {
 	:: else -> break
 	od;
 #endif
-	desired = 0; /* step: disable.word */
+	atomic { desire_nothing() } /* step: disable.word */
 #ifndef MUTANT_NOT_RESTORED
 	apply(1, 0);
 #endif
 	atomic { !locked -> has_page = 0 }; /* step: disable.page */
 #if REMOVE
 #ifdef MUTANT_REMOVED_IN_TWO
-	desired = 0;
+	atomic { desire_nothing() };
 	apply(1, 0);
 	used = 0;
 #else
-	atomic { !locked -> locked = 1; desired = 0 } /* step: remove.word */
+	atomic { !locked -> locked = 1; desire_nothing() } /* step: remove.word */
 	boosted = 0;
 	atomic { used = 0; locked = 0 } /* step: remove.used */
 #endif
 #endif
-	atomic { mapped = 0; grant = 0 } /* the guest has its own page back, the host's area cleared */
+	/* the guest has its own page back, the host's area cleared */
+	atomic { assert(!boosted); mapped = 0; grant = 0; epoch = 1 }
+#if REREGISTER
+	/* REGISTER: the guest's words begin anew */
+	atomic { context = 0; number = 0; mapped = 1 }
+	atomic { !locked -> has_page = 1 } /* step: enable.page */
+	page_on = 1 /* step: enable.programs */
+#endif
 }
 
 /*
@@ -565,8 +634,8 @@ init {
 	atomic {
 		at_cpu[0] = 1;
 		run Guest(); run Agent(0); run Sched(); run Monitor();
-#if REMOVE
-		at_cpu[1] = 2 /* one CPU is enough for it, and two are too many to search */
+#if CPUS == 1
+		at_cpu[1] = 2 /* nobody's */
 #else
 		run Agent(1)
 #endif
@@ -589,7 +658,11 @@ init {
 		run Detach();
 #endif
 	}
-#if HANG
+#if HOLDER
+	/* one that is stopped takes no CPU */
+	atomic { hung = 1; at_cpu[0] = (at_cpu[0] == 2 -> 0 : at_cpu[0]);
+		at_cpu[1] = (at_cpu[1] == 2 && CPUS == 2 -> 0 : at_cpu[1]) }
+#elif HANG
 	hung = 1
 #endif
 }

@@ -386,7 +386,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	if (PVSCHED_WORD_LEVEL(sh->applied) == PVSCHED_LEVEL_BASE)
 		s->under = s->base.nice;
 	/* Told before the change and again after it: when this thread is killed or stopped between
-	 * the two, the second line and the guardian must find that there is something to restore. */
+	 * the two, the second line and the guardian must find that there is something to restore.
+	 * model: apply.before */
 	s->was = PVSCHED_WORD_LEVEL(before) != PVSCHED_LEVEL_BASE ? s->boosted : s->base;
 	s->boosted = want;
 	STORE(s->changing, 1);
@@ -453,7 +454,8 @@ static bool begin(struct pvsched_slot *s, uint64_t since_ns, uint64_t *ret_besid
 
 	*ret_beside = 0;
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
-	 * the last one set, whatever `applied` says: set anew by the next one who has the lock. */
+	 * the last one set, whatever `applied` says: set anew by the next one who has the lock.
+	 * model: apply.beside */
 	if (!locked) {
 		*ret_beside = now_ns() + BESIDE_NS;
 		__atomic_store_n(&s->unlocked_ns, *ret_beside, __ATOMIC_SEQ_CST);

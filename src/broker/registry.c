@@ -361,13 +361,15 @@ int pvsched_registry_enable(struct pvsched_registry *r, uint32_t slot, uint64_t 
 		    0);
 	if (page == MAP_FAILED)
 		return -errno;
-	/* libpvsched wrote status and nonce; what the programs and agents write starts clean. */
+	/* libpvsched wrote status and nonce; what the programs and agents write starts clean.
+	 * model: enable.page */
 	locked = pvsched_slot_lock(s);
 	s->page = page;
 	if (locked)
 		pvsched_slot_unlock(s);
 	if (r->actuator && r->actuator->hear)
 		r->actuator->hear(r->actuator_state, slot);
+	/* model: enable.programs */
 	err = pvsched_programs_slot(r->programs, slot, PVSCHED_SLOT_ENABLE, features);
 	if (err)
 		pvsched_registry_disable(r, slot);

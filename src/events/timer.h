@@ -30,7 +30,7 @@ static __always_inline int on_time(struct pvsched_vcpu *v, const __u32 *key)
 		count(c, second_line); /* model: timer.second_line */
 		hint(PVSCHED_CPUS, slot, now, c);
 		hint(this_cpu_id(), slot, now, c);
-		arm(v, now + config.slack_ns, now);
+		arm(v, now + config.slack_ns, now); /* model: timer.again */
 		return 0;
 	}
 	if (PVSCHED_WORD_LEVEL(MEMBER(s, applied)) != PVSCHED_LEVEL_BASE) {
