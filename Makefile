@@ -40,7 +40,7 @@ bench-lab: all
 # The long forms of the tests: hours. A line for each kind.
 soak: all
 	@status=0; tests/run --build $(BUILD) --soak unit native || status=1; \
-	$(BUILD)/tests/soak/soak_broker_sweep || status=1; \
+	spec/model/run || status=1; \
 	PVSCHED_BUILD=$(abspath $(BUILD)) tests/fuzz/survive --seconds 3600 || status=1; \
 	lab/run --build $(BUILD) --tier soak || status=1; \
 	exit $$status

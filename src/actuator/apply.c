@@ -111,13 +111,23 @@ static void tell_of_its_end(const struct pvsched_actuation *act, struct pvsched_
 bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsched_slot *s,
 			  const struct pvsched_shared *sh)
 {
+	struct pvsched_attr cur;
 	uint64_t start;
+	int err;
 
 	/* Set as the thread begins to exit, long before its tid is free: until then no system call is
 	 * needed. The pidfd settled its identity at registration. */
 	if (!act->guardian && !LOAD(sh->gone))
 		return true;
-	return !pvsched_starttime(s->tid, &start) && start == s->starttime;
+	for (int i = 0; i < TRIES; i++) {
+		err = pvsched_starttime(s->tid, &start);
+		if (!err)
+			return start == s->starttime;
+		if (err == -ENOENT || err == -ESRCH)
+			return false;
+	}
+	/* No file can be opened, which says nothing of the thread: who has exactly what was given it is it. */
+	return !pvsched_attr_get(s->tid, &cur) && pvsched_attr_same(&cur, &s->boosted);
 }
 
 /* The thread may have any of our last words: which, when two of us changed it at once, or one was

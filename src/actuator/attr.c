@@ -135,7 +135,7 @@ static int read_stat(const char *path, unsigned long *ret_flags, uint64_t *ret_t
 	n = read(fd, buf, sizeof(buf) - 1);
 	close(fd);
 	if (n <= 0)
-		return -ESRCH;
+		return n < 0 ? -errno : -ESRCH;
 	buf[n] = 0;
 	/* the name may hold anything, blanks and parentheses too: field 3 follows the last one */
 	p = strrchr(buf, ')');

@@ -20,9 +20,11 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAKER_DIED SIGUSR1
+#define TRIES	   100 /* to restore a thread, 10 ms apart */
 
 struct guard {
 	struct pvsched_actuation act;
@@ -61,15 +63,24 @@ static int on_hint(void *ctx, void *data, size_t size)
 	return 0;
 }
 
+/* Nobody comes after this: what fails is tried again. */
 static void restore_all(struct guard *g)
 {
+	const struct timespec nap = { .tv_nsec = 10000000 };
 	struct pvsched_applied done;
+	bool failed = true;
 
-	for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++)
-		if (__atomic_load_n(&g->act.slots[slot].used, __ATOMIC_ACQUIRE) ||
-		    PVSCHED_WORD_LEVEL(__atomic_load_n(&g->act.shared[slot].applied,
-						       __ATOMIC_ACQUIRE)) != PVSCHED_LEVEL_BASE)
-			pvsched_apply(&g->act, slot, 0, true, &done);
+	for (int i = 0; i < TRIES && failed; i++) {
+		if (i)
+			nanosleep(&nap, NULL);
+		failed = false;
+		for (uint32_t slot = 0; slot < PVSCHED_SLOTS; slot++)
+			if (__atomic_load_n(&g->act.slots[slot].used, __ATOMIC_ACQUIRE) ||
+			    PVSCHED_WORD_LEVEL(__atomic_load_n(&g->act.shared[slot].applied,
+							       __ATOMIC_ACQUIRE)) !=
+				    PVSCHED_LEVEL_BASE)
+				failed |= pvsched_apply(&g->act, slot, 0, true, &done) != 0;
+	}
 }
 
 static void __attribute__((noreturn)) run(struct guard *g)
@@ -252,7 +263,8 @@ void pvsched_guardian_stop(struct pvsched_guardian *g)
 	if (g->pid <= 0)
 		return;
 	close(g->pipe);
-	waitpid(g->pid, NULL, 0);
+	while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
+		;
 	stop_maker(g);
 	if (g->pidfd >= 0)
 		close(g->pidfd);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../actuator/monotonic.h"
@@ -99,6 +100,16 @@ static int bring(int fd, const struct pvsched_parcel *parcel, const int *fds, in
 	return sendmsg(fd, &msg, MSG_NOSIGNAL) == sizeof(*parcel) ? 0 : -errno;
 }
 
+/* What tells that it is back, or why it brings nothing, must arrive: while memory is short, later. */
+static void bring_surely(int fd, const struct pvsched_parcel *parcel)
+{
+	const struct timespec nap = { .tv_nsec = 10000000 };
+	int err;
+
+	while ((err = bring(fd, parcel, NULL, 0)) == -ENOBUFS || err == -ENOMEM || err == -EINTR)
+		nanosleep(&nap, NULL);
+}
+
 /* Whatever comes with the message is in this thread's table, and stays there. */
 static void fetch(const struct errand *e)
 {
@@ -126,9 +137,9 @@ static void fetch(const struct errand *e)
 		parcel.err = -EPROTO;
 	else if (!as_expected(&parcel.msg, e->trusted, fds, n))
 		parcel.err = -EBADF;
-	if (bring(e->away_fd, &parcel, fds, parcel.err ? 0 : n) && !parcel.err) {
-		parcel.err = -EMFILE;
-		bring(e->away_fd, &parcel, NULL, 0);
+	if (bring(e->away_fd, &parcel, fds, parcel.err ? 0 : n)) {
+		parcel.err = parcel.err ? parcel.err : -EMFILE;
+		bring_surely(e->away_fd, &parcel);
 	}
 }
 
@@ -156,7 +167,7 @@ static void *porter(void *arg)
 	if (e.fetches)
 		fetch(&e);
 	pvsched_table_keep(&e.away_fd, 1); /* may never return */
-	bring(e.away_fd, &back, NULL, 0);
+	bring_surely(e.away_fd, &back);
 	close(e.away_fd);
 	return NULL;
 }

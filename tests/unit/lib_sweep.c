@@ -153,7 +153,7 @@ static void sweep(bool rejoin)
 		fail_mine = false;
 		if (!fail_disarm())
 			break;
-		print_message("# %d: %s\n", n, fail.failed);
+		print_message("# %d: %s\n", n, fail_what());
 		assert_memory_is_the_guests();
 		assert_nothing_is_left(&before);
 	}
