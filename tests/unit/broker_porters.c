@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Two threads that each have sockets closed by porters of their own, in a process with a large table. */
+/* Two threads that each have sockets closed by porters of their own, in a process with a large table; and a
+ * porter that cannot say at once that it is back. */
 #include <helpers/passing.h>
 #include <helpers/unit.h>
+
+#include <helpers/fail.h>
 
 #include <actuator/monotonic.h>
 #include <broker/porters.h>
@@ -90,10 +93,35 @@ static void porters_of_two_threads_keep_neither_waiting(void **state)
 	pthread_barrier_destroy(&together);
 }
 
+static void porters_one_that_could_not_say_that_it_is_back_is_back_later(void **state)
+{
+	uint64_t end = now_ns() + AT_MOST_NS;
+	struct pvsched_porters p;
+	int peer, fd = loaded(&peer);
+
+	(void)state;
+	assert_int_equal(pvsched_porters_open(&p), 0);
+	close(peer); /* nothing lingers: it does not wait */
+	fail.everyone = true;
+	fail.thread = "pvsched-porter";
+	fail_arm_kind("sendmsg", 1);
+	pvsched_porters_bury(&p, fd, geteuid());
+	assert_int_not_equal(pvsched_porters_timeout(&p), -1);
+	while (pvsched_porters_timeout(&p) != -1 && now_ns() < end) {
+		poll(&(struct pollfd){ .fd = p.home_fd, .events = POLLIN }, 1, 100);
+		pvsched_porters_reap(&p);
+	}
+	assert_true(fail_disarm());
+	fail.everyone = false;
+	assert_int_equal(pvsched_porters_timeout(&p), -1);
+	pvsched_porters_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(porters_of_two_threads_keep_neither_waiting),
+		cmocka_unit_test(porters_one_that_could_not_say_that_it_is_back_is_back_later),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
