@@ -4,10 +4,10 @@
 # kernels: 6.1 6.12 7.3
 # guests: baremetal
 # tier: long
-# timeout: 340
-# soak: 1200
+# timeout: 900
+# soak: 4000
 
-LAB_LIMIT=7200 native_programs hostile_guest
+LAB_LIMIT=7200 native_programs hostile_guest port_hostile
 
 # rss PID: kB of anonymous memory
 rss() {
@@ -22,7 +22,7 @@ within broker_listens 200 pvsched list
 taskset 2 sh -c 'while :; do :; done' &
 hog=$!
 # whatever is allocated once is, after the first
-for workload in hostile greedy bells timers registers; do
+for workload in hostile greedy bells timers tickets stuck reserved headers registers order resets gfns twice; do
 	[ "$workload" = greedy ] && before=$(rss $serve) && lines=$(wc -l </tmp/serve)
 	expect "broker_survives_a_guest_of_${workload}" pvsched run --cpus 2 --workload $workload \
 		--seconds $seconds --json

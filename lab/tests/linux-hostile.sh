@@ -6,10 +6,11 @@
 # kernels: 6.12
 # guests: linux
 # tier: long
-# timeout: 640
-# soak: 3000
+# timeout: 1200
+# soak: 3600
 # inner: chrt
 
+PATIENCE=400 # a daemon that loads its programs: 3 s where nothing else runs
 seconds=5 kills=4
 [ "$PVSCHED_SOAK" = 1 ] && seconds=300 && kills=100
 
@@ -20,7 +21,7 @@ stty -echo </dev/console
 echo "task waits"
 while read -r what n; do
 	case $what in
-	hostile) /guest_hostile $n ;;
+	hostile) /guest_hostile all $n ;;
 	load) # real-time work, on and on; what never sleeps would leave the guest's daemon no CPU
 		taskset 1 chrt -f 5 sh -c 'while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; usleep 2000; done' &
 		taskset 2 sh -c 'while :; do :; done' &
@@ -30,7 +31,9 @@ while read -r what n; do
 		: >/tmp/out
 		pvsched-guest run >/tmp/out 2>&1 &
 		daemon=$!
-		for i in $(seq 200); do grep -q 'share a page\|pvsched-guest:' /tmp/out && break; usleep 50000; done
+		# the kernel checks its programs, beside real-time work on a CPU that others have, too: how long
+		# that may take is for the host to say
+		until grep -q 'share a page\|pvsched-guest:' /tmp/out || ! kill -0 $daemon; do usleep 50000; done
 		echo "start: $(tail -n 1 /tmp/out)"
 		;;
 	killed) # after that many ms, from the start on: in mid-load, in mid-handshake, while it publishes
@@ -77,14 +80,14 @@ vmm_shows linux_boots 200 1 '^task waits'
 
 # whatever is allocated once is, after the first
 echo hostile 1 >&3
-vmm_shows guest_is_hostile 120 1 '^hostile: .* rounds'
+vmm_shows guest_is_hostile 120 1 '^hostile all: .* done'
 before=$(rss $serve)
 lines=$(wc -l </tmp/serve)
 echo hostile $seconds >&3
-vmm_shows guest_is_hostile_for_long $((seconds + 120)) 2 '^hostile: .* rounds'
+vmm_shows guest_is_hostile_for_long $((seconds + 120)) 2 '^hostile all: .* done'
 within linux_hostile_leaves_no_vcpu_boosted 10 unboosted
-grep '^hostile' "$log"
-expect linux_hostile_pages_were_enabled grep -q '^hostile: .* [1-9][0-9]* pages enabled' "$log"
+grep '^hostile all:' "$log"
+expect linux_hostile_pages_were_enabled grep -q '^hostile all: .* [1-9][0-9]* pages enabled' "$log"
 grown=$(($(rss $serve) - before))
 figure linux_hostile_broker_grown_kb $grown
 if [ $grown -le 64 ]; then
@@ -94,7 +97,7 @@ else
 fi
 expect linux_hostile_nothing_is_said [ "$(wc -l </tmp/serve)" = "$lines" ]
 echo start >&3
-vmm_shows linux_hostile_leaves_a_device_that_works 120 1 '^start: 2 of 2 CPUs share'
+vmm_shows linux_hostile_leaves_a_device_that_works $PATIENCE 1 '^start: 2 of 2 CPUs share'
 expect linux_hostile_then_honest_has_pages enabled 2
 echo load >&3
 vmm_shows guest_has_load 30 1 '^load runs'
@@ -116,7 +119,7 @@ grep -c '^ok' /tmp/kills | sed 's/^/figure guest_daemon_kills /'
 grep '^not ok' /tmp/kills
 expect guest_daemon_was_killed_that_often [ "$(grep -c '^killed after' "$log")" = $kills ]
 echo start >&3
-vmm_shows guest_daemon_takes_over_from_those_killed 120 2 '^start: 2 of 2 CPUs share'
+vmm_shows guest_daemon_takes_over_from_those_killed $PATIENCE 2 '^start: 2 of 2 CPUs share'
 expect guest_daemon_that_took_over_has_pages enabled 2
 was=$(vm_field boosts)
 within guest_is_boosted_again 60 more

@@ -82,6 +82,7 @@ struct pvsched_vcpu_report {
 	uint64_t boosts, boosted_ns, run_ns, steal_ns, sched_ins;
 	uint64_t denied_throttle, denied_gap, expired, refused, failed, bad_words, doorbells;
 	uint64_t external, denied_rate;
+	uint64_t granted[PVSCHED_REASON_EXPIRED]; /* boosts, by what they began for */
 	struct pvsched_hist apply; /* ns from the event to the changed scheduling, boosts only */
 	struct pvsched_hist
 		reach; /* ns from the event to the boosted vCPU's running, if it had to wait */

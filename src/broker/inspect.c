@@ -70,6 +70,8 @@ int pvsched_broker__vcpu_report(struct pvsched_broker *b, pid_t tid,
 			.reach_added = v.reach_added,
 			.boost = s->boost,
 		};
+		for (int i = 0; i < PVSCHED_REASON_EXPIRED; i++)
+			ret_report->granted[i] = s->granted[i];
 	}
 	pthread_mutex_unlock(&b->mutex);
 	return err;

@@ -45,6 +45,7 @@ struct pvsched_port {
 	uint64_t register_paid_at; /* the rate's word of REGISTER */
 	uint64_t heard_ns; /* up to when what it said has been paid for; see ports.c */
 	uint64_t mute_ns; /* it is not listened to until then; 0 = it is */
+	uint64_t held; /* times that it was not */
 	struct pvsched_device dev;
 	struct pvsched_stream stream;
 	struct pvsched_area area[PVSCHED_VCPUS_MAX];
@@ -59,6 +60,20 @@ static inline struct pvsched_client *pvsched_port_client(const struct pvsched_po
 static inline bool pvsched_port_has_vm(const struct pvsched_port *p)
 {
 	return pvsched_port_client(p)->kvm == p->kvm && pvsched_port_client(p)->pid == p->pid;
+}
+
+/* Counted since the VM was found, over all its ports. Under the server's mutex. */
+static inline void pvsched_port_said(const struct pvsched_client *c, struct pvsched_said *ret)
+{
+	*ret = c->said;
+	if (!c->port)
+		return;
+	for (int i = 0; i < PVSCHED_R_MAX; i++)
+		ret->refused[i] += c->port->dev.errors[i];
+	ret->skipped += c->port->stream.skipped;
+	ret->resets += c->port->dev.epoch;
+	ret->held += c->port->held;
+	ret->ports++;
 }
 
 /* Of a device whose context is the port. Under the server's mutex. */

@@ -74,6 +74,10 @@ static void drop(struct pvsched_ports *all, int index)
 	if (p->place >= 0) {
 		pthread_mutex_lock(all->server->mutex);
 		pvsched_device_reset(&p->dev);
+		if (pvsched_port_client(p)->port == p) {
+			pvsched_port_said(pvsched_port_client(p), &pvsched_port_client(p)->said);
+			pvsched_port_client(p)->port = NULL;
+		}
 		pthread_mutex_unlock(all->server->mutex);
 	}
 	pthread_mutex_lock(&all->lock);
@@ -284,8 +288,13 @@ static void admit(struct pvsched_port *p)
 	if (p->place < 0)
 		return;
 	p->kvm = pvsched_port_client(p)->kvm;
-	if (!open_memory(p))
+	if (!open_memory(p)) {
 		p->place = -1;
+		return;
+	}
+	pthread_mutex_lock(p->all->server->mutex);
+	pvsched_port_client(p)->port = p;
+	pthread_mutex_unlock(p->all->server->mutex);
 }
 
 static void send_answer(void *ctx, const struct pvsched_frame *answer)
@@ -316,6 +325,7 @@ static void pay(struct pvsched_ports *all, int index, size_t bytes)
 	p->heard_ns += bytes * 1000000 / BYTES_PER_MS;
 	if (p->heard_ns <= now)
 		return;
+	p->held++;
 	p->mute_ns = p->heard_ns;
 	listen_to(all, index, false);
 }

@@ -2,6 +2,7 @@
 /* Registry and counters as JSON, see report.h. */
 #include "report.h"
 
+#include "port.h"
 #include <errno.h>
 
 static const char *const reasons[PVSCHED_REASONS] = {
@@ -9,6 +10,26 @@ static const char *const reasons[PVSCHED_REASONS] = {
 	[PVSCHED_REASON_TASK] = "task",	     [PVSCHED_REASON_PENDING] = "pending",
 	[PVSCHED_REASON_INTR] = "interrupt", [PVSCHED_REASON_NEXT_EVENT] = "next_event",
 	[PVSCHED_REASON_MIRROR] = "mirror",  [PVSCHED_REASON_POLICY] = "policy",
+};
+
+static const char *const refusals[PVSCHED_R_MAX] = {
+	[PVSCHED_R_BAD_ACCESS] = "BAD_ACCESS",
+	[PVSCHED_R_BAD_STATUS] = "BAD_STATUS",
+	[PVSCHED_R_BAD_FEATURES] = "BAD_FEATURES",
+	[PVSCHED_R_BAD_PROTOCOL] = "BAD_PROTOCOL",
+	[PVSCHED_R_BAD_VCPU] = "BAD_VCPU",
+	[PVSCHED_R_BAD_GFN] = "BAD_GFN",
+	[PVSCHED_R_BAD_HEADER] = "BAD_HEADER",
+	[PVSCHED_R_IN_USE] = "IN_USE",
+	[PVSCHED_R_NOT_REGISTERED] = "NOT_REGISTERED",
+	[PVSCHED_R_BAD_NONCE] = "BAD_NONCE",
+	[PVSCHED_R_BAD_COMMAND] = "BAD_COMMAND",
+	[PVSCHED_R_READ_ONLY] = "READ_ONLY",
+	[PVSCHED_R_HUGETLB] = "HUGETLB",
+	[PVSCHED_R_PRIVATE] = "PRIVATE",
+	[PVSCHED_R_NO_DMA] = "NO_DMA",
+	[PVSCHED_R_RATE] = "RATE",
+	[PVSCHED_R_HOST] = "HOST",
 };
 
 static const char *state_name(uint32_t state)
@@ -161,6 +182,27 @@ static void put_numbers(struct pvsched_server *s, uint32_t slot, struct json *j)
 	json_end(j, '}');
 }
 
+/* Of a VM whose guest has spoken over one. */
+static void put_port(const struct pvsched_client *c, struct json *j)
+{
+	struct pvsched_said said;
+
+	pvsched_port_said(c, &said);
+	if (!said.ports)
+		return;
+	json_object(j, "port");
+	json_object(j, "refused");
+	for (int i = 0; i < PVSCHED_R_MAX; i++)
+		if (said.refused[i] && refusals[i])
+			json_u64(j, refusals[i], said.refused[i]);
+	json_end(j, '}');
+	json_u64(j, "skipped", said.skipped);
+	json_u64(j, "resets", said.resets);
+	json_u64(j, "held", said.held);
+	json_u64(j, "ports", said.ports);
+	json_end(j, '}');
+}
+
 static void put_stat(struct pvsched_server *s, int place, struct json *j)
 {
 	const struct pvsched_client *c = &s->client[place];
@@ -169,6 +211,7 @@ static void put_stat(struct pvsched_server *s, int place, struct json *j)
 	json_u64(j, "vm", place);
 	json_str(j, "name", c->name);
 	json_i64(j, "pid", c->pid);
+	put_port(c, j);
 	json_array(j, "vcpu");
 	for (int i = 0; i < PVSCHED_VCPUS_MAX; i++)
 		if (c->slot[i] >= 0)

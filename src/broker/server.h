@@ -19,6 +19,17 @@
 #define PVSCHED_PLACES (PVSCHED_VMS + 16)
 
 /* A client; or a VM that was found (found.h): its VMM knows nothing of us, so there is no socket. */
+struct pvsched_port;
+
+/* Of what the guest of a VM that was found says over its port, what came to nothing. */
+struct pvsched_said {
+	uint64_t refused[PVSCHED_R_MAX]; /* accesses, by why */
+	uint64_t skipped; /* bytes that are of no frame */
+	uint64_t resets; /* of the register device */
+	uint64_t held; /* times that it had to wait, having said too much */
+	uint64_t ports; /* over which it has spoken, one after the other */
+};
+
 struct pvsched_client {
 	int fd; /* -1 = free, or found */
 	uint64_t kvm; /* found: which of the process's VMs; 0 = not found */
@@ -38,6 +49,8 @@ struct pvsched_client {
 	char name[64];
 	char vmm[16]; /* found: its process's name */
 	int16_t slot[PVSCHED_VCPUS_MAX]; /* -1 = none */
+	const struct pvsched_port *port; /* found: over which its guest speaks; NULL = none */
+	struct pvsched_said said; /* over earlier ones */
 };
 
 struct pvsched_server {

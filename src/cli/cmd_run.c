@@ -63,7 +63,8 @@ static const char details[] =
 	"a real-time task, in turn), or one of its parts or others: sleeping, busy, task,\n"
 	"critical, busy-random, idle, exits (leaves the guest as fast as it can); or one\n"
 	"that means harm: hostile (random words into the page), greedy (always asks for\n"
-	"everything), bells, timers, registers. See pvsched-run(1).\n\n"
+	"everything), bells, timers, soon, past, tickets, stuck, reserved, headers,\n"
+	"registers, order, resets, gfns, twice. See pvsched-run(1).\n\n"
 	"When a broker runs on this host (pvsched serve, or another run), this guest joins\n"
 	"it; else one is started in this process.\n\n"
 	"With --kernel: Ctrl-A x ends the guest, Ctrl-A Ctrl-A sends a Ctrl-A. The guest's\n"
@@ -321,7 +322,7 @@ static int open_signals(struct run_session *s, struct cli_error *e)
 
 static int parse_workload(struct run_session *s, struct cli_error *e)
 {
-	char names[256] = "one of:";
+	char names[512] = "one of:";
 	unsigned int i;
 
 	if (!vmm_workload_parse(s->v->workload, &s->workload))

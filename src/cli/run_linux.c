@@ -94,6 +94,25 @@ static int stay(struct run_session *s, struct cli_error *e)
 	}
 }
 
+/* By whatever the guest did to its device: counted meanwhile, said once. */
+static void tell_refusals(struct run_session *s)
+{
+	struct pvsched_device_stats d = { .sz = sizeof(d) };
+	const char *before = "guest: its device refused";
+
+	if (!vmm_pvsched(s->vm) || pvsched_vm__device_stats(vmm_pvsched(s->vm), &d))
+		return;
+	for (unsigned int i = 1; i < PVSCHED_R_MAX; i++) {
+		if (!d.errors[i])
+			continue;
+		fprintf(stderr, "%s %s %llu", before, pvsched_result_str(i),
+			(unsigned long long)d.errors[i]);
+		before = ",";
+	}
+	if (*before == ',')
+		fprintf(stderr, "\n");
+}
+
 int run_linux(struct run_session *s, struct cli_error *e)
 {
 	struct termios before;
@@ -109,6 +128,7 @@ int run_linux(struct run_session *s, struct cli_error *e)
 		vmm_stop(s->vm);
 		fprintf(stderr, "guest: ended after %.1f s and %llu reboots\n", run_elapsed(s),
 			(unsigned long long)vmm_resets(s->vm));
+		tell_refusals(s);
 	}
 	if (raw)
 		tcsetattr(STDIN_FILENO, TCSADRAIN, &before);

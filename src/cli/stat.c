@@ -3,6 +3,7 @@
 #include "stat.h"
 
 #include <errno.h>
+#include <pvsched/pvsched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,19 @@ static void read_hist(const struct json_value *v, struct pvsched_hist *h)
 	}
 }
 
+static void read_port(const struct json_value *v, struct stat_vcpu *to)
+{
+	const struct json_value *refused = json_get(v, "refused");
+
+	to->has_port = v != NULL;
+	for (unsigned int i = 0; i < PVSCHED_R_MAX; i++)
+		to->port.refused[i] = json_number(json_get(refused, pvsched_result_str(i)));
+	to->port.skipped = json_number(json_get(v, "skipped"));
+	to->port.resets = json_number(json_get(v, "resets"));
+	to->port.held = json_number(json_get(v, "held"));
+	to->port.ports = json_number(json_get(v, "ports"));
+}
+
 static void read_vcpu(const struct json_value *vm, const struct json_value *c, struct stat_vcpu *to)
 {
 	const char *name = json_text(json_get(vm, "name"));
@@ -71,6 +85,7 @@ static void read_vcpu(const struct json_value *vm, const struct json_value *c, s
 	read_reasons(json_get(c, "gaps"), to->n.gaps);
 	read_reasons(json_get(c, "rates"), to->n.rates);
 	read_hist(json_get(c, "wake"), &to->n.wake);
+	read_port(json_get(vm, "port"), to);
 }
 
 int stat_read(const struct json_value *answer, struct stat_sample *ret)
@@ -114,6 +129,16 @@ static void subtract_hist(struct pvsched_hist *h, const struct pvsched_hist *old
 		h->max = max;
 }
 
+static void subtract_port(struct stat_port *p, const struct stat_port *old)
+{
+	for (unsigned int i = 0; i < PVSCHED_R_MAX; i++)
+		p->refused[i] -= old->refused[i];
+	p->skipped -= old->skipped;
+	p->resets -= old->resets;
+	p->held -= old->held;
+	p->ports -= old->ports;
+}
+
 void stat_subtract(struct stat_sample *newer, const struct stat_sample *old)
 {
 	for (size_t i = 0; i < newer->count; i++) {
@@ -138,6 +163,7 @@ void stat_subtract(struct stat_sample *newer, const struct stat_sample *old)
 			a->n.rates[r] -= b->n.rates[r];
 		}
 		subtract_hist(&a->n.wake, &b->n.wake);
+		subtract_port(&a->port, &b->port);
 	}
 }
 
@@ -255,6 +281,21 @@ static void put_numbers(struct json *j, const struct stat_numbers *n)
 	put_reasons(j, "rates", n->rates);
 }
 
+static void put_port(struct json *j, const struct stat_port *p)
+{
+	json_object(j, "port");
+	json_object(j, "refused");
+	for (unsigned int i = 0; i < PVSCHED_R_MAX; i++)
+		if (p->refused[i])
+			json_u64(j, pvsched_result_str(i), p->refused[i]);
+	json_end(j, '}');
+	json_u64(j, "skipped", p->skipped);
+	json_u64(j, "resets", p->resets);
+	json_u64(j, "held", p->held);
+	json_u64(j, "ports", p->ports);
+	json_end(j, '}');
+}
+
 void stat_print_json(const struct stat_sample *s, double seconds, struct json *j)
 {
 	struct stat_numbers sum;
@@ -272,6 +313,8 @@ void stat_print_json(const struct stat_sample *s, double seconds, struct json *j
 		json_i64(j, "vm", s->vcpu[i].vm);
 		json_str(j, "name", s->vcpu[i].name);
 		json_i64(j, "pid", s->vcpu[i].pid);
+		if (s->vcpu[i].has_port)
+			put_port(j, &s->vcpu[i].port);
 		put_numbers(j, &sum);
 		json_array(j, "vcpu");
 		for (size_t k = i; k < i + n; k++) {

@@ -6,6 +6,9 @@
 #ifndef CLI_STAT_H
 #define CLI_STAT_H
 
+#include <pvsched/abi.h>
+#include <stdbool.h>
+
 #include "core/hist.h"
 #include "json/json.h"
 #include "json/parse.h"
@@ -23,10 +26,18 @@ struct stat_numbers {
 	struct pvsched_hist wake; /* ns */
 };
 
+/* Of what the VM's guest said over its port, what came to nothing; see docs/control.md. */
+struct stat_port {
+	uint64_t refused[PVSCHED_R_MAX];
+	uint64_t skipped, resets, held, ports;
+};
+
 struct stat_vcpu {
 	int64_t vm, pid, vcpu, tid;
 	char name[64];
 	struct stat_numbers n;
+	bool has_port; /* its VM's */
+	struct stat_port port; /* each vCPU's is the same */
 };
 
 struct stat_sample {

@@ -66,6 +66,18 @@ enum guest_workload {
 	GUEST_TIMERS =
 		11, /* next_event always 1 us away, past or absurd; interrupts all the time */
 	GUEST_REGISTERS = 12, /* the device: any access, resets, pages anywhere, from each vCPU */
+	GUEST_SOON = 13, /* next_event always 1 us away */
+	GUEST_PAST = 14, /* next_event always in the past */
+	GUEST_TICKETS = 15, /* says nothing, takes interrupts, never acknowledges a ticket */
+	GUEST_STUCK = 16, /* in a critical section for ever */
+	/* The same, and the vCPU at the device, alone; the last vCPU lends its registers. */
+	GUEST_RESERVED =
+		17, /* nothing but bits and numbers without a meaning, in words and headers */
+	GUEST_HEADERS = 18, /* line 0 written again and again, after REGISTER and ENABLE */
+	GUEST_ORDER = 19, /* registers that there are, values that there are, in any order */
+	GUEST_RESETS = 20, /* from a reset to an enabled page, and again */
+	GUEST_GFNS = 21, /* REGISTER of any frame */
+	GUEST_TWICE = 22, /* REGISTER of a frame that another vCPU has */
 	GUEST_WORKLOADS
 };
 

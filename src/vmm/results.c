@@ -23,6 +23,16 @@ static const char *const workload_names[GUEST_WORKLOADS] = {
 	[GUEST_BELLS] = "bells",
 	[GUEST_TIMERS] = "timers",
 	[GUEST_REGISTERS] = "registers",
+	[GUEST_SOON] = "soon",
+	[GUEST_PAST] = "past",
+	[GUEST_TICKETS] = "tickets",
+	[GUEST_STUCK] = "stuck",
+	[GUEST_RESERVED] = "reserved",
+	[GUEST_HEADERS] = "headers",
+	[GUEST_ORDER] = "order",
+	[GUEST_RESETS] = "resets",
+	[GUEST_GFNS] = "gfns",
+	[GUEST_TWICE] = "twice",
 };
 
 const char *vmm_workload_str(unsigned int workload)

@@ -51,7 +51,7 @@ struct bed_vcpu {
 	uint32_t gen;
 	uint64_t sections, rings;
 	void (*harm)(struct bed_vcpu *v); /* a moment of it */
-	uint64_t seed;
+	uint64_t seed, reached; /* of `harm` */
 	struct pvsched_page *page;
 };
 

@@ -78,6 +78,38 @@ static void stat_json_has_every_counter(void **state)
 	stat_free(&s);
 }
 
+/* Of a VM that has one, and whatever is refused there by its name. */
+static void stat_port_is_the_vms_and_the_difference(void **state)
+{
+	static const char said[] =
+		"{\"vms\": [{\"vm\": 0, \"port\": {\"refused\": {\"BAD_GFN\": %d, \"RATE\": 7}, "
+		"\"skipped\": %d, \"resets\": 3, \"held\": 2, \"ports\": 1}, \"vcpu\": [{\"vcpu\": 0}]}, "
+		"{\"vm\": 1, \"vcpu\": [{\"vcpu\": 0}]}]}";
+	char text[512], *printed = NULL;
+	struct stat_sample a, b;
+	struct json j;
+	size_t size;
+	FILE *f;
+
+	(void)state;
+	snprintf(text, sizeof(text), said, 5, 100);
+	read_text(text, &a);
+	snprintf(text, sizeof(text), said, 9, 160);
+	read_text(text, &b);
+	stat_subtract(&b, &a);
+	f = open_memstream(&printed, &size);
+	json_init(&j, f);
+	stat_print_json(&b, 1, &j);
+	fclose(f);
+	if (!strstr(printed, "\"port\": {\"refused\": {\"BAD_GFN\": 4}, \"skipped\": 60, "
+			     "\"resets\": 0, \"held\": 0, \"ports\": 0}"))
+		fail_msg("%s", printed);
+	assert_null(strstr(strstr(printed, "\"vm\": 1"), "\"port\""));
+	free(printed);
+	stat_free(&a);
+	stat_free(&b);
+}
+
 static void stat_interval_is_the_difference(void **state)
 {
 	struct stat_sample a, b;
@@ -167,6 +199,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stat_reads_an_answer),
 		cmocka_unit_test(stat_json_has_every_counter),
+		cmocka_unit_test(stat_port_is_the_vms_and_the_difference),
 		cmocka_unit_test(stat_interval_is_the_difference),
 		cmocka_unit_test(stat_new_thread_counts_from_its_beginning),
 		cmocka_unit_test(stat_vm_is_the_sum_of_its_vcpus),

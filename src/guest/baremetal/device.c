@@ -4,15 +4,11 @@
  * per vCPU; or runs a script of accesses in place of that. vCPU 0 only, before `released`, but
  * for GUEST_OP_RELEASE. Every loop is bounded: the device may be anything.
  */
-#include "guest.h"
+#include "device.h"
 
 #define PCI_ADDRESS 0xcf8
 #define PCI_DATA    0xcfc
 #define PCI_ID	    0x00
-#define PCI_COMMAND 0x04
-#define PCI_BAR0    0x10
-#define PCI_MEMORY  0x2
-#define PCI_MASTER  0x4
 
 #define REGISTER_TRIES	  100
 #define REGISTER_RETRY_NS 20000000 /* after PVSCHED_R_RATE */
@@ -22,11 +18,11 @@
 static struct pvsched_page own_pages[GUEST_VCPUS_MAX] __attribute__((aligned(4096)));
 /* What is published without a device: same stores, nobody reads them. */
 static struct pvsched_page unread[GUEST_VCPUS_MAX] __attribute__((aligned(4096)));
-static __u32 function; /* device << 3 | function */
-static unsigned long bar;
-static __u64 features;
+__u32 function;
+unsigned long bar;
+__u64 features;
 
-static struct pvsched_page *shared_page(__u32 index)
+struct pvsched_page *shared_page(__u32 index)
 {
 	if (control->magic == GUEST_MAGIC && control->pages_gpa)
 		return (struct pvsched_page *)control->pages_gpa + index;
@@ -45,7 +41,7 @@ volatile __u32 *device_doorbell(__u32 index)
 	return (volatile __u32 *)(bar + PVSCHED_REG_DOORBELL) + index;
 }
 
-static __u32 config(__u32 where, __u32 offset, __u32 size, int write, __u32 value)
+__u32 config(__u32 where, __u32 offset, __u32 size, int write, __u32 value)
 {
 	static const __u8 out[] = { [1] = SVC_OUTB, [2] = SVC_OUTW, [4] = SVC_OUTL };
 	static const __u8 in[] = { [1] = SVC_INB, [2] = SVC_INW, [4] = SVC_INL };
@@ -84,23 +80,7 @@ static void enable_function(void)
 	control->bar = bar;
 }
 
-static __u32 reg(__u32 offset)
-{
-	return *(volatile __u32 *)(bar + offset);
-}
-
-static void set_reg(__u32 offset, __u32 value)
-{
-	*(volatile __u32 *)(bar + offset) = value;
-}
-
-static void set_reg64(__u32 offset, __u64 value)
-{
-	set_reg(offset, value);
-	set_reg(offset + 4, value >> 32);
-}
-
-static void write_header(struct pvsched_page *page, __u32 index)
+void write_header(struct pvsched_page *page, __u32 index)
 {
 	__u64 *word = (__u64 *)page;
 	unsigned int i;
@@ -116,7 +96,7 @@ static void write_header(struct pvsched_page *page, __u32 index)
 	barrier();
 }
 
-static __u32 command(__u32 index, __u32 what)
+__u32 command(__u32 index, __u32 what)
 {
 	set_reg(PVSCHED_REG_VCPU_SELECT, index);
 	set_reg(PVSCHED_REG_VCPU_COMMAND, what);
@@ -198,157 +178,6 @@ static __u32 handshake(void)
 		set_reg(PVSCHED_REG_STATUS, reg(PVSCHED_REG_STATUS) | PVSCHED_S_FAILED);
 	WRITE_ONCE(publishing, result == PVSCHED_R_OK && !(flags & GUEST_F_NO_PAGE));
 	return result;
-}
-
-static __u64 load(unsigned long address, __u32 size)
-{
-	switch (size) {
-	case 1:
-		return *(volatile __u8 *)address;
-	case 2:
-		return *(volatile __u16 *)address;
-	case 4:
-		return *(volatile __u32 *)address;
-	default:
-		return *(volatile __u64 *)address;
-	}
-}
-
-static void store(unsigned long address, __u32 size, __u64 value)
-{
-	switch (size) {
-	case 1:
-		*(volatile __u8 *)address = value;
-		break;
-	case 2:
-		*(volatile __u16 *)address = value;
-		break;
-	case 4:
-		*(volatile __u32 *)address = value;
-		break;
-	default:
-		*(volatile __u64 *)address = value;
-	}
-}
-
-/* Where a page may be asked for: pages of this guest with a header and without, RAM that is code or
- * tables, the end of RAM and beyond, MMIO, and numbers that are no GFN. */
-static __u64 any_gfn(struct vcpu *v)
-{
-	__u64 x = next_random(v);
-
-	switch (x % 8) {
-	case 0:
-		return x >> 8;
-	case 1:
-		return bar / PVSCHED_PAGE_SIZE;
-	case 2:
-		return GUEST_MEMORY_MIN / PVSCHED_PAGE_SIZE + (x >> 8) % 4096;
-	case 3:
-		return (x >> 8) % (GUEST_MEMORY_MIN / PVSCHED_PAGE_SIZE);
-	case 4:
-		return ~0ull;
-	default: /* those of the others, too */
-		return (unsigned long)shared_page((x >> 8) % vcpus) / PVSCHED_PAGE_SIZE;
-	}
-}
-
-/* A page with a header that is right, or nearly, named for any vCPU, then enabled or not. */
-static void harm_pages(struct vcpu *v)
-{
-	__u64 x = next_random(v);
-	struct pvsched_page *page = shared_page(x % vcpus);
-	__u32 target = (x >> 8) % (vcpus + 1);
-
-	write_header(page, target);
-	if (!(x >> 16 & 7))
-		((__u64 *)page)[(x >> 24) % 8] ^= x >> 32;
-	set_reg(PVSCHED_REG_VCPU_SELECT, target);
-	set_reg64(PVSCHED_REG_VCPU_GFN, any_gfn(v));
-	set_reg(PVSCHED_REG_VCPU_COMMAND, PVSCHED_CMD_REGISTER);
-	if (x >> 19 & 3)
-		set_reg64(PVSCHED_REG_VCPU_NONCE, READ_ONCE(page->nonce));
-	set_reg(PVSCHED_REG_VCPU_COMMAND,
-		x >> 21 & 3 ? PVSCHED_CMD_ENABLE : PVSCHED_CMD_UNREGISTER);
-	/* urgent for ever, and a header that changes when it must not */
-	WRITE_ONCE(page->context, pvsched_context_word(PVSCHED_CTX_CRITICAL, x));
-	WRITE_ONCE(page->vcpu_id, x);
-}
-
-/* STATUS as a driver writes it, as far as it goes. */
-static void harm_status(struct vcpu *v)
-{
-	__u32 status = 0, steps = next_random(v) % 8, i;
-	static const __u32 order[] = { PVSCHED_S_ACKNOWLEDGE, PVSCHED_S_DRIVER,
-				       PVSCHED_S_FEATURES_OK, PVSCHED_S_DRIVER_OK };
-
-	set_reg(PVSCHED_REG_STATUS, 0);
-	set_reg64(PVSCHED_REG_GUEST_FEATURES, features);
-	set_reg(PVSCHED_REG_CHOICE_ID, PVSCHED_PROTO_BASE);
-	set_reg(PVSCHED_REG_CHOICE_VERSION, PVSCHED_PROTO_BASE_VERSION);
-	for (i = 0; i < 4 && i < steps + 2; i++)
-		set_reg(PVSCHED_REG_STATUS, status |= order[i]);
-}
-
-/* vCPU 0 only: the two ports are one after the other. */
-static void harm_function(struct vcpu *v)
-{
-	__u64 x = next_random(v);
-
-	switch (x % 4) {
-	case 0: /* BAR0 elsewhere, over RAM perhaps, and back */
-		config(function, PCI_BAR0, 4, 1, x >> 32);
-		config(function, PCI_BAR0, 4, 1, bar);
-		break;
-	case 1:
-		config(function, PCI_COMMAND, 2, 1, PCI_MEMORY);
-		break;
-	case 2:
-		config(function, (x >> 8) % 256, 1 << (x >> 16) % 3, 1, x >> 32);
-		config(function, PCI_BAR0, 4, 1, bar);
-		break;
-	}
-	config(function, PCI_COMMAND, 2, 1, PCI_MEMORY | PCI_MASTER);
-}
-
-void device_harm(struct vcpu *v)
-{
-	__u64 x = next_random(v);
-	unsigned long at = bar + (x >> 8) % PVSCHED_BAR_SIZE;
-
-	if (!bar)
-		return;
-	switch (x % 16) {
-	case 0:
-		harm_status(v);
-		break;
-	case 1:
-		if (!v->cpu->index)
-			harm_function(v);
-		break;
-	case 2:
-	case 3:
-	case 4:
-	case 5:
-		harm_pages(v);
-		break;
-	case 6:
-		set_reg(PVSCHED_REG_STATUS, x >> 32);
-		break;
-	case 7:
-		set_reg(PVSCHED_REG_DOORBELL + 4 * ((x >> 32) % PVSCHED_VCPUS_MAX), x);
-		break;
-	case 8:
-	case 9:
-	case 10:
-		load(at, 1 << (x >> 32) % 4);
-		break;
-	case 11: /* a register, whole */
-		set_reg((x >> 32) % (PVSCHED_REG_END / 4) * 4, next_random(v) % 8);
-		break;
-	default:
-		store(at, 1 << (x >> 32) % 4, next_random(v));
-	}
 }
 
 static __u64 run_step(const struct guest_step *s, void (*release)(void))

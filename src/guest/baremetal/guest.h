@@ -128,8 +128,14 @@ void delay_ns(__u64 ns);
 void device_start(void (*release)(void));
 struct pvsched_page *device_page(__u32 index);
 volatile __u32 *device_doorbell(__u32 index);
-/* One step of a guest that means harm to the device; any vCPU, at any time. */
+/* One step of a guest that means harm to the device; any vCPU, at any time. `samples` counts what each
+ * of these kinds is about: pages enabled after a reset, refusals of a frame that is another vCPU's. */
 void device_harm(struct vcpu *v);
+void harm_reserved(struct vcpu *v);
+void harm_order(struct vcpu *v);
+void harm_resets(struct vcpu *v);
+void harm_gfns(struct vcpu *v);
+void harm_twice(struct vcpu *v);
 
 /* From control->go to the last sample. */
 void workload_run(struct vcpu *v);

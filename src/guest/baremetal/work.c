@@ -288,12 +288,81 @@ static void timers_workload(struct vcpu *v)
 	}
 }
 
-static void registers_workload(struct vcpu *v)
+static void next_event_workload(struct vcpu *v, int soon)
+{
+	__u64 n, due = 0, away = ns_to_ticks(1000), period = ns_to_ticks(50000), t;
+
+	for (n = 1;; n++) {
+		t = rdtsc();
+		if (t >= due)
+			arm(v, due = t + period);
+		WRITE_ONCE(v->page->next_event, soon ? t + away : t - period);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+/* CPU-bound. `interrupts` counts those of its timer, of which the host may carry tickets. */
+static void tickets_workload(struct vcpu *v)
+{
+	__u64 n, due = 0, t;
+
+	for (n = 1;; n++) {
+		t = rdtsc();
+		if (t >= due)
+			wrmsr(MSR_TSC_DEADLINE, due = t + v->period);
+		if (take_stamp(&v->cpu->timer_at, &v->timer_seen))
+			WRITE_ONCE(v->io->interrupts, v->io->interrupts + 1);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+static void stuck_workload(struct vcpu *v)
 {
 	__u64 n;
 
 	for (n = 1;; n++) {
-		device_harm(v);
+		set_context(v, PVSCHED_CTX_CRITICAL);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+/* A real-time task and a critical section, but for what makes them so: flags and a policy that mean nothing. */
+static void reserved_workload(struct vcpu *v)
+{
+	__u64 n, task = pvsched_task_word(PVSCHED_POLICY_FIFO, 0, 99, 0x7e, 0);
+
+	for (n = 1;; n++) {
+		WRITE_ONCE(v->page->current_task,
+			   n << PVSCHED_TASK_GEN_SHIFT |
+				   (n & 1 ? 4 : 0x7eull << PVSCHED_TASK_FLAGS_SHIFT));
+		WRITE_ONCE(v->page->pending, n << PVSCHED_TASK_GEN_SHIFT | task);
+		WRITE_ONCE(v->page->context, n << PVSCHED_CTX_GEN_SHIFT | 0xffffffe0);
+		if (!(n % 1024))
+			harm_reserved(v);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+/* Critical for ever, and all of line 0 at full speed, which the host has read. */
+static void headers_workload(struct vcpu *v)
+{
+	__u64 *word = (__u64 *)v->page, n;
+	unsigned int i;
+
+	for (n = 1;; n++) {
+		for (i = 0; i < PVSCHED_LINE / sizeof(*word); i++)
+			WRITE_ONCE(word[i], next_random(v));
+		set_context(v, PVSCHED_CTX_CRITICAL);
+		WRITE_ONCE(v->io->sections, n);
+	}
+}
+
+static void device_workload(struct vcpu *v, void (*harm)(struct vcpu *))
+{
+	__u64 n;
+
+	for (n = 1;; n++) {
+		harm(v);
 		WRITE_ONCE(v->io->sections, n);
 	}
 }
@@ -340,7 +409,37 @@ void workload_run(struct vcpu *v)
 		timers_workload(v);
 		break;
 	case GUEST_REGISTERS:
-		registers_workload(v);
+		device_workload(v, device_harm);
+		break;
+	case GUEST_SOON:
+		next_event_workload(v, 1);
+		break;
+	case GUEST_PAST:
+		next_event_workload(v, 0);
+		break;
+	case GUEST_TICKETS:
+		tickets_workload(v);
+		break;
+	case GUEST_STUCK:
+		stuck_workload(v);
+		break;
+	case GUEST_RESERVED:
+		reserved_workload(v);
+		break;
+	case GUEST_HEADERS:
+		headers_workload(v);
+		break;
+	case GUEST_ORDER:
+		device_workload(v, harm_order);
+		break;
+	case GUEST_RESETS:
+		device_workload(v, harm_resets);
+		break;
+	case GUEST_GFNS:
+		device_workload(v, harm_gfns);
+		break;
+	case GUEST_TWICE:
+		device_workload(v, harm_twice);
 		break;
 	default:
 		break;
