@@ -2,7 +2,9 @@
 /* Registry and counters as JSON, see report.h. */
 #include "report.h"
 
+#include "../core/names.h"
 #include "port.h"
+
 #include <errno.h>
 
 static const char *const reasons[PVSCHED_REASONS] = {
@@ -10,26 +12,6 @@ static const char *const reasons[PVSCHED_REASONS] = {
 	[PVSCHED_REASON_TASK] = "task",	     [PVSCHED_REASON_PENDING] = "pending",
 	[PVSCHED_REASON_INTR] = "interrupt", [PVSCHED_REASON_NEXT_EVENT] = "next_event",
 	[PVSCHED_REASON_MIRROR] = "mirror",  [PVSCHED_REASON_POLICY] = "policy",
-};
-
-static const char *const refusals[PVSCHED_R_MAX] = {
-	[PVSCHED_R_BAD_ACCESS] = "BAD_ACCESS",
-	[PVSCHED_R_BAD_STATUS] = "BAD_STATUS",
-	[PVSCHED_R_BAD_FEATURES] = "BAD_FEATURES",
-	[PVSCHED_R_BAD_PROTOCOL] = "BAD_PROTOCOL",
-	[PVSCHED_R_BAD_VCPU] = "BAD_VCPU",
-	[PVSCHED_R_BAD_GFN] = "BAD_GFN",
-	[PVSCHED_R_BAD_HEADER] = "BAD_HEADER",
-	[PVSCHED_R_IN_USE] = "IN_USE",
-	[PVSCHED_R_NOT_REGISTERED] = "NOT_REGISTERED",
-	[PVSCHED_R_BAD_NONCE] = "BAD_NONCE",
-	[PVSCHED_R_BAD_COMMAND] = "BAD_COMMAND",
-	[PVSCHED_R_READ_ONLY] = "READ_ONLY",
-	[PVSCHED_R_HUGETLB] = "HUGETLB",
-	[PVSCHED_R_PRIVATE] = "PRIVATE",
-	[PVSCHED_R_NO_DMA] = "NO_DMA",
-	[PVSCHED_R_RATE] = "RATE",
-	[PVSCHED_R_HOST] = "HOST",
 };
 
 static const char *state_name(uint32_t state)
@@ -192,9 +174,9 @@ static void put_port(const struct pvsched_client *c, struct json *j)
 		return;
 	json_object(j, "port");
 	json_object(j, "refused");
-	for (int i = 0; i < PVSCHED_R_MAX; i++)
-		if (said.refused[i] && refusals[i])
-			json_u64(j, refusals[i], said.refused[i]);
+	for (int i = PVSCHED_R_OK + 1; i < PVSCHED_R_MAX; i++)
+		if (said.refused[i])
+			json_u64(j, pvsched_result_names[i], said.refused[i]);
 	json_end(j, '}');
 	json_u64(j, "skipped", said.skipped);
 	json_u64(j, "resets", said.resets);

@@ -4,30 +4,11 @@
  */
 #include <pvsched/pvsched.h>
 
+#include "../core/names.h"
+
 const char *pvsched_result_str(unsigned int result)
 {
-	static const char *const names[PVSCHED_R_MAX] = {
-		[PVSCHED_R_OK] = "OK",
-		[PVSCHED_R_BAD_ACCESS] = "BAD_ACCESS",
-		[PVSCHED_R_BAD_STATUS] = "BAD_STATUS",
-		[PVSCHED_R_BAD_FEATURES] = "BAD_FEATURES",
-		[PVSCHED_R_BAD_PROTOCOL] = "BAD_PROTOCOL",
-		[PVSCHED_R_BAD_VCPU] = "BAD_VCPU",
-		[PVSCHED_R_BAD_GFN] = "BAD_GFN",
-		[PVSCHED_R_BAD_HEADER] = "BAD_HEADER",
-		[PVSCHED_R_IN_USE] = "IN_USE",
-		[PVSCHED_R_NOT_REGISTERED] = "NOT_REGISTERED",
-		[PVSCHED_R_BAD_NONCE] = "BAD_NONCE",
-		[PVSCHED_R_BAD_COMMAND] = "BAD_COMMAND",
-		[PVSCHED_R_READ_ONLY] = "READ_ONLY",
-		[PVSCHED_R_HUGETLB] = "HUGETLB",
-		[PVSCHED_R_PRIVATE] = "PRIVATE",
-		[PVSCHED_R_NO_DMA] = "NO_DMA",
-		[PVSCHED_R_RATE] = "RATE",
-		[PVSCHED_R_HOST] = "HOST",
-	};
-
-	return result < PVSCHED_R_MAX ? names[result] : "UNKNOWN";
+	return result < PVSCHED_R_MAX ? pvsched_result_names[result] : "UNKNOWN";
 }
 
 const char *pvsched_reason_str(unsigned int reason)

@@ -196,4 +196,21 @@ static inline uint64_t host_bound_excess(const struct host_bound *h, unsigned in
 	return worst;
 }
 
+/* Memory of its own that the process has, in KiB. */
+static inline unsigned long bed_rss_anon_kb(pid_t pid)
+{
+	unsigned long kb = 0;
+	char line[128];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "/proc/%d/status", pid);
+	f = fopen(line, "re");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "RssAnon: %lu kB", &kb) == 1)
+			break;
+	fclose(f);
+	return kb;
+}
+
 #endif

@@ -85,6 +85,16 @@ static int start_vm(void *(*run)(void *))
 	       pthread_create(&thread, NULL, run, NULL);
 }
 
+static inline void stop_vm(void)
+{
+	ending = true;
+	pthread_join(lease, NULL);
+	while (pthread_tryjoin_np(thread, NULL)) {
+		pthread_kill(thread, SIGUSR1);
+		usleep(1000);
+	}
+}
+
 static int dial(void)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = PORT };

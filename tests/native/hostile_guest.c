@@ -77,20 +77,6 @@ static struct pvsched_device_stats device_stats(void)
 	return d;
 }
 
-static unsigned long rss_anon_kb(void)
-{
-	unsigned long kb = 0;
-	char line[128];
-	FILE *f = fopen("/proc/self/status", "re");
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "RssAnon: %lu kB", &kb) == 1)
-			break;
-	fclose(f);
-	return kb;
-}
-
 /* Lets it happen and checks what must hold whatever happens. Returns what the guest's vCPU took. */
 static struct pvsched_vcpu_report suffer(enum crowd_harm harm)
 {
@@ -117,7 +103,7 @@ static struct pvsched_vcpu_report suffer(enum crowd_harm harm)
 	beside = rung_beside;
 	took_ns = bed_now();
 	heap = mallinfo2().uordblks;
-	rss = rss_anon_kb();
+	rss = bed_rss_anon_kb(getpid());
 	sections = __atomic_load_n(&victim->sections, __ATOMIC_RELAXED);
 	rounds = crowd_rounds(&scene.guest);
 	end = bed_now() + ms * 1000000ull;
@@ -136,7 +122,7 @@ static struct pvsched_vcpu_report suffer(enum crowd_harm harm)
 
 	/* everybody's memory is this process's: guest's, library's, broker's */
 	assert_true(mallinfo2().uordblks <= heap + 16384);
-	assert_true(rss_anon_kb() <= rss + 256);
+	assert_true(bed_rss_anon_kb(getpid()) <= rss + 256);
 	assert_int_equal(lines_said, 0);
 	assert_int_equal(host_bound_excess(&bound, STORM_PERCENT, STORM_BURST_NS, r.boost.max), 0);
 	assert_true(crowd_rounds(&scene.guest) > rounds);

@@ -242,22 +242,6 @@ static uint64_t counted(pid_t pid, const char *name)
 	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
 }
 
-static unsigned long rss_anon_kb(pid_t pid)
-{
-	unsigned long kb = 0;
-	char line[128];
-	FILE *f;
-
-	snprintf(line, sizeof(line), "/proc/%d/status", pid);
-	f = fopen(line, "re");
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "RssAnon: %lu kB", &kb) == 1)
-			break;
-	fclose(f);
-	return kb;
-}
-
 static void start_harm(const char *name)
 {
 	fflush(stdout);
@@ -301,17 +285,17 @@ static void suffer(const char *name)
 		HOST_AWAIT(counted(harmful, h->counter[i]) > (h->now == harm_unread));
 	HOST_AWAIT(!h->floods || counted(harmful, "held") > 0);
 	be_served(200); /* what is allocated once is */
-	rss = rss_anon_kb(broker);
+	rss = bed_rss_anon_kb(broker);
 	__atomic_store_n(lines_said, 0, __ATOMIC_RELAXED);
 	answers = be_served(ms);
 	for (int i = 0; i < 3 && h->counter[i]; i++)
 		printf("# %s %llu\n", h->counter[i],
 		       (unsigned long long)counted(harmful, h->counter[i]));
 	snprintf(figure, sizeof(figure), "port_hostile_%s_broker_grown_kb", name);
-	storm_figure(figure, (double)rss_anon_kb(broker) - rss);
+	storm_figure(figure, (double)bed_rss_anon_kb(broker) - rss);
 	snprintf(figure, sizeof(figure), "port_hostile_%s_answers_per_s", name);
 	storm_figure(figure, answers * 1e3 / ms);
-	assert_true(rss_anon_kb(broker) <= rss + 64);
+	assert_true(bed_rss_anon_kb(broker) <= rss + 64);
 	assert_int_equal(__atomic_load_n(lines_said, __ATOMIC_RELAXED), 0);
 	/* it is the harmful one's: nothing of it is the victim's */
 	for (int i = 0; i < 3 && h->counter[i]; i++)
@@ -400,12 +384,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	bed_stop_child(&broker);
-	ending = true;
-	pthread_join(lease, NULL);
-	while (pthread_tryjoin_np(thread, NULL)) {
-		pthread_kill(thread, SIGUSR1);
-		usleep(1000);
-	}
+	stop_vm();
 	return 0;
 }
 

@@ -52,12 +52,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	bed_stop_child(&broker);
-	ending = true;
-	pthread_join(lease, NULL);
-	while (pthread_tryjoin_np(thread, NULL)) {
-		pthread_kill(thread, SIGUSR1);
-		usleep(1000);
-	}
+	stop_vm();
 	return 0;
 }
 

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+/* Names of results, as operators, logs and JSON show them. No state. */
+#ifndef PVSCHED_CORE_NAMES_H
+#define PVSCHED_CORE_NAMES_H
+
+#include <pvsched/abi.h>
+
+static const char *const pvsched_result_names[PVSCHED_R_MAX] = {
+	[PVSCHED_R_OK] = "OK",
+	[PVSCHED_R_BAD_ACCESS] = "BAD_ACCESS",
+	[PVSCHED_R_BAD_STATUS] = "BAD_STATUS",
+	[PVSCHED_R_BAD_FEATURES] = "BAD_FEATURES",
+	[PVSCHED_R_BAD_PROTOCOL] = "BAD_PROTOCOL",
+	[PVSCHED_R_BAD_VCPU] = "BAD_VCPU",
+	[PVSCHED_R_BAD_GFN] = "BAD_GFN",
+	[PVSCHED_R_BAD_HEADER] = "BAD_HEADER",
+	[PVSCHED_R_IN_USE] = "IN_USE",
+	[PVSCHED_R_NOT_REGISTERED] = "NOT_REGISTERED",
+	[PVSCHED_R_BAD_NONCE] = "BAD_NONCE",
+	[PVSCHED_R_BAD_COMMAND] = "BAD_COMMAND",
+	[PVSCHED_R_READ_ONLY] = "READ_ONLY",
+	[PVSCHED_R_HUGETLB] = "HUGETLB",
+	[PVSCHED_R_PRIVATE] = "PRIVATE",
+	[PVSCHED_R_NO_DMA] = "NO_DMA",
+	[PVSCHED_R_RATE] = "RATE",
+	[PVSCHED_R_HOST] = "HOST",
+};
+
+#endif
