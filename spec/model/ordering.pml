@@ -83,6 +83,7 @@ byte owner = NONE; /* agent that watches it */
 byte ring[3];	   /* entries: agents 0 and 1, guardian */
 byte bell_at = NONE; /* agent that listens to the doorbell ... */
 bit  listening;	   /* ... and hears the next ring */
+byte heard;	   /* the boost after which the page was looked at last, listening */
 
 bit  watched[2];   /* an agent's list: one slot here */
 byte watch_word[2];
@@ -310,7 +311,7 @@ inline apply(base_only, by_guardian) {
 
 /* Did the guest end its urgency before it could see grant? Then it did not ring. */
 inline unseen(c) {
-	atomic { !locked -> locked = 1; bell_at = c; listening = 1 } /* step: agent.listen */
+	atomic { !locked -> locked = 1; heard = r_word; bell_at = c; listening = 1 } /* step: agent.listen */
 #ifdef MUTANT_NO_LOOK_BACK
 	locked = 0
 #else
@@ -321,13 +322,19 @@ inline unseen(c) {
 #endif
 }
 
+#ifdef MUTANT_ONLY_CHANGED
+#define to_be_heard (r_boosted && r_changed)
+#else
+#define to_be_heard (r_boosted && r_word != heard)
+#endif
+
 /* serve(): r_boosted says how it ended. */
 inline serve(c) {
 	apply(0, 0);
 	newer = 0;
 #ifdef MUTANT_LATE_BOOST_NOT_LISTENED
 	if
-	:: r_boosted && r_changed -> unseen(c)
+	:: to_be_heard -> unseen(c)
 	:: else -> newer = !r_boosted && LEVEL(desired)
 	fi;
 	if
@@ -340,7 +347,7 @@ inline serve(c) {
 	:: else
 	fi;
 	do
-	:: r_boosted && r_changed -> unseen(c);
+	:: to_be_heard -> unseen(c);
 		if
 		:: newer -> newer = 0; decide(c, 0, 1); apply(0, 0) /* step: agent.ask */
 		:: else -> break

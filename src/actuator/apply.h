@@ -33,6 +33,7 @@ struct pvsched_slot {
 	int agent; /* index of the agent that listens to the doorbell; -1 = none */
 	bool listening; /* it hears the next ring; after that none until it listens again */
 	uint8_t bells; /* heard in the boost in force */
+	uint64_t heard; /* the boost after which the page was looked at last, listening */
 	uint32_t doorbell_id; /* slot: what epoll hands back */
 	/* What the thread had, restored exactly; what somebody else sets meanwhile is taken over. */
 	struct pvsched_attr base;

@@ -303,6 +303,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	s->doorbell_fd = t->doorbell_fd;
 	s->doorbell_id = slot;
 	s->agent = -1;
+	s->heard = 0;
 	v.tid = t->tid;
 	v.tgid = t->tgid;
 	v.vm = t->vm;
