@@ -91,6 +91,16 @@ says() {
 	}
 }
 
+# the broker since then
+says_nothing() {
+	tail -n +$((lines + 1)) /tmp/serve
+	[ "$(wc -l </tmp/serve)" = "$lines" ]
+}
+has_its_broker() {
+	cat /tmp/victim.err
+	! grep -q gone /tmp/victim.err
+}
+
 # begins KIND
 begins() {
 	kind=$1
@@ -123,7 +133,7 @@ within broker_listens 200 pvsched list
 log=$LAB_OUT/console.log
 vmm_start /tmp/task "$log" --cpus 2
 vmm_shows linux_boots 200 1 '^task waits'
-pvsched run --cpus 1 --workload sleeping --json >/tmp/victim 2>&1 &
+pvsched run --cpus 1 --workload sleeping --json >/tmp/victim 2>/tmp/victim.err &
 victim=$!
 within victim_has_its_cpu 60 vcpu_on $victim 0 1
 taskset 1 sh -c 'while :; do :; done' &
@@ -199,7 +209,8 @@ if [ $grown -le 64 ]; then
 else
 	not_ok linux_hostile_broker_memory_does_not_grow "by $grown kB"
 fi
-expect linux_hostile_nothing_is_said [ "$(wc -l </tmp/serve)" = "$lines" ]
+expect linux_hostile_nothing_is_said says_nothing
+expect linux_hostile_the_victim_has_its_broker_all_the_while has_its_broker
 echo off >&3
 vmm_ended guest_powers_off
 grep '^guest: its device' /tmp/said
