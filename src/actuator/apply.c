@@ -130,15 +130,35 @@ bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsc
 	return !pvsched_attr_get(s->tid, &cur) && pvsched_attr_same(&cur, &s->boosted);
 }
 
+/* As only we leave a thread: one that was late by several changes may have set what none of the last words
+ * says. An owner that sets just this while two of us are at odds is overlooked. */
+static bool is_of_our_kind(const struct pvsched_actuation *act, const struct pvsched_slot *s,
+			   const struct pvsched_attr *cur)
+{
+	if (!(cur->flags & ~s->base.flags & SCHED_FLAG_RESET_ON_FORK))
+		return false;
+	switch (cur->policy) {
+	case SCHED_FIFO:
+		return cur->priority <= pvsched_limits_now(act, s - act->slots)->ceiling;
+	case SCHED_OTHER:
+		return cur->nice == s->base.nice + PVSCHED_PAYBACK_STEPS;
+	default:
+		return cur->policy == SCHED_IDLE;
+	}
+}
+
 /* The thread may have any of our last words: which, when two of us changed it at once, or one was
  * killed or stopped on the way. */
-static const struct pvsched_attr *one_of_ours(const struct pvsched_slot *s,
+static const struct pvsched_attr *one_of_ours(const struct pvsched_actuation *act,
+					      const struct pvsched_slot *s,
 					      const struct pvsched_attr *cur)
 {
 	if (pvsched_attr_same(cur, &s->boosted))
 		return &s->boosted;
 	if (pvsched_attr_same(cur, &s->was))
 		return &s->was;
+	if (is_of_our_kind(act, s, cur))
+		return cur;
 	return cur->policy == s->base.policy ? &s->base : NULL;
 }
 
@@ -188,7 +208,7 @@ static void note_foreign(const struct pvsched_actuation *act, struct pvsched_sha
 static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot *s,
 			struct pvsched_shared *sh, bool boosted)
 {
-	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base;
+	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base, *last;
 	bool doubt, hidden, covers;
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
@@ -202,8 +222,9 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 	/* After the thread was read: who changed it until then without the lock has said so before he did.
 	 * He may have said since that he is done, so that is looked at last. */
 	doubt = (boosted && s->changing) || s->doubt || is_beside(s) || LOAD(s->raced);
-	if (doubt && one_of_ours(s, &cur)) {
-		ours = one_of_ours(s, &cur);
+	last = doubt ? one_of_ours(act, s, &cur) : NULL;
+	if (last) {
+		ours = last;
 		boosted = ours != &s->base;
 	}
 	hidden = hides_nice(ours);
@@ -457,18 +478,15 @@ static uint64_t allowed_until(const struct pvsched_actuation *a, uint32_t slot, 
 	return pvsched_wall_until(&a->debts[slot], now, l);
 }
 
-/* ret_beside: as who goes on without the lock, for finish(). */
-static bool begin(struct pvsched_slot *s, uint64_t since_ns, uint64_t *ret_beside)
+static bool begin(struct pvsched_slot *s, uint64_t since_ns)
 {
 	bool locked = pvsched_slot_lock_since(s, since_ns); /* model: apply.lock */
 
-	*ret_beside = 0;
 	/* A holder that was only late goes on beside who does not wait for it, and the thread has what
 	 * the last one set, whatever `applied` says: set anew by the next one who has the lock.
 	 * model: apply.beside */
 	if (!locked) {
-		*ret_beside = now_ns() + BESIDE_NS;
-		__atomic_store_n(&s->unlocked_ns, *ret_beside, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&s->unlocked_ns, now_ns() + BESIDE_NS, __ATOMIC_SEQ_CST);
 	} else if (is_beside(s) || LOAD(s->raced)) {
 		s->doubt = 1;
 		STORE(s->raced, 0);
@@ -476,17 +494,13 @@ static bool begin(struct pvsched_slot *s, uint64_t since_ns, uint64_t *ret_besid
 	return locked;
 }
 
-static void finish(struct pvsched_slot *s, bool locked, uint64_t beside)
+/* unlocked_ns stays as it is: another one without the lock may not be done. */
+static void finish(struct pvsched_slot *s, bool locked)
 {
-	if (locked) {
+	if (locked)
 		pvsched_slot_unlock(s);
-		return;
-	}
-	/* for whoever has the lock next, or has it now and saw the thread before the change */
-	STORE(s->raced, 1);
-	/* but for another one who came after, and is not done */
-	__atomic_compare_exchange_n(&s->unlocked_ns, &beside, 0, false, __ATOMIC_SEQ_CST,
-				    __ATOMIC_RELAXED);
+	else /* for whoever has the lock next, or has it now and saw the thread before the change */
+		STORE(s->raced, 1);
 }
 
 static int apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns, bool base_only,
@@ -558,7 +572,6 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 		  struct pvsched_applied *ret)
 {
 	struct pvsched_slot *s = &a->slots[slot];
-	uint64_t beside;
 	bool locked;
 	int err;
 
@@ -566,9 +579,9 @@ int pvsched_apply(struct pvsched_actuation *a, uint32_t slot, uint64_t event_ns,
 	/* threads keep their scheduling: there is nothing to apply, or to restore */
 	if (LOAD(a->config->actuator) != PVSCHED_ACTUATOR_AGENT)
 		return 0;
-	locked = begin(s, a->guardian ? event_ns : 0, &beside);
+	locked = begin(s, a->guardian ? event_ns : 0);
 	err = apply(a, slot, event_ns, base_only, locked, ret);
-	finish(s, locked, beside);
+	finish(s, locked);
 	return err;
 }
 
@@ -577,13 +590,12 @@ void pvsched_release(struct pvsched_actuation *a, uint32_t slot)
 	struct pvsched_slot *s = &a->slots[slot];
 	struct pvsched_shared *sh = &a->shared[slot];
 	struct pvsched_applied done;
-	uint64_t beside;
-	bool locked = begin(s, 0, &beside);
+	bool locked = begin(s, 0);
 
 	pvsched_desire_nothing(sh); /* model: remove.word */
 	if (LOAD(a->config->actuator) == PVSCHED_ACTUATOR_AGENT)
 		for (int i = 0; i < TRIES && apply(a, slot, 0, true, locked, &done); i++)
 			;
 	STORE(s->used, 0); /* model: remove.used */
-	finish(s, locked, beside);
+	finish(s, locked);
 }

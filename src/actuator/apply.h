@@ -42,8 +42,7 @@ struct pvsched_slot {
 	struct pvsched_attr boosted; /* what was set last, or is about to be; valid while applied */
 	struct pvsched_attr was; /* before that */
 	uint32_t changing; /* between a change and its note in `applied` */
-	uint64_t
-		unlocked_ns; /* until then at most somebody is at work without the lock; 0 = nobody */
+	uint64_t unlocked_ns; /* until then somebody may be at work without the lock */
 	uint32_t raced; /* somebody was, perhaps beside its holder */
 	uint32_t doubt; /* under the lock: so what the thread has may be neither's last word */
 	uint64_t slack_ns;

@@ -269,7 +269,7 @@ static void actuator_that_raced_with_a_late_one_keeps_the_nice_of_others(void **
 }
 
 /* Where one of ours is, inside the actuator: called once, and then no more. */
-static void (*on_read)(void), (*on_restored)(void), (*on_set)(void);
+static void (*on_read)(void), (*on_restored)(void), (*on_set)(void), (*after_set)(void);
 
 int __real_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
 int __wrap_pvsched_attr_get(pid_t tid, struct pvsched_attr *ret_attr);
@@ -288,9 +288,15 @@ int __wrap_pvsched_attr_set(pid_t tid, const struct pvsched_attr *attr)
 {
 	void (*hook)(void) = __atomic_exchange_n(&on_set, NULL, __ATOMIC_ACQ_REL);
 
+	int err;
+
 	if (hook)
 		hook();
-	return __real_pvsched_attr_set(tid, attr);
+	hook = hook ? __atomic_exchange_n(&after_set, NULL, __ATOMIC_ACQ_REL) : NULL;
+	err = __real_pvsched_attr_set(tid, attr);
+	if (hook)
+		hook();
+	return err;
 }
 
 bool __real_pvsched_place_back(struct pvsched_slot *s);
@@ -385,6 +391,123 @@ actuator_beside_a_late_one_without_the_lock_takes_what_that_did_for_its_own(void
 	assert_memory_equal(&before, &after, sizeof(before));
 	pthread_barrier_destroy(&looking);
 	pthread_barrier_destroy(&done);
+}
+
+static pthread_t late_holder;
+
+/* Of who does not wait for the lock, and is late itself: boosts, or pays a boost back. */
+static void apply_beside_a_late_one(uint8_t level, uint8_t value)
+{
+	struct pvsched_applied r;
+
+	pthread_barrier_init(&held, NULL, 2);
+	assert_int_equal(pthread_create(&late_holder, NULL, holder, NULL), 0);
+	pthread_barrier_wait(&held);
+	shared[0].desired =
+		pvsched_word(1000, level, value, PVSCHED_REASON_CRITICAL, bed_now() + 50 * MS);
+	pvsched_apply(&act, 0, 0, false, &r);
+}
+
+static void *boost_and_end_and_boost(void *arg)
+{
+	uint64_t until;
+
+	(void)arg;
+	assert_true(ask(1, 40 * MS, &until));
+	end();
+	assert_true(ask(1, 40 * MS, &until));
+	return NULL;
+}
+
+static void be_overtaken_by_three_changes(void)
+{
+	pthread_t other;
+
+	late_one_is_done(late_holder);
+	assert_int_equal(pthread_create(&other, NULL, boost_and_end_and_boost, NULL), 0);
+	pthread_join(other, NULL);
+}
+
+/* What it sets then is neither what was set last, nor what was before that. */
+static void actuator_that_is_late_by_more_than_a_change_is_taken_for_its_own(void **state)
+{
+	static const struct {
+		uint8_t level;
+		int value;
+	} late[] = { { PVSCHED_LEVEL_IDLE, 0 }, { PVSCHED_LEVEL_NICE, PVSCHED_PAYBACK_STEPS } };
+	struct pvsched_attr before = slots[0].base, after;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	for (unsigned int i = 0; i < ARRAY_SIZE(late); i++) {
+		__atomic_store_n(&after_set, restore_by_another, __ATOMIC_RELEASE);
+		__atomic_store_n(&on_set, be_overtaken_by_three_changes, __ATOMIC_RELEASE);
+		apply_beside_a_late_one(late[i].level, late[i].value);
+		assert_null(on_set);
+		assert_null(after_set);
+		end();
+		assert_int_equal(shared[0].external, 0);
+		assert_int_equal(shared[0].foreign, 0);
+		assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+		assert_memory_equal(&before, &after, sizeof(before));
+		memset(debts, 0, sizeof(debts));
+	}
+}
+
+static void *end_it(void *arg)
+{
+	(void)arg;
+	end();
+	return NULL;
+}
+
+/* By one who does not wait either, and is done; and by who has the lock then. */
+static void be_overtaken_without_the_lock(void)
+{
+	pthread_t other;
+
+	restore_by_another();
+	late_one_is_done(late_holder);
+	assert_int_equal(pthread_create(&other, NULL, end_it, NULL), 0);
+	pthread_join(other, NULL);
+}
+
+static void *boost_it(void *arg)
+{
+	struct pvsched_applied r;
+
+	(void)arg;
+	shared[0].desired = pvsched_word(1001, PVSCHED_LEVEL_RT, 1, PVSCHED_REASON_CRITICAL,
+					 bed_now() + 40 * MS);
+	pvsched_apply(&act, 0, 0, false, &r);
+	return NULL;
+}
+
+static void boost_by_another(void)
+{
+	pthread_t other;
+
+	assert_int_equal(pthread_create(&other, NULL, boost_it, NULL), 0);
+	pthread_join(other, NULL);
+}
+
+/* Of two without the lock one is done: the other is not. */
+static void actuator_beside_another_that_is_done_is_taken_for_its_own(void **state)
+{
+	struct pvsched_attr before = slots[0].base, after;
+
+	(void)state;
+	limit(90, 100 * MS, 5000, 1);
+	__atomic_store_n(&after_set, boost_by_another, __ATOMIC_RELEASE);
+	__atomic_store_n(&on_set, be_overtaken_without_the_lock, __ATOMIC_RELEASE);
+	apply_beside_a_late_one(PVSCHED_LEVEL_RT, 1);
+	assert_null(on_set);
+	assert_null(after_set);
+	end();
+	assert_int_equal(shared[0].external, 0);
+	assert_int_equal(shared[0].foreign, 0);
+	assert_int_equal(pvsched_attr_get(victim.tid, &after), 0);
+	assert_memory_equal(&before, &after, sizeof(before));
 }
 
 /* The guardian cannot reach a guest's page: whoever comes to the slot next says what it did. */
@@ -621,6 +744,8 @@ int main(void)
 		CASE(actuator_that_raced_with_a_late_one_keeps_the_nice_of_others),
 		CASE(actuator_whose_look_was_overtaken_takes_what_it_sees_for_its_own),
 		CASE(actuator_beside_a_late_one_without_the_lock_takes_what_that_did_for_its_own),
+		CASE(actuator_that_is_late_by_more_than_a_change_is_taken_for_its_own),
+		CASE(actuator_beside_another_that_is_done_is_taken_for_its_own),
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 		CASE(actuator_lowers_no_realtime_thread),
