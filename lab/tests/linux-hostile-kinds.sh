@@ -96,9 +96,14 @@ says_nothing() {
 	tail -n +$((lines + 1)) /tmp/serve
 	[ "$(wc -l </tmp/serve)" = "$lines" ]
 }
+# victim_place FILE: a VM that has lost its broker and joined it again has another one
+victim_place() {
+	of_vm "$1" $victim | sed 's/{"vm": \([0-9]*\).*/\1/'
+}
 has_its_broker() {
-	cat /tmp/victim.err
-	! grep -q gone /tmp/victim.err
+	pvsched stat --json >/tmp/now
+	echo "first $place, now $(victim_place /tmp/now)"
+	[ -n "$place" ] && [ "$(victim_place /tmp/now)" = "$place" ]
 }
 
 # begins KIND
@@ -133,7 +138,7 @@ within broker_listens 200 pvsched list
 log=$LAB_OUT/console.log
 vmm_start /tmp/task "$log" --cpus 2
 vmm_shows linux_boots 200 1 '^task waits'
-pvsched run --cpus 1 --workload sleeping --json >/tmp/victim 2>/tmp/victim.err &
+pvsched run --cpus 1 --workload sleeping --json >/tmp/victim 2>&1 &
 victim=$!
 within victim_has_its_cpu 60 vcpu_on $victim 0 1
 taskset 1 sh -c 'while :; do :; done' &
@@ -150,6 +155,7 @@ begins pages
 counts bad_words
 ends
 before=$(rss $serve)
+place=$(victim_place /tmp/base)
 lines=$(wc -l </tmp/serve)
 
 begins reserved
