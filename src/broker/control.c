@@ -19,6 +19,7 @@
 #include "json/parse.h"
 #include "porters.h"
 #include "report.h"
+#include "text.h"
 #include "../actuator/monotonic.h"
 
 #define PEERS_MAX   16
@@ -34,8 +35,8 @@ struct peer {
 	size_t used;
 	char line[PVSCHED_CONTROL_LINE];
 	/* on its way, and until it has left nothing more of his is looked at; NULL = none */
-	char *answer;
-	size_t size, sent;
+	struct pvsched_text answer;
+	size_t sent;
 	uint64_t until_ns;
 };
 
@@ -109,28 +110,26 @@ static void drop(struct pvsched_control *c, struct peer *p)
 {
 	pvsched_porters_bury(&c->porters, p->fd, p->uid);
 	p->fd = -1;
-	free(p->answer);
-	p->answer = NULL;
+	pvsched_text_free(&p->answer);
 }
 
 static bool has_line(const struct peer *p)
 {
-	return p->fd >= 0 && !p->answer && memchr(p->line, '\n', p->used);
+	return p->fd >= 0 && !p->answer.data && memchr(p->line, '\n', p->used);
 }
 
 /* As much of the answer as goes without waiting. */
 static int send_some(struct peer *p)
 {
-	ssize_t n =
-		send(p->fd, p->answer + p->sent, p->size - p->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = send(p->fd, p->answer.data + p->sent, p->answer.size - p->sent,
+			 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	if (n < 0 && errno != EAGAIN)
 		return -errno;
 	p->sent += n < 0 ? 0 : n;
-	if (p->sent < p->size)
+	if (p->sent < p->answer.size)
 		return now_ns() < p->until_ns ? 0 : -ETIMEDOUT;
-	free(p->answer);
-	p->answer = NULL;
+	pvsched_text_free(&p->answer);
 	return 0;
 }
 
@@ -138,13 +137,15 @@ static int send_some(struct peer *p)
 static int answer(struct pvsched_control *c, struct peer *p)
 {
 	size_t len = (char *)memchr(p->line, '\n', p->used) - p->line;
-	FILE *f = open_memstream(&p->answer, &p->size);
+	FILE *f = pvsched_text_open(&p->answer);
+	bool whole;
 
 	if (!f)
 		return -ENOMEM;
 	p->heard = ++c->heard;
 	pvsched_control_answer(c->server, p->uid, p->line, len, f);
-	if (fclose(f))
+	whole = !ferror(f);
+	if (fclose(f) || !whole)
 		return -ENOMEM;
 	p->used -= len + 1;
 	memmove(p->line, p->line + len + 1, p->used);
@@ -169,7 +170,7 @@ static void serve(struct pvsched_control *c, struct peer *p, bool ready)
 {
 	int err = 0;
 
-	if (p->answer)
+	if (p->answer.data)
 		err = send_some(p);
 	else if (ready && !has_line(p))
 		err = receive(p);
@@ -261,7 +262,7 @@ static int timeout(const struct pvsched_control *c)
 	for (int i = 0; i < PEERS_MAX; i++) {
 		if (has_line(&c->peer[i]))
 			return 0;
-		if (c->peer[i].fd >= 0 && c->peer[i].answer && c->peer[i].until_ns < until)
+		if (c->peer[i].fd >= 0 && c->peer[i].answer.data && c->peer[i].until_ns < until)
 			until = c->peer[i].until_ns;
 	}
 	if (until == ~0ull)
@@ -281,9 +282,9 @@ static void *run(void *arg)
 		fd[0] = (struct pollfd){ .fd = c->stop_fd, .events = POLLIN };
 		fd[1] = (struct pollfd){ .fd = has_room(c) ? c->listen_fd : -1, .events = POLLIN };
 		for (int i = 0; i < PEERS_MAX; i++) /* free ones are negative: ignored */
-			fd[i + 2] =
-				(struct pollfd){ .fd = c->peer[i].fd,
-						 .events = c->peer[i].answer ? POLLOUT : POLLIN };
+			fd[i + 2] = (struct pollfd){ .fd = c->peer[i].fd,
+						     .events = c->peer[i].answer.data ? POLLOUT
+										      : POLLIN };
 		fd[PEERS_MAX + 2] = (struct pollfd){ .fd = c->porters.home_fd, .events = POLLIN };
 		if (poll(fd, PEERS_MAX + 3, timeout(c)) < 0)
 			continue;

@@ -4,7 +4,6 @@
  * the work; this one waits.
  */
 #include <errno.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,8 +18,6 @@
 #include "cmd.h"
 #include "notify.h"
 #include "said.h"
-
-#define LARGE_BYTES 16384 /* of an allocation that goes back to the system when it is freed */
 
 struct values {
 	const char *socket, *policy, *actuator, *found_policy, *config;
@@ -224,8 +221,6 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
-	/* An operator's answer is as large as histograms are full; its memory goes back when it was sent. */
-	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 	/* before the broker's threads: they inherit the mask, so the signal comes here */
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

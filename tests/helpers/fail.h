@@ -302,12 +302,13 @@ FAIL_SIZE(sendmsg, ENOBUFS, (int a, const void *b, int c), (a, b, c))
 FAIL_SIZE(write, ENOSPC, (int a, const void *b, size_t c), (a, b, c))
 FAIL_CALL(fgets, char *, NULL, EIO, (char *a, int b, void *c), (a, b, c))
 FAIL_CALL(fopen64, void *, NULL, EMFILE, (const char *a, const char *b), (a, b))
+FAIL_CALL(fopencookie, void *, NULL, ENOMEM, (void *a, const char *b, cookie_io_functions_t c),
+	  (a, b, c))
 FAIL_CALL(getpwnam, void *, NULL, EMFILE, (const char *a), (a))
 FAIL_CALL(mmap64, void *, MAP_FAILED, ENOMEM, (void *a, size_t b, int c, int d, int e, off_t f),
 	  (a, b, c, d, e, f))
 FAIL_CALL(mremap, void *, MAP_FAILED, ENOMEM, (void *a, size_t b, size_t c, int d, void *e),
 	  (a, b, c, d, e))
-FAIL_CALL(open_memstream, void *, NULL, ENOMEM, (char **a, size_t *b), (a, b))
 FAIL_CALL(opendir, void *, NULL, EMFILE, (const char *a), (a))
 FAIL_CALL(readdir64, void *, NULL, EIO, (void *a), (a))
 

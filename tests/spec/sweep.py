@@ -48,8 +48,8 @@ EXCEPTIONS = {
 }
 # They neither ask the system nor allocate, or cannot fail.
 HARMLESS = """
-    _exit __divti3 __udivti3 __errno_location __isoc99_sscanf __sched_cpucount dirname fnmatch free getenv geteuid
-    getpid memchr memcmp memcpy memmove memset program_invocation_short_name pthread_attr_destroy
+    _exit __divti3 __udivti3 __errno_location __isoc99_sscanf __sched_cpucount dirname ferror fnmatch free getenv
+    geteuid getpid memchr memcmp memcpy memmove memset program_invocation_short_name pthread_attr_destroy
     pthread_mutex_destroy pthread_mutexattr_destroy pthread_self secure_getenv sem_destroy sigaddset sigemptyset
     sigfillset snprintf stderr strchr strchrnul strcmp strcpy strcspn strerror strlen strncmp strncpy strnlen
     strrchr strspn strstr strtok_r strtol strtoul strtoull vsnprintf _GLOBAL_OFFSET_TABLE_
