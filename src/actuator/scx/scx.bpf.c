@@ -16,6 +16,7 @@
 #define PVSCHED_IN_KERNEL
 #define TELL_ARMS 1
 #define TYPED_READS
+#define ENTRY_NS (PVSCHED_ENTRY_NS + PVSCHED_ADVANCE_NS)
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"
