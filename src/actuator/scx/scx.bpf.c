@@ -20,11 +20,6 @@
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"
-
-/* By slot: an interrupt has come since the vCPU got its CPU. */
-static __u8 intr_came[PVSCHED_SLOTS];
-#define intr_while_running(slot) (intr_came[(slot) & (PVSCHED_SLOTS - 1)] = 1)
-
 static int on_expiry(struct pvsched_vcpu *v, __u32 slot, __u64 now);
 
 #include "../../events/events.bpf.c"
@@ -82,48 +77,21 @@ int pvsched_bell(void *ctx)
 	now = bpf_ktime_get_ns();
 	count(this_cpu(), events[7]);
 	pvsched_decide(slot, PVSCHED_EV_DOORBELL | BY_AGENT, now, RIVALS_ASK);
-	bpf_preempt_disable(); /* who loses its CPU in there lets nobody boost it until it runs again */
 	if (!pvsched_settle(slot, now))
 		scx_bpf_kick_cpu(bpf_get_smp_processor_id(), SCX_KICK_PREEMPT);
-	bpf_preempt_enable();
 	return 0;
-}
-
-#define APIC_IRR 0x200 /* SDM volume 3, chapter 11: eight words, 16 bytes apart */
-
-/* Has its local APIC an interrupt that the guest has not had? One that came while the vCPU was already on its way
- * out of the guest is nobody's event. Asked only where one came since it got its CPU: what a guest keeps
- * masked for long is no reason to run it. ~15 loads. */
-static __always_inline bool has_interrupt(struct pvsched_vcpu *v, __u32 slot)
-{
-	struct kvm_vcpu *kv = AT_ANY(struct kvm_vcpu, v->kvm_vcpu);
-	struct kvm_lapic *apic = NULL;
-	__u32 *irr, any = 0;
-
-	/* without KVM there is no such type */
-	if (!bpf_core_field_exists(apic->regs) || !intr_came[slot & (PVSCHED_SLOTS - 1)] ||
-	    !v->kvm_vcpu)
-		return false;
-	apic = FIELD(kv, arch.apic);
-	irr = AT_ANY(__u32, FIELD(AT_ANY(struct kvm_lapic, apic), regs) + APIC_IRR);
-	for (int i = 0; i < 8; i++)
-		any |= irr[4 * i];
-	return any;
 }
 
 /*
  * A vCPU that runs is about to lose its CPU: what would the policy do about it? Its run so far is
  * charged first, as at a switch, so that no interval of a run has two boosts. Returns whether it
- * is boosted, i.e. stays. If not, it counts as one that waits from here on: an interrupt that comes before the
- * switch boosts it and makes its CPU look again.
+ * is boosted, i.e. stays.
  */
 static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
 			       int prio, __u64 now)
 {
 	const struct pvsched_limits *l = limits_of(slot);
 	struct pvsched_debt *d = debt_at(slot);
-	__u32 event = PVSCHED_EV_PREEMPTED;
-	int boosted;
 
 	if (!l || !d)
 		return 0;
@@ -132,20 +100,14 @@ static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s,
 		v->run_ns += now - v->in_ns;
 		v->in_ns = now;
 	}
-	MEMBER(v, state) = PVSCHED_STATE_PREEMPTED; /* before the look at its interrupts */
 	if (v->policy == policy_id) {
+		v->state = PVSCHED_STATE_PREEMPTED;
 		v->wait_ns = now;
-		if (has_interrupt(v, slot)) {
-			event = PVSCHED_EV_INTR_PENDING;
-			count(this_cpu(), events[4]);
-		}
-		pvsched_decide(slot, event | BY_AGENT, now, PVSCHED_RIVALS_MANY);
+		pvsched_decide(slot, PVSCHED_EV_PREEMPTED | BY_AGENT, now, PVSCHED_RIVALS_MANY);
 		v->wait_ns = 0;
+		v->state = PVSCHED_STATE_RUNNING;
 	}
-	boosted = pvsched_settle(slot, now);
-	if (boosted)
-		MEMBER(v, state) = PVSCHED_STATE_RUNNING;
-	return boosted;
+	return pvsched_settle(slot, now);
 }
 
 SEC("struct_ops/pvsched_select_cpu")
@@ -261,8 +223,8 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct scx_cpu *x = cpu_at(cpu);
 	bool stays, vcpus, urgent = false;
-	struct pvsched_vcpu *v, *asked = NULL;
 	struct pvsched_shared *s;
+	struct pvsched_vcpu *v;
 	struct task_struct *p;
 	struct scx_llc *l;
 	__u64 vtime, best, dsq = 0;
@@ -315,7 +277,6 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 				scx_bpf_task_set_slice(prev, SLICE_NS);
 				return 0;
 			}
-			asked = v;
 		}
 		MEMBER(x, urgent) = 0;
 	}
@@ -326,8 +287,6 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		/* it begins anew, and ops.running is not called for that */
 		if (dsq && before(l->vnow, vtime))
 			l->vnow = vtime;
-		if (asked)
-			MEMBER(asked, state) = PVSCHED_STATE_RUNNING;
 		scx_bpf_task_set_slice(prev, SLICE_NS);
 		return 0;
 	}
@@ -335,11 +294,9 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 		return 0;
 	if (scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)) || scx_bpf_dsq_move_to_local(DSQ_VCPUS(llc)))
 		return 0;
-	if (stays) {
-		if (asked)
-			MEMBER(asked, state) = PVSCHED_STATE_RUNNING;
+	if (stays)
 		scx_bpf_task_set_slice(prev, SLICE_NS);
-	} else if (scx_llcs_n > 1)
+	else if (scx_llcs_n > 1)
 		steal(llc);
 	return 0;
 }
@@ -360,8 +317,6 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 		return 0;
 	MEMBER(x, urgent) = v && is_boosted(key) ? key + 1 : 0;
 	x->low = v && !x->urgent && is_low(v, s, key);
-	if (v)
-		intr_came[key & (PVSCHED_SLOTS - 1)] = 0;
 	if (v && v->woken) {
 		note_wake(v, key);
 		vtime = rested(vtime, l->vnow); /* it may have come straight here, boosted */
