@@ -70,6 +70,9 @@ case $used in
 *scx*)
 	# of one that waits for a CPU that others have
 	at_most scx_runs_a_vcpu_in_half_of_the_agents_time scx_busy_reach_p50_us 0.5 agent_busy_reach_p50_us
+	# a boosted vCPU that nobody runs is boosted anew when 500 us are over: the worst of all shows it
+	expect scx_boosted_vcpu_runs_before_its_boost_is_over awk -v us="$(value scx_busy_p999_us)" \
+		'BEGIN { print us; exit !(us > 0 && us < 300) }'
 	# a vCPU that slept and woke boosted is no further behind than others that slept
 	expect scx_hogs_keep_what_they_have_with_the_agent awk -v scx="$(value scx_critical_hogs_share)" \
 		-v agent="$(value agent_critical_hogs_share)" \

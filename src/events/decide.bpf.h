@@ -53,16 +53,16 @@ static __always_inline __u64 next_event_ns(struct pvsched_vcpu *v, __u64 guest_t
 					   struct pvsched_cpu *c)
 {
 	struct pvsched_clock *k = &clocks[*(volatile __u32 *)&clock_idx & 1];
-	struct kvm_vcpu *kv = (void *)v->kvm_vcpu;
+	struct kvm_vcpu *kv = AT_ANY(struct kvm_vcpu, v->kvm_vcpu);
 	__u64 offset = 0, ratio = 0;
 
 	if (!guest_tsc)
 		return 0;
-	if (!kv || !k->mult || bpf_core_read(&offset, sizeof(offset), &kv->arch.l1_tsc_offset)) {
+	if (!v->kvm_vcpu || !k->mult || READ(offset, kv, arch.l1_tsc_offset)) {
 		count(c, tsc_unknown);
 		return 0;
 	}
-	bpf_core_read(&ratio, sizeof(ratio), &kv->arch.l1_tsc_scaling_ratio);
+	READ(ratio, kv, arch.l1_tsc_scaling_ratio);
 	guest_tsc = host_tsc(guest_tsc, offset, ratio, k->tsc);
 	return pvsched_tsc_to_ns(guest_tsc, k->tsc, k->ns, k->mult, now);
 }

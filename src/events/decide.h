@@ -138,6 +138,11 @@ __noinline int pvsched_tell(__u32 slot, __u32 event, __u64 now);
 #define TELL_ARMS 0
 #endif
 
+/* From SCHED_IN to where an interrupt finds the vCPU in the guest. */
+#ifndef ENTRY_NS
+#define ENTRY_NS PVSCHED_ENTRY_NS
+#endif
+
 /* Takes a boost back whatever the guest says; who carries boosts out hears of it. Returns 0 if another decision
  * came first. */
 static __always_inline int take_back(struct pvsched_vcpu *v, struct pvsched_shared *s, __u32 slot,
@@ -221,7 +226,8 @@ __noinline int pvsched_look(__u32 slot, struct pvsched_policy_in *in, struct pvs
 		return 0;
 	in->state = v->state;
 	in->wait_since_ns = v->wait_ns ? v->wait_ns : in->now_ns;
-	in->lead_ns = config.lead_ns ? config.lead_ns : pvsched_lead(v->lead_avg, v->lead_dev);
+	in->lead_ns = config.lead_ns ? config.lead_ns
+				     : pvsched_lead(v->lead_avg, v->lead_dev, ENTRY_NS);
 	in->grace_ns = config.grace_ns;
 	in->features = v->features;
 	in->base_policy = v->base_policy;

@@ -64,12 +64,15 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 }
 
-/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. Not inline: dispatch has no room
- * for the iterator on its stack. */
-static __noinline int promote(__u32 llc)
+/* Waiting vCPUs that were boosted meanwhile go to the urgent ones. The CPU that was asked to look may have done so
+ * before one was there, as this one took `wanted`: for whom this CPU has nothing, its own looks again. Not inline:
+ * dispatch has no room for the iterator on its stack. */
+static __noinline int promote(__u32 llc, __u32 cpu)
 {
 	struct bpf_iter_scx_dsq it;
+	struct pvsched_vcpu *v;
 	struct task_struct *p;
+	bool here = false;
 	int slot;
 
 	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))
@@ -79,8 +82,15 @@ static __noinline int promote(__u32 llc)
 		if (!p)
 			break;
 		slot = slot_of(p);
-		if (slot >= 0 && is_boosted(slot))
-			scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0);
+		if (slot < 0 || !is_boosted(slot) || !scx_bpf_dsq_move(&it, p, DSQ_URGENT(llc), 0))
+			continue;
+		if (!here && bpf_cpumask_test_cpu(cpu, p->cpus_ptr)) {
+			here = true;
+			continue;
+		}
+		v = vcpu_of_slot(slot);
+		if (v)
+			pvsched_kick_for(scx_bpf_task_cpu(p), v->task);
 	}
 out:
 	bpf_iter_scx_dsq_destroy(&it);

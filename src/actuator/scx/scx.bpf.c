@@ -16,6 +16,7 @@
 #define PVSCHED_IN_KERNEL
 #define TELL_ARMS 1
 #define TYPED_READS
+#define ENTRY_NS (PVSCHED_ENTRY_NS + PVSCHED_ADVANCE_NS)
 #include <linux/bpf.h>
 
 #include "settle.bpf.h"
@@ -245,7 +246,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
 		vcpu_waits(x, l); /* another CPU's look may miss who is between the two queues */
-		promote(llc);
+		promote(llc, cpu);
 		vcpus = true;
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));

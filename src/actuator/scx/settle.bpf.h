@@ -89,6 +89,14 @@ static __always_inline __u32 choose_victim(__u32 cpu, const struct cpumask *allo
 	return best;
 }
 
+/* The CPU that a boosted vCPU shall take, which was on cpu and has this task_struct, looks at the queues. Global:
+ * verified once. */
+__noinline int pvsched_kick_for(__u32 cpu, __u64 task)
+{
+	scx_bpf_kick_cpu(choose_victim(cpu, NULL, task), SCX_KICK_PREEMPT);
+	return 0;
+}
+
 /* Returns whether the vCPU is boosted then. Under `settling`. */
 static __always_inline int settle_once(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				       struct pvsched_debt *d, const struct pvsched_limits *l,
@@ -195,7 +203,7 @@ static __always_inline int tell_scx(struct pvsched_vcpu *v, __u32 slot, __u32 ev
 		l = x ? llc_at(x->llc) : NULL;
 		if (l)
 			MEMBER(l, wanted) = 1;
-		scx_bpf_kick_cpu(choose_victim(cpu, NULL, v->task), SCX_KICK_PREEMPT);
+		pvsched_kick_for(cpu, v->task);
 	} else if (!boosted && v->state == PVSCHED_STATE_RUNNING) {
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 	}

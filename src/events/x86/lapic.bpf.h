@@ -17,13 +17,13 @@ extern const void apic_timer_fn __ksym __weak;
 /* The slot of the vCPU that a local APIC belongs to, or -1. */
 static __always_inline int slot_of_apic(struct kvm_lapic *apic)
 {
-	struct kvm_vcpu *kv = BPF_CORE_READ(apic, vcpu);
+	struct kvm_vcpu *kv = FIELD(AT_ANY(struct kvm_lapic, apic), vcpu);
 	struct pid *pid = NULL;
 	struct pvsched_vcpu *v;
 	int tid = 0, slot;
 
-	if (!kv || bpf_core_read(&pid, sizeof(pid), &kv->pid) || !pid ||
-	    bpf_core_read(&tid, sizeof(tid), &pid->numbers[0].nr))
+	if (!kv || READ(pid, AT_ANY(struct kvm_vcpu, kv), pid) || !pid ||
+	    READ(tid, AT(struct pid, pid), numbers[0].nr))
 		return -1;
 	slot = slot_of_task(tid, 0, 0);
 	v = slot < 0 ? NULL : vcpu_of_slot(slot);
