@@ -39,7 +39,7 @@ int pvsched_slot_lock_init(struct pvsched_slot *s)
 
 void pvsched_desire_nothing(struct pvsched_shared *sh)
 {
-	uint64_t old = LOAD(sh->desired), next;
+	__u64 old = LOAD(sh->desired), next;
 
 	do
 		next = pvsched_word(PVSCHED_WORD_SEQ(old) + 1, PVSCHED_LEVEL_BASE, 0,

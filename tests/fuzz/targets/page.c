@@ -131,7 +131,7 @@ static void lead(struct fuzz *f)
 	for (unsigned int n = fuzz_u8(f) % 16; n--;) {
 		pvsched_lead_sample(&avg, &dev, fuzz_number(f));
 		FUZZ_CHECK(avg <= PVSCHED_LEAD_MAX_NS + 1 && dev <= PVSCHED_LEAD_MAX_NS);
-		ns = pvsched_lead(avg, dev);
+		ns = pvsched_lead(avg, dev, PVSCHED_ENTRY_NS);
 		FUZZ_CHECK(ns >= PVSCHED_LEAD_MIN_NS && ns <= PVSCHED_LEAD_MAX_NS);
 	}
 }
