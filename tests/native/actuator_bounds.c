@@ -187,14 +187,19 @@ static void *holder(void *arg)
 	return NULL;
 }
 
+static void hold_the_lock(pthread_t *ret_late)
+{
+	pthread_barrier_init(&held, NULL, 2);
+	assert_int_equal(pthread_create(ret_late, NULL, holder, NULL), 0);
+	pthread_barrier_wait(&held);
+}
+
 /* While another one has the lock and is late: restores without it. */
 static void restore_beside_a_late_one(pthread_t *ret_late)
 {
 	struct pvsched_applied r;
 
-	pthread_barrier_init(&held, NULL, 2);
-	assert_int_equal(pthread_create(ret_late, NULL, holder, NULL), 0);
-	pthread_barrier_wait(&held);
+	hold_the_lock(ret_late);
 	pvsched_apply(&act, 0, 0, true, &r);
 	assert_false(bed_tid_is_boosted(victim.tid));
 }
@@ -319,12 +324,17 @@ static void *restorer(void *arg)
 	return NULL;
 }
 
-static void restore_by_another(void)
+static void done_by_another(void *(*what)(void *))
 {
 	pthread_t other;
 
-	assert_int_equal(pthread_create(&other, NULL, restorer, NULL), 0);
+	assert_int_equal(pthread_create(&other, NULL, what, NULL), 0);
 	pthread_join(other, NULL);
+}
+
+static void restore_by_another(void)
+{
+	done_by_another(restorer);
 }
 
 /* The holder is late in the middle of its look at the thread. */
@@ -369,12 +379,10 @@ actuator_beside_a_late_one_without_the_lock_takes_what_that_did_for_its_own(void
 
 	(void)state;
 	limit(90, 100 * MS, 5000, 1);
-	pthread_barrier_init(&held, NULL, 2);
 	pthread_barrier_init(&looking, NULL, 2);
 	pthread_barrier_init(&done, NULL, 2);
 	assert_true(ask(1, 50 * MS, &until));
-	assert_int_equal(pthread_create(&late, NULL, holder, NULL), 0);
-	pthread_barrier_wait(&held);
+	hold_the_lock(&late);
 	__atomic_store_n(&on_read, is_looking, __ATOMIC_RELEASE);
 	__atomic_store_n(&on_restored, is_done, __ATOMIC_RELEASE);
 	assert_int_equal(pthread_create(&other, NULL, restorer, NULL), 0);
@@ -400,9 +408,7 @@ static void apply_beside_a_late_one(uint8_t level, uint8_t value)
 {
 	struct pvsched_applied r;
 
-	pthread_barrier_init(&held, NULL, 2);
-	assert_int_equal(pthread_create(&late_holder, NULL, holder, NULL), 0);
-	pthread_barrier_wait(&held);
+	hold_the_lock(&late_holder);
 	shared[0].desired =
 		pvsched_word(1000, level, value, PVSCHED_REASON_CRITICAL, bed_now() + 50 * MS);
 	pvsched_apply(&act, 0, 0, false, &r);
@@ -421,11 +427,8 @@ static void *boost_and_end_and_boost(void *arg)
 
 static void be_overtaken_by_three_changes(void)
 {
-	pthread_t other;
-
 	late_one_is_done(late_holder);
-	assert_int_equal(pthread_create(&other, NULL, boost_and_end_and_boost, NULL), 0);
-	pthread_join(other, NULL);
+	done_by_another(boost_and_end_and_boost);
 }
 
 /* What it sets then is neither what was set last, nor what was before that. */
@@ -464,12 +467,9 @@ static void *end_it(void *arg)
 /* By one who does not wait either, and is done; and by who has the lock then. */
 static void be_overtaken_without_the_lock(void)
 {
-	pthread_t other;
-
 	restore_by_another();
 	late_one_is_done(late_holder);
-	assert_int_equal(pthread_create(&other, NULL, end_it, NULL), 0);
-	pthread_join(other, NULL);
+	done_by_another(end_it);
 }
 
 static void *boost_it(void *arg)
@@ -485,10 +485,7 @@ static void *boost_it(void *arg)
 
 static void boost_by_another(void)
 {
-	pthread_t other;
-
-	assert_int_equal(pthread_create(&other, NULL, boost_it, NULL), 0);
-	pthread_join(other, NULL);
+	done_by_another(boost_it);
 }
 
 /* Of two without the lock one is done: the other is not. */
@@ -631,10 +628,7 @@ static void *releaser(void *arg)
 
 static void release_by_another(void)
 {
-	pthread_t other;
-
-	assert_int_equal(pthread_create(&other, NULL, releaser, NULL), 0);
-	pthread_join(other, NULL);
+	done_by_another(releaser);
 	assert_false(slots[0].used);
 	assert_false(bed_tid_is_boosted(victim.tid));
 }

@@ -4,10 +4,8 @@
 
 #include <broker/text.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 static void text_of_any_length_is_what_was_written(void **state)
 {
