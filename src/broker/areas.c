@@ -10,7 +10,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "../privilege/caps.h"
 #include "port.h"
 
 #define PERIOD_MS  10 /* how old the host's words may be in the guest's memory */
@@ -322,7 +321,6 @@ void *pvsched_areas_write(void *arg)
 	eventfd_t woken;
 
 	pthread_setname_np(pthread_self(), "pvsched-area");
-	pvsched_caps_keep(0, 0);
 	while (!__atomic_load_n(&all->stop, __ATOMIC_ACQUIRE)) {
 		if (poll(&fd, 1, any ? PERIOD_MS : -1) > 0)
 			eventfd_read(all->wake_fd, &woken);

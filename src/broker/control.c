@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../privilege/caps.h"
+#include "../privilege/thread.h"
 #include "json/parse.h"
 #include "porters.h"
 #include "report.h"
@@ -277,7 +278,6 @@ static void *run(void *arg)
 	struct pollfd fd[PEERS_MAX + 3];
 
 	pthread_setname_np(pthread_self(), "pvsched-control");
-	pvsched_caps_keep(PVSCHED_CAP(CAP_BPF), 0); /* looks at maps, and changes nothing */
 	for (;;) {
 		fd[0] = (struct pollfd){ .fd = c->stop_fd, .events = POLLIN };
 		fd[1] = (struct pollfd){ .fd = has_room(c) ? c->listen_fd : -1, .events = POLLIN };
@@ -337,7 +337,8 @@ int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvs
 		err = c->listen_fd;
 	if (!err) {
 		snprintf(c->path, sizeof(c->path), "%s", path);
-		err = -pthread_create(&c->thread, NULL, run, c);
+		/* looks at maps, and changes nothing */
+		err = pvsched_thread_start(&c->thread, NULL, PVSCHED_CAP(CAP_BPF), run, c);
 		c->running = !err;
 	}
 	if (err)

@@ -33,7 +33,7 @@ struct guard {
 	int ring_fd, lock_fd;
 	unsigned int priority;
 	int maker_died; /* signalfd */
-	int ready; /* a pipe's end: closed when nothing of the broker's is open any more */
+	int ready; /* a pipe's end: closed when nothing of the broker's is open any more; or takes -errno */
 };
 
 /* The thread that makes the guardian, and what it tells who waits for that. */
@@ -115,6 +115,7 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	int keep[] = { g->pipe, g->ep, g->ring_fd, g->lock_fd, g->ready };
 	struct epoll_event ev = { .events = EPOLLIN };
 	sigset_t all, died;
+	int err;
 
 	/* Not the terminal's signals and not the broker's service: it ends when the broker does. */
 	setsid();
@@ -122,7 +123,11 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	prctl(PR_SET_NAME, "pvsched-guard");
 	sched_setscheduler(0, SCHED_FIFO, &param);
-	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
+	err = pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
+	if (err) {
+		(void)!write(g->ready, &err, sizeof(err));
+		_exit(1);
+	}
 	/* The links must die with the broker, and only it may hold its end of the pipe. */
 	pvsched_table_keep(keep, sizeof(keep) / sizeof(keep[0]));
 	close(g->ready);
@@ -157,7 +162,7 @@ static void *make(void *arg)
 	struct maker *m = arg;
 	struct sched_param param = { .sched_priority = m->guard->priority };
 	eventfd_t end;
-	int fd = m->end;
+	int fd = m->end, err;
 	pid_t pid;
 
 	prctl(PR_SET_NAME, "pvsched-maker");
@@ -166,7 +171,13 @@ static void *make(void *arg)
 	if (!pid)
 		child(m->guard);
 	m->pid = pid < 0 ? -errno : pid;
-	pvsched_caps_keep(0, 0);
+	err = pvsched_caps_keep(0, 0);
+	if (err && pid > 0) {
+		kill(pid, SIGKILL);
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		m->pid = err;
+	}
 	sem_post(&m->made); /* m is gone from here on */
 	while (eventfd_read(fd, &end) && errno == EINTR)
 		;
@@ -179,8 +190,7 @@ static pid_t start_maker(struct guard *g, struct pvsched_guardian *ret)
 {
 	struct maker m = { .guard = g, .end = ret->end };
 	sigset_t all, old;
-	int err, ready[2];
-	char byte;
+	int err, ready[2], said = 0;
 
 	if (pipe2(ready, O_CLOEXEC))
 		return -errno;
@@ -194,11 +204,16 @@ static pid_t start_maker(struct guard *g, struct pvsched_guardian *ret)
 	while (!err && sem_wait(&m.made) && errno == EINTR)
 		;
 	close(ready[1]);
-	while (!err && read(ready[0], &byte, 1) < 0 && errno == EINTR)
+	while (!err && read(ready[0], &said, sizeof(said)) < 0 && errno == EINTR)
 		;
 	pvsched_table_release();
 	close(ready[0]);
 	sem_destroy(&m.made);
+	if (!err && m.pid > 0 && said) {
+		while (waitpid(m.pid, NULL, 0) < 0 && errno == EINTR)
+			;
+		m.pid = said;
+	}
 	if (!err && m.pid < 0)
 		stop_maker(ret);
 	return err ? -err : m.pid;

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "../actuator/monotonic.h"
-#include "../privilege/caps.h"
+#include "../privilege/thread.h"
 #include "table.h"
 
 #define SPARED	    8 /* porters that are only the broker's own user's */
@@ -150,7 +150,6 @@ static void *porter(void *arg)
 	int keep[PVSCHED_GRAVES + 1];
 
 	pthread_setname_np(pthread_self(), "pvsched-porter");
-	pvsched_caps_keep(0, 0);
 	given->err = unshare(CLONE_FILES) ? -errno : 0;
 	e.err = given->err;
 	if (!e.err) { /* before it says so: the table is held until then */
@@ -224,7 +223,7 @@ static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct erra
 	pthread_attr_setstacksize(&attr, STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the process's, not its */
-	err = -pthread_create(&p->porter[place].thread, &attr, porter, e);
+	err = pvsched_thread_start(&p->porter[place].thread, &attr, 0, porter, e);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	while (!err && sem_wait(&e->gone) && errno == EINTR)

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "../../privilege/caps.h"
+#include "../../privilege/thread.h"
 #include "../actuator.h"
 #include "../monotonic.h"
 #include "../place.h"
@@ -374,7 +375,6 @@ static void *run(void *arg)
 	struct timespec ts;
 	int n;
 
-	pvsched_caps_keep(PVSCHED_CAPS_ACTUATE, 0);
 	for (;;) {
 		/* model: agent.sleep */
 		n = epoll_pwait2(a->ep, ev, EVENTS_MAX, timeout(a, &ts) ? NULL : &ts, NULL);
@@ -435,10 +435,10 @@ static int agent_start(struct agent *a, int ring_fd, unsigned int priority)
 	pthread_attr_setschedparam(&attr, &param);
 	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
 	pthread_attr_setstacksize(&attr, 256 * 1024);
-	err = pthread_create(&a->thread, &attr, run, a);
+	err = pvsched_thread_start(&a->thread, &attr, PVSCHED_CAPS_ACTUATE, run, a);
 	pthread_attr_destroy(&attr);
 	if (err)
-		return -err;
+		return err;
 	a->running = true;
 	pthread_setname_np(a->thread, "pvsched-agent");
 	return 0;
