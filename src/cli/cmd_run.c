@@ -130,6 +130,16 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 	return 0;
 }
 
+void run_print(enum pvsched_log_level level, const char *line, void *ctx)
+{
+	struct run_session *s = ctx;
+
+	if (level == PVSCHED_LOG_ERROR)
+		said_say(&s->said, "%s", line);
+	else
+		fprintf(stderr, "pvsched: run: %s\n", line);
+}
+
 static int boot(struct run_session *s, struct cli_error *e)
 {
 	struct vmm_opts opts = {
@@ -140,8 +150,8 @@ static int boot(struct run_session *s, struct cli_error *e)
 		.vcpus = s->v->cpus,
 		.guest_flags = GUEST_F_WAIT_GO,
 		.seed = 1,
-		.print = said_print,
-		.print_ctx = &s->said,
+		.print = run_print,
+		.print_ctx = s,
 	};
 	unsigned int i;
 	int err;

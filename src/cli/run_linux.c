@@ -45,8 +45,8 @@ static int create(struct run_session *s, struct cli_error *e)
 			.out = STDOUT_FILENO,
 			.escape = isatty(STDIN_FILENO),
 		},
-		.print = said_print,
-		.print_ctx = &s->said,
+		.print = run_print,
+		.print_ctx = s,
 	};
 	int err;
 

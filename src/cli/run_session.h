@@ -37,6 +37,10 @@ struct run_session {
 /* Seconds since s->from. */
 double run_elapsed(const struct run_session *s);
 
+/* What the VM says, from its own threads; ctx: struct run_session. The first error is kept for who ends with
+ * it; what happens meanwhile, as that the broker is gone and is back, is for stderr at once. */
+void run_print(enum pvsched_log_level level, const char *line, void *ctx);
+
 /* Boots s->v->kernel and stays until it ends; signals and broker are there. Exit status. */
 int run_linux(struct run_session *s, struct cli_error *e);
 
