@@ -17,6 +17,10 @@ struct scene {
 	struct crowd_guest guest;
 };
 
+/* of a VM: src/lib/bar.c */
+#define PAGE_REGISTERS_PER_S 50
+#define PAGE_REGISTERS_BURST (2 * BED_VCPUS)
+
 static struct scene scene;
 static struct sleeper task;
 static struct host_bound bound;
@@ -207,11 +211,11 @@ static void listen_to(const char *who, double least)
 	assert_true(rate > least);
 }
 
-/* Each is an exit that KVM answers itself: 100 us where that is emulated. */
+/* Each is an exit that KVM answers itself: 100 to 250 us where that is emulated. */
 static void hostile_bells_are_not_heard(void **state)
 {
 	(void)state;
-	listen_to(crowd_has_kvm() ? "a_guest" : "a_thread", 5000);
+	listen_to(crowd_has_kvm() ? "a_guest" : "a_thread", 1000);
 }
 
 /* Faster than a guest that leaves KVM for each: what the host hears is an eventfd, which two threads write,
@@ -390,17 +394,20 @@ static void hostile_register_order_is_refused_and_counted(void **state)
 
 static void hostile_resets_are_bounded_and_counted(void **state)
 {
+	uint64_t from = bed_now(), most;
 	struct pvsched_device_stats d;
 
 	(void)state;
 	suffer(CROWD_RESETS);
 	d = device_stats();
+	most = PAGE_REGISTERS_BURST + PAGE_REGISTERS_PER_S * (bed_now() - from) / 1000000000;
 	printf("# %u resets, %llu pages enabled\n", d.epoch,
 	       (unsigned long long)crowd_reached(&scene.guest));
 	assert_true(d.epoch > 100);
-	assert_true(crowd_reached(&scene.guest) > 10);
-	assert_true(crowd_reached(&scene.guest) <= d.epoch);
-	expect_errors(PVSCHED_R_RATE, PVSCHED_R_RATE);
+	assert_in_range(crowd_reached(&scene.guest), 10, d.epoch);
+	assert_in_range(crowd_reached(&scene.guest), 10, most);
+	/* an emulated guest may be slower than the limit */
+	expect_errors(d.epoch > 2 * most ? PVSCHED_R_RATE : 0, 0);
 }
 
 static void hostile_gfns_are_refused_and_counted(void **state)
