@@ -8,7 +8,7 @@
  *	#include <pvsched/policy.h>
  *	PVSCHED_POLICY(mine, PVSCHED_EV_PREEMPTED | PVSCHED_EV_WOKEN)
  *	{
- *		if (in->task.rt_priority)
+ *		if (in->task.rt_priority && in->rivals != PVSCHED_RIVALS_NONE)
  *			pvsched_boost(out, PVSCHED_REASON_TASK, in->now_ns + in->cap_ns);
  *	}
  */
@@ -19,7 +19,8 @@
 
 #define PVSCHED_POLICY_ABI 1 /* of this header: a policy built for another one is refused */
 
-/* Events. A policy names those it wants; only their programs are attached. */
+/* Events. A policy names those it wants. Programs on the scheduler's are attached for any policy but `off`, of
+ * the others those that it names. */
 #define PVSCHED_EV_PREEMPTED	(1u << 0) /* left the CPU but wants it */
 #define PVSCHED_EV_BLOCKED	(1u << 1) /* left the CPU to sleep (HLT, or exit to the VMM) */
 #define PVSCHED_EV_SCHED_IN	(1u << 2)

@@ -439,8 +439,10 @@ static int run(const void *values, const char **operands, unsigned int count, st
 const struct cmd cmd_guest_run = {
 	.name = "run",
 	.summary = "share a page per CPU with the host and publish, until a signal ends it",
-	.details = "Needs root and a host that offers the pvsched function. What was declared by\n"
-		   "'pvsched-guest latency' outlives it. See pvsched-guest(8).\n",
+	.details =
+		"Needs root, and a host that offers the pvsched function or the virtio-serial port\n"
+		"org.pvsched.0. What was declared by 'pvsched-guest latency' outlives it. See\n"
+		"pvsched-guest(8).\n",
 	.options = options,
 	.size = sizeof(struct values),
 	.run = run,
