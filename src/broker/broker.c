@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "../privilege/caps.h"
+#include "../privilege/thread.h"
 #include "cpus.h"
 #include "lock.h"
 #include "places.h"
@@ -51,16 +52,6 @@ void pvsched_broker_say(struct pvsched_broker *b, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, args);
 	va_end(args);
 	pvsched_broker_say_line(b, line);
-}
-
-/*
- * The thread that serves clients, and with opts.confine the one that called. Programs of KVM's
- * events name types of its module, which only CAP_SYS_ADMIN may look up by id; it sleeps until an
- * operator asks for a policy.
- */
-static int keep_caps(struct pvsched_broker *b)
-{
-	return pvsched_caps_keep(b->caps, b->dormant);
 }
 
 /* Nothing tells of a module that is loaded later, and programs that were loaded cannot have its events. */
@@ -210,7 +201,6 @@ static void *serve(void *arg)
 	struct pvsched_broker *b = arg;
 
 	pthread_setname_np(pthread_self(), "pvsched-broker");
-	keep_caps(b);
 	if (!serve_all(b))
 		eventfd_write(b->ended_fd, 1);
 	pvsched_settings_end(b);
@@ -434,7 +424,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (bpf && !opts->fixed_policy && !access("/sys/kernel/btf/kvm", F_OK))
 		b->dormant |= PVSCHED_CAP(CAP_SYS_ADMIN);
 	if (!err && opts->confine) {
-		err = keep_caps(b);
+		err = pvsched_caps_keep(b->caps, b->dormant);
 		if (err)
 			pvsched_broker_say(b, "capabilities: cannot be given up: %s",
 					   strerror(-err));
@@ -444,7 +434,7 @@ int pvsched_broker__start(const struct pvsched_broker_opts *opts, struct pvsched
 	if (!err)
 		err = pvsched_actuation_watch(b);
 	if (!err)
-		err = -pthread_create(&b->thread, NULL, serve, b);
+		err = pvsched_thread_start(&b->thread, NULL, b->caps, b->dormant, serve, b);
 	if (err)
 		goto out;
 	b->running = true;

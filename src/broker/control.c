@@ -338,7 +338,7 @@ int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvs
 	if (!err) {
 		snprintf(c->path, sizeof(c->path), "%s", path);
 		/* looks at maps, and changes nothing */
-		err = pvsched_thread_start(&c->thread, NULL, PVSCHED_CAP(CAP_BPF), run, c);
+		err = pvsched_thread_start(&c->thread, NULL, PVSCHED_CAP(CAP_BPF), 0, run, c);
 		c->running = !err;
 	}
 	if (err)

@@ -223,7 +223,7 @@ static int send_out(struct pvsched_porters *p, int place, uid_t uid, struct erra
 	pthread_attr_setstacksize(&attr, STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the process's, not its */
-	err = pvsched_thread_start(&p->porter[place].thread, &attr, 0, porter, e);
+	err = pvsched_thread_start(&p->porter[place].thread, &attr, 0, 0, porter, e);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	while (!err && sem_wait(&e->gone) && errno == EINTR)

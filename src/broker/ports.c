@@ -63,7 +63,7 @@ int pvsched_ports_open(struct pvsched_ports *p, const char *broker_socket)
 	p->listen_fd = len < (int)sizeof(p->path) ? listen_at(p->path) : -ENAMETOOLONG;
 	if (p->listen_fd < 0)
 		return p->listen_fd;
-	err = pvsched_thread_start(&p->thread, NULL, 0, pvsched_areas_write, p);
+	err = pvsched_thread_start(&p->thread, NULL, 0, 0, pvsched_areas_write, p);
 	p->running = !err;
 	return err;
 }

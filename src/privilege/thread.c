@@ -11,7 +11,7 @@
 struct start {
 	pthread_t *ret;
 	const pthread_attr_t *attr;
-	uint64_t caps;
+	uint64_t caps, dormant;
 	void *(*run)(void *);
 	void *arg;
 	int err;
@@ -21,16 +21,18 @@ static void *make(void *arg)
 {
 	struct start *s = arg;
 
-	s->err = pvsched_caps_keep(s->caps, 0);
+	s->err = pvsched_caps_keep(s->caps, s->dormant);
 	if (!s->err)
 		s->err = -pthread_create(s->ret, s->attr, s->run, s->arg);
 	return NULL;
 }
 
 int pvsched_thread_start(pthread_t *ret, const pthread_attr_t *attr, uint64_t caps,
-			 void *(*run)(void *), void *arg)
+			 uint64_t dormant, void *(*run)(void *), void *arg)
 {
-	struct start s = { .ret = ret, .attr = attr, .caps = caps, .run = run, .arg = arg };
+	struct start s = {
+		.ret = ret, .attr = attr, .caps = caps, .dormant = dormant, .run = run, .arg = arg
+	};
 	pthread_attr_t small;
 	pthread_t maker;
 	int err;

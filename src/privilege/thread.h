@@ -10,12 +10,12 @@
 #include <stdint.h>
 
 /*
- * pthread_create(), for a thread that has of the caller's capabilities only `caps` (see
+ * pthread_create(), for a thread that has of the caller's capabilities only `caps` and `dormant` (see
  * pvsched_caps_keep()) from its first instruction on: where they cannot be given away there is no thread.
  * It is not waited for: it may be one whose CPU somebody else has. Scheduling and affinity of `attr` are
  * set with what it keeps. Returns 0 or -errno.
  */
 int pvsched_thread_start(pthread_t *ret, const pthread_attr_t *attr, uint64_t caps,
-			 void *(*run)(void *), void *arg);
+			 uint64_t dormant, void *(*run)(void *), void *arg);
 
 #endif

@@ -47,7 +47,7 @@ static void thread_begins_with_what_it_is_given_and_its_maker_keeps_all(void **s
 	void *ret;
 
 	(void)state;
-	assert_int_equal(pvsched_thread_start(&thread, NULL, KEPT, look, &seen), 0);
+	assert_int_equal(pvsched_thread_start(&thread, NULL, KEPT, 0, look, &seen), 0);
 	assert_int_equal(pthread_join(thread, &ret), 0);
 	assert_ptr_equal(ret, &seen);
 	assert_int_equal(seen.caps, before & KEPT);
@@ -64,7 +64,7 @@ static void thread_of_a_size_that_cannot_be_is_refused_with_the_reason(void **st
 	(void)state;
 	pthread_attr_init(&attr);
 	assert_int_equal(pthread_attr_setstacksize(&attr, 1ul << 62), 0);
-	assert_int_equal(pvsched_thread_start(&thread, &attr, KEPT, look, &seen), -EAGAIN);
+	assert_int_equal(pvsched_thread_start(&thread, &attr, KEPT, 0, look, &seen), -EAGAIN);
 	pthread_attr_destroy(&attr);
 	assert_false(seen.ran);
 }
@@ -95,7 +95,8 @@ static void thread_that_could_not_give_its_rights_away_is_not_there(void **state
 	pid = fork();
 	if (!pid)
 		_exit(refuse_capset() ||
-		      pvsched_thread_start(&thread, NULL, KEPT, look, &seen) != -EPERM || seen.ran);
+		      pvsched_thread_start(&thread, NULL, KEPT, 0, look, &seen) != -EPERM ||
+		      seen.ran);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 }

@@ -435,7 +435,7 @@ static int agent_start(struct agent *a, int ring_fd, unsigned int priority)
 	pthread_attr_setschedparam(&attr, &param);
 	pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
 	pthread_attr_setstacksize(&attr, 256 * 1024);
-	err = pvsched_thread_start(&a->thread, &attr, PVSCHED_CAPS_ACTUATE, run, a);
+	err = pvsched_thread_start(&a->thread, &attr, PVSCHED_CAPS_ACTUATE, 0, run, a);
 	pthread_attr_destroy(&attr);
 	if (err)
 		return err;
