@@ -65,14 +65,15 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 }
 
 /* Waiting vCPUs that were boosted meanwhile go to the urgent ones. The CPU that was asked to look may have done so
- * before one was there, as this one took `wanted`: for whom this CPU has nothing, its own looks again. Not inline:
+ * before one was there, as this one took `wanted`: for whom this CPU has nothing (`taken`: it has a boosted vCPU), its own looks
+ * again. Not inline:
  * dispatch has no room for the iterator on its stack. */
-static __noinline int promote(__u32 llc, __u32 cpu)
+static __noinline int promote(__u32 llc, __u32 cpu, bool taken)
 {
 	struct bpf_iter_scx_dsq it;
 	struct pvsched_vcpu *v;
 	struct task_struct *p;
-	bool here = false;
+	bool here = taken || scx_bpf_dsq_nr_queued(DSQ_URGENT(llc)) > 0;
 	int slot;
 
 	if (bpf_iter_scx_dsq_new(&it, DSQ_VCPUS(llc), 0))

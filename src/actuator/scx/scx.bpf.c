@@ -246,7 +246,7 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 	if (MEMBER(l, wanted)) {
 		MEMBER(l, wanted) = 0;
 		vcpu_waits(x, l); /* another CPU's look may miss who is between the two queues */
-		promote(llc, cpu);
+		promote(llc, cpu, stays && MEMBER(x, urgent));
 		vcpus = true;
 	}
 	p = scx_bpf_dsq_peek(DSQ_TASKS(llc));
