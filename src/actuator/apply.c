@@ -117,6 +117,8 @@ bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsc
 
 	/* Set as the thread begins to exit, long before its tid is free: until then no system call is
 	 * needed. The pidfd settled its identity at registration. */
+	if (s->tid <= 0) /* which to the kernel were this thread */
+		return false;
 	if (!act->guardian && !LOAD(sh->gone))
 		return true;
 	for (int i = 0; i < TRIES; i++) {
@@ -140,10 +142,8 @@ static bool is_of_our_kind(const struct pvsched_actuation *act, const struct pvs
 	switch (cur->policy) {
 	case SCHED_FIFO:
 		return cur->priority <= pvsched_limits_now(act, s - act->slots)->ceiling;
-	case SCHED_OTHER:
-		return cur->nice == s->base.nice + PVSCHED_PAYBACK_STEPS;
-	default:
-		return cur->policy == SCHED_IDLE;
+	default: /* any nice: a payback's, and boosts where there is no real-time time */
+		return cur->policy == SCHED_OTHER || cur->policy == SCHED_IDLE;
 	}
 }
 
@@ -168,8 +168,7 @@ static bool hides_nice(const struct pvsched_attr *a)
 	return a->policy != SCHED_OTHER && a->policy != SCHED_BATCH;
 }
 
-/* Is one of us at work without the lock? */
-static bool is_beside(const struct pvsched_slot *s)
+bool pvsched_slot_is_beside(const struct pvsched_slot *s)
 {
 	uint64_t until = LOAD(s->unlocked_ns);
 
@@ -221,7 +220,7 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		return false;
 	/* After the thread was read: who changed it until then without the lock has said so before he did.
 	 * He may have said since that he is done, so that is looked at last. */
-	doubt = (boosted && s->changing) || s->doubt || is_beside(s) || LOAD(s->raced);
+	doubt = (boosted && s->changing) || s->doubt || pvsched_slot_is_beside(s) || LOAD(s->raced);
 	last = doubt ? one_of_ours(act, s, &cur) : NULL;
 	if (last) {
 		ours = last;
@@ -319,13 +318,14 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	int err = 0;
 
 	covers = locked ? see_foreign(act, s, sh, true) : covers_without_lock(s);
-	if (sh->foreign & PVSCHED_FOREIGN_POLICY)
+	if (!pvsched_thread_lives(act, s, sh))
+		err = -ESRCH;
+	else if (sh->foreign & PVSCHED_FOREIGN_POLICY)
 		reason = PVSCHED_REASON_EXTERNAL; /* hands off, also now */
-	else if (covers &&
-		 pvsched_thread_lives(act, s, sh)) /* a nice that somebody sets just now stays */
+	else if (covers) /* a nice that somebody sets just now stays */
 		err = pvsched_attr_uncover(s->tid, &s->base);
 	else
-		err = set(act, s, sh, &s->base);
+		err = pvsched_attr_set(s->tid, &s->base);
 	if (err && err != -ESRCH) {
 		sh->failed++;
 		return err;
@@ -487,7 +487,7 @@ static bool begin(struct pvsched_slot *s, uint64_t since_ns)
 	 * model: apply.beside */
 	if (!locked) {
 		__atomic_store_n(&s->unlocked_ns, now_ns() + BESIDE_NS, __ATOMIC_SEQ_CST);
-	} else if (is_beside(s) || LOAD(s->raced)) {
+	} else if (pvsched_slot_is_beside(s) || LOAD(s->raced)) {
 		s->doubt = 1;
 		STORE(s->raced, 0);
 	}

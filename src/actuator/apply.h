@@ -74,6 +74,8 @@ int pvsched_slot_lock_init(struct pvsched_slot *s);
  * that died left behind is for who comes next, see `changing`. since_ns: when the wait began, of
  * CLOCK_MONOTONIC; 0 = now. */
 bool pvsched_slot_lock_since(struct pvsched_slot *s, uint64_t since_ns);
+/* May one of us be at work without the lock, since a second ago or less? */
+bool pvsched_slot_is_beside(const struct pvsched_slot *s);
 
 static inline bool pvsched_slot_lock(struct pvsched_slot *s)
 {

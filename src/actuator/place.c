@@ -135,6 +135,7 @@ static bool was_driven_out(const struct pvsched_slot *s, const cpu_set_t *now)
 
 bool pvsched_place_back(struct pvsched_slot *s)
 {
+	__typeof__(s->moved) ends = ENDS;
 	bool theirs = false;
 	cpu_set_t now;
 
@@ -148,6 +149,7 @@ bool pvsched_place_back(struct pvsched_slot *s)
 		else /* as it was: another of us put it back, or was killed before it moved it */
 			theirs = !CPU_EQUAL(&now, &s->may);
 	}
-	STORE(s->moved, 0);
+	/* Who was late here, without the lock, leaves what was moved for the next boost to its own end. */
+	__atomic_compare_exchange_n(&s->moved, &ends, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	return theirs;
 }

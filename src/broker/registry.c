@@ -215,7 +215,8 @@ static void drop_page(struct pvsched_registry *r, uint32_t slot)
 	r->page_fd[slot] = -1;
 }
 
-/* Who had a hint of the slot's last thread may just have its lock. */
+/* Who had a hint of the slot's last thread may just have its lock, or be at work without it: what he does
+ * then would be the next thread's. */
 static int clean(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
@@ -225,6 +226,10 @@ static int clean(struct pvsched_registry *r, uint32_t slot)
 
 	if (s->made && !locked)
 		return -EBUSY;
+	if (locked && pvsched_slot_is_beside(s)) {
+		pvsched_slot_unlock(s);
+		return -EBUSY;
+	}
 	if (!s->made)
 		err = pvsched_slot_lock_init(s);
 	s->made = !err;
@@ -237,7 +242,7 @@ static int clean(struct pvsched_registry *r, uint32_t slot)
 	return err;
 }
 
-/* A free one, cleaned. Not one whose lock somebody has who is late: what he began for its last thread he
+/* A free one, cleaned. Not one that somebody is at work on who is late: what he began for its last thread he
  * goes on with, and then takes back, by what the slot holds. */
 static int take_slot(struct pvsched_registry *r, pid_t tid, uint64_t start)
 {

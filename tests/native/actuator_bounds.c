@@ -437,7 +437,9 @@ static void actuator_that_is_late_by_more_than_a_change_is_taken_for_its_own(voi
 	static const struct {
 		uint8_t level;
 		int value;
-	} late[] = { { PVSCHED_LEVEL_IDLE, 0 }, { PVSCHED_LEVEL_NICE, PVSCHED_PAYBACK_STEPS } };
+	} late[] = { { PVSCHED_LEVEL_IDLE, 0 },
+		     { PVSCHED_LEVEL_NICE, PVSCHED_PAYBACK_STEPS },
+		     { PVSCHED_LEVEL_NICE, -20 } };
 	struct pvsched_attr before = slots[0].base, after;
 
 	(void)state;

@@ -187,7 +187,8 @@ static void affinity_set_during_a_boost_is_told_to_the_broker(void **state)
 }
 
 /* Where this thread is late, inside the actuator: called once, and then no more. */
-static __thread void (*before_move)(void), (*after_look)(void), (*after_back)(void);
+static __thread void (*before_move)(void), (*after_move)(void), (*after_look)(void),
+	(*after_back)(void);
 
 static void call(void (**hook)(void))
 {
@@ -202,8 +203,12 @@ int __real_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set);
 int __wrap_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set);
 int __wrap_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t *set)
 {
+	int err;
+
 	call(&before_move);
-	return __real_sched_setaffinity(tid, size, set);
+	err = __real_sched_setaffinity(tid, size, set);
+	call(&after_move);
+	return err;
 }
 
 int __real_sched_getaffinity(pid_t tid, size_t size, cpu_set_t *ret);
@@ -224,6 +229,51 @@ bool __wrap_pvsched_place_back(struct pvsched_slot *s)
 
 	call(&after_back);
 	return theirs;
+}
+
+static struct {
+	struct pvsched_actuation *a;
+	cpu_set_t to;
+} next;
+
+static void be_moved_for_the_next_boost(void)
+{
+	struct pvsched_slot *s = &next.a->slots[0];
+
+	pvsched_place_back(s);
+	assert_true(pvsched_place_move(s, &next.a->shared[0], &next.to) >= 0);
+}
+
+static void place_back_that_is_late_leaves_the_next_move_to_its_own_end(void **state)
+{
+	struct pvsched_slot *s;
+	cpu_set_t all;
+
+	(void)state;
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&next.to);
+	CPU_SET(one_of(&all, -1), &next.to);
+	if (CPU_EQUAL(&next.to, &all))
+		skip(); /* one CPU: nothing to tell apart */
+	next.a = actuation();
+	s = &next.a->slots[0];
+	s->tid = gettid();
+	s->used = 1;
+	assert_int_equal(pvsched_attr_get(s->tid, &s->boosted), 0);
+	s->base = s->boosted;
+	s->base.nice++;
+	next.a->shared[0].applied =
+		pvsched_word(1, PVSCHED_LEVEL_NICE, s->boosted.nice, PVSCHED_REASON_POLICY, 0);
+	assert_true(pvsched_place_move(s, &next.a->shared[0], &next.to) >= 0);
+	after_move = be_moved_for_the_next_boost;
+	assert_false(pvsched_place_back(s));
+	assert_null(after_move);
+	assert_true(s->moved);
+	assert_true(has(&next.to));
+	assert_false(pvsched_place_back(s));
+	assert_false(s->moved);
+	assert_true(has(&all));
+	free_actuation(next.a);
 }
 
 /* Who moves it, late, has the lock; who ends the boost does not wait for that. */
@@ -372,6 +422,7 @@ int main(void)
 		CASE(place_back_of_what_was_not_moved_is_nobodys_change),
 		CASE(affinity_set_during_a_boost_is_told_to_the_broker),
 		CASE(place_move_that_is_late_leaves_nothing_when_the_boost_has_ended),
+		CASE(place_back_that_is_late_leaves_the_next_move_to_its_own_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include <helpers/bpf_edge.h>
 
+#include <actuator/monotonic.h>
 #include <broker/registry.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
@@ -200,12 +201,35 @@ static void registry_slot_whose_lock_is_held_is_given_to_nobody(void **state)
 	pthread_barrier_wait(&late);
 	pthread_join(holder, NULL);
 	pthread_barrier_destroy(&late);
-	/* and it is anybody's again */
+	/* and it is anybody's again, when who went on without the lock must be done, too */
+	bed.reg.act.slots[first].unlocked_ns = now_ns();
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
 		bed.reg.act.slots[i].used = i != first;
 	assert_int_equal(add(gettid(), 0, 1), first);
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
 		bed.reg.act.slots[i].used = i == first;
+	pvsched_registry_remove(&bed.reg, first);
+}
+
+/* Nor one that somebody went on with, who did not wait for the lock: he may not be done. */
+static void registry_slot_that_somebody_is_at_without_the_lock_is_given_to_nobody(void **state)
+{
+	int first = add(gettid(), 0, 1), second;
+	struct pvsched_slot *s;
+
+	(void)state;
+	assert_true(first >= 0);
+	s = &bed.reg.act.slots[first];
+	pvsched_registry_remove(&bed.reg, first);
+	s->unlocked_ns = now_ns() + 1000000000;
+	second = add(gettid(), 0, 1);
+	assert_true(second >= 0 && second != first);
+	assert_true(s->unlocked_ns);
+	pvsched_registry_remove(&bed.reg, second);
+	s->unlocked_ns = now_ns();
+	bed.reg.act.debts[first] = bed.reg.act.debts[second];
+	memset(&bed.reg.act.debts[second], 0, sizeof(bed.reg.act.debts[second]));
+	assert_int_equal(add(gettid(), 0, 1), first);
 	pvsched_registry_remove(&bed.reg, first);
 }
 
@@ -282,6 +306,8 @@ int main(void)
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
 		cmocka_unit_test(registry_slot_whose_lock_is_held_is_given_to_nobody),
+		cmocka_unit_test(
+			registry_slot_that_somebody_is_at_without_the_lock_is_given_to_nobody),
 		cmocka_unit_test(registry_decision_from_before_a_page_went_is_dropped),
 		cmocka_unit_test(registry_thread_that_ends_meanwhile_is_not_registered),
 	};
