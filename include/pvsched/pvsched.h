@@ -14,8 +14,8 @@
  *
  * Blocking: bar_write() of a command, config_write() and set_bus_master() that clear Bus Master
  * Enable, reset(), add_vcpu(), remove_vcpu(), del_memory(), vcpu_stats(), open(), rejoin() and
- * close() talk to the broker over a local socket and wait at most PVSCHED_TIMEOUT_MS; a broker that
- * took longer counts as gone. Nothing else waits, but for the mutex.
+ * close() talk to the broker over a local socket and wait at most PVSCHED_TIMEOUT_MS, rejoin() once more that
+ * for each vCPU; a broker that took longer counts as gone. Nothing else waits, but for the mutex.
  */
 #ifndef PVSCHED_PVSCHED_H
 #define PVSCHED_PVSCHED_H

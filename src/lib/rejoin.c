@@ -42,9 +42,12 @@ static int rejoin_vcpu(struct pvsched_vm *vm, unsigned int index)
 		return 0;
 	}
 	if (device->page == PVSCHED_PAGE_OFF) {
-		/* a page that could not be given back: it stays with the map that it is in */
+		struct pvsched_msg msg = { .type = PVSCHED_MSG_REMOVE_VCPU, .index = index };
+
+		/* a page that could not be given back: it stays with the map that it is in, and this vCPU
+		 * goes without; the others do not */
 		pvsched_overlay_close(&next);
-		return -ENOMEM;
+		return pvsched_client_call(&vm->client, &msg, NULL, 0, NULL);
 	}
 	err = pvsched_overlay_move(now, &next,
 				   device->page == PVSCHED_PAGE_ENABLED ? PVSCHED_PAGE_PAUSED

@@ -33,9 +33,11 @@ void pvsched_vm_lock(struct pvsched_vm *vm)
 void pvsched_vm_pause(struct pvsched_vm *vm)
 {
 	for (unsigned int i = 0; i < vm->vcpus; i++) {
+		struct pvsched_overlay *o = &vm->vcpu[i].overlay;
+
 		vm->vcpu[i].enabled = false;
-		if (vm->vcpu[i].overlay.hva)
-			pvsched_overlay_pause(&vm->vcpu[i].overlay);
+		if (o->hva && !o->given_up) /* else the guest may use all of it */
+			pvsched_overlay_pause(o);
 	}
 }
 

@@ -2,7 +2,9 @@
 /* libpvsched after a lost broker: its pages meanwhile, and the next broker. */
 #include <helpers/lib_bed.h>
 
+#include <errno.h>
 #include <poll.h>
+#include <sys/mman.h>
 
 static void lose_broker(struct bed *bed)
 {
@@ -208,6 +210,49 @@ static void rejoin_finds_what_the_guest_gave_up_meanwhile(void **state)
 	assert_shared(bed, 1, 5, 5);
 }
 
+static int mremaps_that_fail;
+
+void *__real_mremap(void *old, size_t size, size_t new_size, int flags, void *to);
+void *__wrap_mremap(void *old, size_t size, size_t new_size, int flags, void *to);
+void *__wrap_mremap(void *old, size_t size, size_t new_size, int flags, void *to)
+{
+	if (!mremaps_that_fail)
+		return __real_mremap(old, size, new_size, flags, to);
+	mremaps_that_fail--;
+	errno = ENOMEM;
+	return MAP_FAILED;
+}
+
+static void assert_filled(const void *page, unsigned char value)
+{
+	for (size_t i = 0; i < PVSCHED_PAGE_SIZE; i++)
+		assert_int_equal(((const unsigned char *)page)[i], value);
+}
+
+/* At the limit of mappings, and without the reserve: the guest has its page all the same. */
+static void rejoin_writes_nothing_into_a_page_that_could_not_be_given_back(void **state)
+{
+	struct bed *bed = *state;
+
+	bed_enable(bed, 1, 5);
+	mremaps_that_fail = 2;
+	assert_int_equal(guest_command(bed->vm, 1, PVSCHED_CMD_UNREGISTER), PVSCHED_R_OK);
+	assert_int_equal(mremaps_that_fail, 0);
+	memset(bed_page(bed, 5), 0x5a, PVSCHED_PAGE_SIZE);
+	lose_broker(bed);
+	assert_filled(bed_page(bed, 5), 0x5a);
+	assert_int_equal(pvsched_vm__rejoin(bed->vm), 0);
+	assert_filled(bed_page(bed, 5), 0x5a);
+	assert_int_equal(bed->peer->count[PVSCHED_MSG_REMOVE_VCPU], BED_VCPUS + 1);
+	/* it goes without; the others do not */
+	guest_prepare(bed->vm, bed_page(bed, 6), 1);
+	assert_int_equal(guest_register(bed->vm, 1, BED_GFN + 6), PVSCHED_R_HOST);
+	guest_prepare(bed->vm, bed_page(bed, 7), 2);
+	assert_int_equal(guest_register(bed->vm, 2, BED_GFN + 7), PVSCHED_R_OK);
+	assert_int_equal(guest_enable(bed->vm, 2, bed_page(bed, 7)), PVSCHED_R_OK);
+	assert_shared(bed, 2, 7, 5);
+}
+
 static void rejoin_of_a_broker_that_offers_less_needs_a_reset(void **state)
 {
 	struct bed *bed = *state;
@@ -249,6 +294,7 @@ int main(void)
 		CASE(rejoin_loses_nothing_that_the_guest_stores_meanwhile),
 		CASE(rejoin_without_a_broker_fails_and_may_be_repeated),
 		CASE(rejoin_finds_what_the_guest_gave_up_meanwhile),
+		CASE(rejoin_writes_nothing_into_a_page_that_could_not_be_given_back),
 		CASE(rejoin_of_a_broker_that_offers_less_needs_a_reset),
 		cmocka_unit_test_setup_teardown(
 			rejoin_of_a_vmm_that_did_not_say_so_lets_the_guest_start_over, bed_setup,
