@@ -317,6 +317,24 @@ static void guest_pages_given_up_are_shared_again(void **state)
 	assert_int_equal(lines(said), 0);
 }
 
+/* As it was when the last page went, which may have been while it idled or had an interrupt. */
+static void guest_pages_that_are_new_forget_what_their_cpu_was_in(void **state)
+{
+	struct publish_cpu was = { .plain = 120, .idle = 1, .hardirq = 1, .softirq = 1 };
+	struct cli_error e = { 0 };
+	FILE *said;
+
+	(void)state;
+	status_after = PVSCHED_PAGE_DEAD;
+	state_page.cpu[0] = state_page.cpu[2] = was;
+	assert_int_equal(run(&said, &e), 0);
+	for (unsigned int i = 0; i < 3; i += 2) {
+		struct publish_cpu *c = &state_page.cpu[i];
+
+		assert_int_equal(c->plain | c->idle | c->hardirq | c->softirq, 0);
+	}
+}
+
 /* INIT-8: a program that still stores would do it while the host copies the page. */
 static void guest_that_cannot_wait_for_its_programs_does_not_share(void **state)
 {
@@ -340,6 +358,8 @@ int main(void)
 		cmocka_unit_test_setup(guest_cpu_refused_for_ever_leaves_the_others_theirs, setup),
 		cmocka_unit_test_setup(guest_without_any_page_says_why, setup),
 		cmocka_unit_test_setup(guest_pages_given_up_are_shared_again, setup),
+		cmocka_unit_test_setup(guest_pages_that_are_new_forget_what_their_cpu_was_in,
+				       setup),
 		cmocka_unit_test_setup(guest_that_cannot_wait_for_its_programs_does_not_share,
 				       setup),
 	};

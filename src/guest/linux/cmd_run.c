@@ -81,6 +81,14 @@ static int read_cpus(int *id, struct cli_error *e)
 	return 0;
 }
 
+/* A page as new says nothing, and what the CPU was in when its last page went, nobody has followed since. No
+ * program is at it: none was when it was off, or publisher_settle() has waited for those that were. */
+static void begin_anew(struct publish_cpu *c)
+{
+	c->plain = c->idle = c->hardirq = c->softirq = 0;
+	*(volatile uint32_t *)&c->on = 1;
+}
+
 static int share(struct daemon *d, unsigned int cpu, int vcpu, struct cli_error *e)
 {
 	uint64_t gfn = publisher_gfn(&d->publisher, cpu);
@@ -91,8 +99,7 @@ static int share(struct daemon *d, unsigned int cpu, int vcpu, struct cli_error 
 	if (device_share(&d->device, vcpu, gfn, &d->publisher.pages[cpu], e))
 		return e->exit;
 	d->vcpu[cpu] = vcpu;
-	d->publisher.state->cpu[cpu].plain = 0; /* a page as new says nothing */
-	*(volatile uint32_t *)&d->publisher.state->cpu[cpu].on = 1;
+	begin_anew(&d->publisher.state->cpu[cpu]);
 	return 0;
 }
 
