@@ -21,13 +21,22 @@
 
 static struct pvsched_page page;
 
-/* A PCI function: nothing of it is asked. */
-static bool lives(uint64_t status)
+/* A PCI function of which only STATUS is asked. */
+static bool lives_on(uint32_t device_status, uint64_t status)
 {
-	struct device d = { .config = -1, .stream = -1 };
+	uint32_t bar[PVSCHED_REG_STATUS / 4 + 1] = { [PVSCHED_REG_STATUS / 4] = device_status };
+	struct device d = { .config = -1, .stream = -1, .bar = bar };
 
 	page.status = status;
 	return device_has_page(&d, 0, &page);
+}
+
+#define DRIVEN                                                                                     \
+	(PVSCHED_S_ACKNOWLEDGE | PVSCHED_S_DRIVER | PVSCHED_S_FEATURES_OK | PVSCHED_S_DRIVER_OK)
+
+static bool lives(uint64_t status)
+{
+	return lives_on(DRIVEN, status);
 }
 
 static void guest_page_enabled_lives(void **state)
@@ -49,6 +58,16 @@ static void guest_page_given_up_does_not(void **state)
 	assert_false(lives(PVSCHED_PAGE_OFF));
 	assert_false(lives(PVSCHED_PAGE_ATTACHED));
 	assert_false(lives(PVSCHED_PAGE_DEAD));
+}
+
+/* As after hibernation: the memory says ENABLED, and the machine is another one. */
+static void guest_page_of_a_function_that_was_not_told_of_it_does_not_live(void **state)
+{
+	(void)state;
+	assert_false(lives_on(0, PVSCHED_PAGE_ENABLED));
+	assert_false(lives_on(DRIVEN & ~PVSCHED_S_DRIVER_OK, PVSCHED_PAGE_ENABLED));
+	assert_false(lives_on(DRIVEN | PVSCHED_S_NEEDS_RESET, PVSCHED_PAGE_ENABLED));
+	assert_false(lives_on(~0u, PVSCHED_PAGE_ENABLED)); /* it does not decode */
 }
 
 /* --- one function in sysfs */
@@ -198,6 +217,7 @@ int main(void)
 		cmocka_unit_test(guest_page_enabled_lives),
 		cmocka_unit_test(guest_page_paused_lives),
 		cmocka_unit_test(guest_page_given_up_does_not),
+		cmocka_unit_test(guest_page_of_a_function_that_was_not_told_of_it_does_not_live),
 		CASE(guest_device_is_one_daemons_until_it_closes_it),
 		CASE(guest_device_cannot_be_kept_from_the_daemon),
 	};

@@ -338,6 +338,15 @@ uint32_t device_unshare(struct device *d, uint32_t vcpu)
 	return command(d, vcpu, PVSCHED_CMD_UNREGISTER);
 }
 
+/* Not one that was reset, nor that of another VMM, to which this memory was restored: nobody writes OFF into
+ * a page that is no page there (spec END-5, END-6). All ones, of a function that does not answer, is FAILED. */
+static bool is_driven(struct device *d)
+{
+	const uint32_t ok = PVSCHED_S_DRIVER_OK;
+
+	return (get(d, PVSCHED_REG_STATUS) & (ok | PVSCHED_S_NEEDS_RESET | PVSCHED_S_FAILED)) == ok;
+}
+
 bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page *page)
 {
 	uint64_t status = *(const volatile uint64_t *)&page->status;
@@ -346,7 +355,7 @@ bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page 
 	if (status != PVSCHED_PAGE_ENABLED && status != PVSCHED_PAGE_PAUSED)
 		return false;
 	if (d->stream < 0)
-		return true;
+		return is_driven(d);
 	put(d, PVSCHED_REG_VCPU_SELECT, vcpu);
 	return get(d, PVSCHED_REG_VCPU_STATE) == PVSCHED_PAGE_ENABLED;
 }

@@ -44,8 +44,8 @@ int device_share(struct device *d, uint32_t vcpu, uint64_t gfn, struct pvsched_p
 		 struct cli_error *e);
 /* Returns PVSCHED_R_*. When it is OK or NOT_REGISTERED the page is the guest's alone. */
 uint32_t device_unshare(struct device *d, uint32_t vcpu);
-/* Does the host still serve this page, or will again? The page itself says so; but over a stream a host
- * that has gone writes nothing more, and is asked, two frames. */
+/* Does the host still serve this page, or will again? The page itself says so, and the function's
+ * STATUS, one exit; over a stream a host that has gone writes nothing more, and is asked, two frames. */
 bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page *page);
 /* DRIVER_OK: the host may know that all is set up. */
 int device_ready(struct device *d, struct cli_error *e);
