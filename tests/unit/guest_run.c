@@ -148,9 +148,12 @@ int device_ready(struct device *d, struct cli_error *e)
 	return 0;
 }
 
-void device_reset(struct device *d)
+static bool deaf;
+
+bool device_reset(struct device *d)
 {
 	(void)d;
+	return !deaf;
 }
 
 void device_ring(struct device *d, uint32_t vcpu)
@@ -158,13 +161,17 @@ void device_ring(struct device *d, uint32_t vcpu)
 	(void)d, (void)vcpu;
 }
 
+/* Pinned from publisher_open() on. */
+static bool pinned;
+
 bool publisher_left_over(void)
 {
-	return false;
+	return pinned;
 }
 
 void publisher_unpin(void)
 {
+	pinned = false;
 }
 
 int publisher_open(struct publisher *p, unsigned int cpus,
@@ -172,6 +179,7 @@ int publisher_open(struct publisher *p, unsigned int cpus,
 {
 	(void)ring, (void)ctx, (void)e;
 	*p = (struct publisher){ .cpus = cpus, .pages = pages, .state = &state_page };
+	pinned = true;
 	return 0;
 }
 
@@ -222,6 +230,7 @@ static int setup(void **state)
 	memset(&state_page, 0, sizeof(state_page));
 	memset(asked, 0, sizeof(asked));
 	memset(refusals, 0, sizeof(refusals));
+	deaf = pinned = false;
 	looks = settled = handshakes = 0;
 	settle_error = 0;
 	status_after = 0;
@@ -335,6 +344,27 @@ static void guest_pages_that_are_new_forget_what_their_cpu_was_in(void **state)
 	}
 }
 
+/* The host may still write them: memory of the kernel's own, were they freed. */
+static void guest_pages_of_a_function_that_does_not_answer_stay_pinned(void **state)
+{
+	struct cli_error e = { 0 };
+	FILE *said;
+
+	(void)state;
+	assert_int_equal(run(&said, &e), 0);
+	assert_int_equal(lines(said), 0);
+	assert_false(pinned);
+	looks = 0;
+	deaf = true;
+	assert_int_equal(run(&said, &e), 0);
+	assert_int_equal(lines(said), 1);
+	assert_true(pinned);
+	/* nor does the next one take them for its own */
+	looks = 0;
+	assert_int_equal(run(&said, &e), CLI_FAILED);
+	assert_true(pinned);
+}
+
 /* INIT-8: a program that still stores would do it while the host copies the page. */
 static void guest_that_cannot_wait_for_its_programs_does_not_share(void **state)
 {
@@ -358,6 +388,8 @@ int main(void)
 		cmocka_unit_test_setup(guest_cpu_refused_for_ever_leaves_the_others_theirs, setup),
 		cmocka_unit_test_setup(guest_without_any_page_says_why, setup),
 		cmocka_unit_test_setup(guest_pages_given_up_are_shared_again, setup),
+		cmocka_unit_test_setup(guest_pages_of_a_function_that_does_not_answer_stay_pinned,
+				       setup),
 		cmocka_unit_test_setup(guest_pages_that_are_new_forget_what_their_cpu_was_in,
 				       setup),
 		cmocka_unit_test_setup(guest_that_cannot_wait_for_its_programs_does_not_share,

@@ -241,7 +241,10 @@ static int start(struct daemon *d, struct cli_error *e)
 		return e->exit;
 	if (publisher_left_over()) {
 		/* a daemon was killed: from the reset on its pages are the guest's alone */
-		device_reset(&d->device);
+		if (!device_reset(&d->device))
+			return cli_fail(e, CLI_FAILED, "take over", d->device.slot,
+					"what the last daemon shared stays pinned",
+					"the function does not answer");
 		end_lease(d);
 		publisher_unpin();
 		if (!d->v->quiet)
@@ -254,15 +257,25 @@ static int start(struct daemon *d, struct cli_error *e)
 	return start_lease(d, e) || shake(d, e) ? e->exit : 0;
 }
 
-/* The pins go only when no page is attached any more. */
+/* The pins go only when no page is attached any more: if the function cannot be told, they stay. */
 static void end(struct daemon *d)
 {
+	struct cli_error e = { 0 };
+
 	if (device_is_open(&d->device)) {
+		device_enable(&d->device, &e); /* somebody may have switched its decoding off */
 		for (unsigned int cpu = 0; cpu < PVSCHED_VCPUS_MAX; cpu++)
 			take_back(d, cpu);
-		device_reset(&d->device);
-		end_lease(d);
-		publisher_unpin();
+		if (device_reset(&d->device)) {
+			end_lease(d);
+			publisher_unpin();
+		} else if (publisher_left_over()) {
+			cli_fail(
+				&e, CLI_FAILED, "end", d->device.slot,
+				"its pages stay pinned: the next 'pvsched-guest run' takes them over",
+				"the function does not answer");
+			cli_error_print(&e, stderr);
+		}
 	}
 	publisher_close(&d->publisher);
 	device_close(&d->device);

@@ -368,12 +368,15 @@ int device_ready(struct device *d, struct cli_error *e)
 	return give_up(d, e, d->slot, NULL, pvsched_result_str(get(d, PVSCHED_REG_ERROR)));
 }
 
-void device_reset(struct device *d)
+bool device_reset(struct device *d)
 {
 	if (d->stream >= 0)
 		d->broken = stream_sync(d->stream);
 	put(d, PVSCHED_REG_STATUS, 0);
-	get(d, PVSCHED_REG_STATUS); /* over a stream: answered when it is done */
+	/* over a stream: answered when it is done, else the lease ends; of a function that does not decode
+	 * or was moved, all ones or something else */
+	return (get(d, PVSCHED_REG_STATUS) == 0 && get(d, PVSCHED_REG_MAGIC) == PVSCHED_MAGIC) ||
+	       d->stream >= 0;
 }
 
 void device_ring(struct device *d, uint32_t vcpu)

@@ -49,8 +49,8 @@ uint32_t device_unshare(struct device *d, uint32_t vcpu);
 bool device_has_page(struct device *d, uint32_t vcpu, const struct pvsched_page *page);
 /* DRIVER_OK: the host may know that all is set up. */
 int device_ready(struct device *d, struct cli_error *e);
-/* When it returns no page is attached. */
-void device_reset(struct device *d);
+/* When it returns no page is attached; false: the function did not answer, and they may be. */
+bool device_reset(struct device *d);
 /* One store, an exit that KVM answers itself. */
 void device_ring(struct device *d, uint32_t vcpu);
 
