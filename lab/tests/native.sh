@@ -12,7 +12,7 @@ for source in /pvsched/tests/native/*.c; do
 	case $name in
 	broker_death | policy_swap | serve_scale) continue ;; # death.sh, swap.sh, serve-scale.sh
 	kmod | kmod_policy) continue ;; # kmod.sh, kmod-policy.sh
-	theft_bound | host_harm | hostile_guest | kill_storm | publish_cost) continue ;; # tests of their own
+	theft_bound | host_harm | hostile_guest | kill_storm | publish_cost | publish_words) continue ;; # tests of their own
 	lib_example)
 		echo "skip $name: builds a program against the install: there is no compiler here"
 		continue

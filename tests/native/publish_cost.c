@@ -6,6 +6,7 @@
  * judged only where the clock counts instructions (lab/tests/publish-cost.sh).
  */
 #include <helpers/median.h>
+#include <helpers/names.h>
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
@@ -131,20 +132,6 @@ static void publish(int cpu, int round)
 	publisher_poll(&p);
 	publisher_unpin();
 	publisher_close(&p);
-}
-
-/* Where the kernel keeps no names of its variables (CONFIG_KALLSYMS_ALL), the programs cannot be loaded. */
-static bool variables_have_names(void)
-{
-	FILE *f = fopen("/proc/kallsyms", "re");
-	bool found = false;
-	char line[512];
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strstr(line, " tick_cpu_device\n");
-	if (f)
-		fclose(f);
-	return found;
 }
 
 static unsigned int links(void)

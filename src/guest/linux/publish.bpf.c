@@ -172,8 +172,12 @@ static __always_inline __u64 word_of(struct publish_state *s, struct task_struct
 	__u8 policy = t->policy, rt = 0, flags = 0;
 	int prio = t->prio;
 
-	if (READ_ONCE(s->declared) && is_declared(t))
+	/* work of the background is nobody's latency, whoever declared it (spec GUEST-6) */
+	if (READ_ONCE(s->declared) && policy != PVSCHED_POLICY_BATCH &&
+	    policy != PVSCHED_POLICY_IDLE && is_declared(t))
 		flags = PVSCHED_TASK_LATENCY;
+	if (prio < 0)
+		policy = PVSCHED_POLICY_DEADLINE; /* its own, or that of who waits for its lock */
 	if (prio >= 0 && prio < MAX_RT_PRIO && policy != PVSCHED_POLICY_DEADLINE) {
 		rt = MAX_RT_PRIO - 1 - prio;
 		if (policy != PVSCHED_POLICY_FIFO && policy != PVSCHED_POLICY_RR)
@@ -462,6 +466,8 @@ static __always_inline void refresh_current(struct here *h)
 
 	if (h->c->idle)
 		return;
+	/* who was woken on its way to sleep, and went on, was offered: no switch takes that back */
+	withdraw(h->page, t->pid);
 	word = word_of(h->s, t);
 	if (!((word ^ READ_ONCE(h->page->current_task)) & TASK_BITS))
 		return;
