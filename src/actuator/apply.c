@@ -115,10 +115,10 @@ bool pvsched_thread_lives(const struct pvsched_actuation *act, const struct pvsc
 	uint64_t start;
 	int err;
 
+	if (s->tid <= 0) /* which to the kernel were the caller */
+		return false;
 	/* Set as the thread begins to exit, long before its tid is free: until then no system call is
 	 * needed. The pidfd settled its identity at registration. */
-	if (s->tid <= 0) /* which to the kernel were this thread */
-		return false;
 	if (!act->guardian && !LOAD(sh->gone))
 		return true;
 	for (int i = 0; i < TRIES; i++) {

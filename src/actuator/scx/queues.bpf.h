@@ -65,9 +65,9 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 }
 
 /* Waiting vCPUs that were boosted meanwhile go to the urgent ones. The CPU that was asked to look may have done so
- * before one was there, as this one took `wanted`: for whom this CPU has nothing (`taken`: it has a boosted vCPU), its own looks
- * again. Not inline:
- * dispatch has no room for the iterator on its stack. */
+ * before one was there, as this one took `wanted`: for whom this CPU has nothing, which it has for one at most and for
+ * nobody if it is `taken` by a boosted vCPU or others are before him, their own look again. Not inline: dispatch has
+ * no room for the iterator on its stack. */
 static __noinline int promote(__u32 llc, __u32 cpu, bool taken)
 {
 	struct bpf_iter_scx_dsq it;
