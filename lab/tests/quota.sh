@@ -7,7 +7,7 @@
 # timeout: 600
 # soak: 300
 
-percent=20
+percent=10 # less than a greedy guest gets beside two others, also on 6.1
 seconds=4
 [ "$PVSCHED_SOAK" = 1 ] && seconds=30
 
