@@ -403,9 +403,9 @@ static void hostile_resets_are_bounded_and_counted(void **state)
 	most = PAGE_REGISTERS_BURST + PAGE_REGISTERS_PER_S * (bed_now() - from) / 1000000000;
 	printf("# %u resets, %llu pages enabled\n", d.epoch,
 	       (unsigned long long)crowd_reached(&scene.guest));
-	assert_true(d.epoch > 100);
-	assert_in_range(crowd_reached(&scene.guest), 10, d.epoch);
-	assert_in_range(crowd_reached(&scene.guest), 10, most);
+	assert_true(d.epoch > 10); /* 16 a second where all of it is emulated, 900 else */
+	assert_in_range(crowd_reached(&scene.guest), 5, d.epoch);
+	assert_in_range(crowd_reached(&scene.guest), 5, most);
 	/* an emulated guest may be slower than the limit */
 	expect_errors(d.epoch > 2 * most ? PVSCHED_R_RATE : 0, 0);
 }
