@@ -143,6 +143,12 @@ static void __attribute__((noreturn)) child(struct guard *g)
 	run(g);
 }
 
+static void reap(pid_t pid)
+{
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 static void stop_maker(struct pvsched_guardian *g)
 {
 	eventfd_write(g->end, 1);
@@ -174,8 +180,7 @@ static void *make(void *arg)
 	err = pvsched_caps_keep(0, 0);
 	if (err && pid > 0) {
 		kill(pid, SIGKILL);
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
+		reap(pid);
 		m->pid = err;
 	}
 	sem_post(&m->made); /* m is gone from here on */
@@ -210,8 +215,7 @@ static pid_t start_maker(struct guard *g, struct pvsched_guardian *ret)
 	close(ready[0]);
 	sem_destroy(&m.made);
 	if (!err && m.pid > 0 && said) {
-		while (waitpid(m.pid, NULL, 0) < 0 && errno == EINTR)
-			;
+		reap(m.pid);
 		m.pid = said;
 	}
 	if (!err && m.pid < 0)
@@ -278,8 +282,7 @@ void pvsched_guardian_stop(struct pvsched_guardian *g)
 	if (g->pid <= 0)
 		return;
 	close(g->pipe);
-	while (waitpid(g->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	reap(g->pid);
 	stop_maker(g);
 	if (g->pidfd >= 0)
 		close(g->pidfd);

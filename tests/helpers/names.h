@@ -3,6 +3,8 @@
 #ifndef PVSCHED_TESTS_NAMES_H
 #define PVSCHED_TESTS_NAMES_H
 
+#include <helpers/unit.h>
+
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +21,14 @@ static inline bool variables_have_names(void)
 	if (f)
 		fclose(f);
 	return found;
+}
+
+static inline void need_names(void)
+{
+	if (variables_have_names())
+		return;
+	printf("# this kernel has no CONFIG_KALLSYMS_ALL, which pvsched-guest needs\n");
+	skip();
 }
 
 #endif

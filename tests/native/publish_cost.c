@@ -150,10 +150,7 @@ static void publishing_is_measured_beside_empty_programs(void **state)
 	unsigned int before;
 
 	(void)state;
-	if (!variables_have_names()) {
-		printf("# this kernel has no CONFIG_KALLSYMS_ALL, which pvsched-guest needs\n");
-		skip();
-	}
+	need_names();
 	if (publisher_left_over())
 		fail_msg("%s: pvsched-guest runs here, or did: stop it first", PUBLISH_PINS);
 	bed_pin(cpu);

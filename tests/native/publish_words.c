@@ -58,14 +58,6 @@ static int stop(void **state)
 	return 0;
 }
 
-static void need_programs(void)
-{
-	if (publisher.pages)
-		return;
-	printf("# this kernel has no CONFIG_KALLSYMS_ALL, which pvsched-guest needs\n");
-	skip();
-}
-
 static volatile struct pvsched_page *page(void)
 {
 	return &publisher.pages[cpu];
@@ -162,7 +154,7 @@ static void publish_holder_of_a_lock_that_a_deadline_waits_for_says_so(void **st
 	void *failed;
 
 	(void)state;
-	need_programs();
+	need_names();
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
 	pthread_mutex_init(&mutex, &attr);
@@ -211,7 +203,7 @@ static void publish_task_that_runs_does_not_wait(void **state)
 	int tries = 0;
 
 	(void)state;
-	need_programs();
+	need_names();
 	start_spin(&s);
 	assert_true(await_policy(PVSCHED_POLICY_FIFO));
 	do {
@@ -256,7 +248,7 @@ static void publish_declared_work_of_the_background_is_not_urgent(void **state)
 	int fd;
 
 	(void)state;
-	need_programs();
+	need_names();
 	fd = declared_open(DECLARED_TASKS, &e);
 	assert_true(fd >= 0);
 	assert_int_equal(bpf_map_update_elem(fd, &pid, &since, BPF_ANY), 0);
