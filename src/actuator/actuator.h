@@ -25,6 +25,8 @@ struct pvsched_actuator_opts {
 	void *ctx;
 };
 
+#define PVSCHED_ACTUATOR_WHY 420 /* bytes for what usable() says, a cgroup's path among it */
+
 struct pvsched_actuator {
 	const char *name, *summary;
 	enum pvsched_actuator_kind kind;

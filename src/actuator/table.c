@@ -32,7 +32,7 @@ bool pvsched_actuator_has_bpf(const struct pvsched_actuator *a)
 
 const struct pvsched_actuator *pvsched_actuator_first(const struct pvsched_actuator *const *rows)
 {
-	char why[160];
+	char why[PVSCHED_ACTUATOR_WHY];
 
 	for (int i = 0; rows[i]; i++)
 		if (rows[i]->automatic && !rows[i]->usable(why, sizeof(why)))

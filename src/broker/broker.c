@@ -269,7 +269,7 @@ static int need_actuator(struct pvsched_broker *b, const struct pvsched_actuator
 			 const struct pvsched_broker_opts *o)
 {
 	const struct timespec nap = { .tv_nsec = 5000000 };
-	char why[160];
+	char why[PVSCHED_ACTUATOR_WHY];
 	int err = a->programs ? a->usable(why, sizeof(why)) : 0;
 
 	/* of a broker that died: the lock is ours, so what it had is being put back */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "door.h"
+#include "core/plain.h"
 #include "wire.h"
 
 #define DEFERRED 1 /* the reply comes later */
@@ -150,7 +151,7 @@ static int list(struct pvsched_server *s, struct pvsched_msg *m)
 	if (!c->hello)
 		return -ENOENT;
 	memset(&m->list, 0, sizeof(m->list));
-	snprintf(m->list.name, sizeof(m->list.name), "%.47s", c->name);
+	snprintf(m->list.name, sizeof(m->list.name), "%s", c->name);
 	snprintf(m->list.policy, sizeof(m->list.policy), "%.23s",
 		 pvsched_programs_policy(s->policies->set[c->policy].programs)->name);
 	snprintf(m->list.vmm, sizeof(m->list.vmm), "%.15s", c->vmm);
@@ -256,9 +257,12 @@ static int set_policy(struct pvsched_server *s, int operator, struct pvsched_msg
 		return move(s, &to, err);
 	}
 	err = pvsched_policies_begin(s->policies, m->policy.name, fd);
-	if (err == -EBUSY)
-		snprintf(m->policy.error, sizeof(m->policy.error),
-			 "another policy is being loaded: try again");
+	if (err)
+		snprintf(m->policy.error, sizeof(m->policy.error), "%s",
+			 err == -EBUSY	  ? "another policy is being loaded: try again"
+			 : err == -ENOSPC ? "as many policies are in use as there can be: move "
+					    "VMs from one of them first"
+					  : strerror(-err));
 	if (err)
 		return err;
 	s->pending = to;
@@ -343,6 +347,7 @@ static int handle(struct pvsched_server *s, struct pvsched_client *c, struct pvs
 		c->vcpus = m->hello.vcpus;
 		memcpy(c->name, m->hello.name, sizeof(c->name));
 		c->name[sizeof(c->name) - 1] = 0;
+		pvsched_plain(c->name); /* operators read it in a terminal */
 		m->hello.host_features = s->features;
 		/* found before it spoke: from now on it says itself what its vCPUs are */
 		for (int i = 0; i < PVSCHED_VMS; i++)

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "core/plain.h"
+
 /* QEMU's option syntax: a comma ends the value, two of them are one that belongs to it. */
 static size_t value(const char *from, size_t len, char *to, size_t size)
 {
@@ -16,9 +18,10 @@ static size_t value(const char *from, size_t len, char *to, size_t size)
 			i++;
 		}
 		if (n + 1 < size)
-			to[n++] = (unsigned char)from[i] < ' ' || from[i] == 127 ? '?' : from[i];
+			to[n++] = from[i];
 	}
 	to[n] = 0;
+	pvsched_plain(to);
 	return n;
 }
 

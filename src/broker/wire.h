@@ -66,7 +66,7 @@ struct pvsched_msg {
 			uint32_t pad;
 		} stats;
 		struct {
-			char name[48]; /* of the VM */
+			char name[64]; /* of the VM */
 			char policy[24];
 			int32_t pid;
 			uint32_t uid;

@@ -19,7 +19,7 @@ struct check_row {
 	const char *section; /* constant */
 	char name[40];
 	enum check_state state;
-	char text[260];
+	char text[520]; /* a cgroup's path among it */
 };
 
 #define CHECK_ROWS_MAX 64

@@ -124,7 +124,7 @@ void check_actuators(struct check_list *l)
 	struct bench_samples s = { 0 };
 	struct probe *p = calloc(1, sizeof(*p));
 	cpu_set_t set;
-	char why[160];
+	char why[PVSCHED_ACTUATOR_WHY];
 	int err = ENOMEM;
 
 	if (p && !sched_getaffinity(0, sizeof(set), &set)) {

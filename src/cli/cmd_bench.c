@@ -113,23 +113,32 @@ static void say_waits(void *ctx)
 }
 
 /* A report file: written beside its name and moved there when whole, so that nobody ever reads
- * half of one and a failed bench leaves an older one alone. */
+ * half of one and a failed bench leaves an older one alone. What is no file, a pipe or a device, stays
+ * what it is and is written to. */
 struct output {
 	const char *path;
-	char *temporary;
+	char *target, *temporary; /* target: path without links */
 	FILE *f;
 };
 
 static int output_open(struct output *o, const char *path, struct cli_error *e)
 {
+	struct stat st;
+	bool in_place;
+
 	o->path = path;
 	if (!path)
 		return 0;
-	if (asprintf(&o->temporary, "%s.%d.tmp", path, getpid()) < 0) {
+	in_place = !stat(path, &st) && !S_ISREG(st.st_mode);
+	o->target = realpath(path, NULL);
+	if (!o->target)
+		o->target = strdup(path); /* there is none yet */
+	if (!o->target ||
+	    (!in_place && asprintf(&o->temporary, "%s.%d.tmp", o->target, getpid()) < 0)) {
 		o->temporary = NULL;
 		return cli_fail(e, CLI_FAILED, "bench", path, NULL, "out of memory");
 	}
-	o->f = fopen(o->temporary, "we");
+	o->f = fopen(in_place ? path : o->temporary, "we");
 	if (!o->f) {
 		cli_fail(e, CLI_FAILED, "write the report", path,
 			 "name a file in a directory that can be written", "%s", strerror(errno));
@@ -150,7 +159,7 @@ static int output_finish(struct output *o, struct cli_error *e)
 		err = errno ? errno : EIO;
 	fclose(o->f);
 	o->f = NULL;
-	if (!err && rename(o->temporary, o->path) < 0)
+	if (!err && o->temporary && rename(o->temporary, o->target) < 0)
 		err = errno;
 	if (err)
 		return cli_fail(e, CLI_FAILED, "write the report", o->path, "free space", "%s",
@@ -167,6 +176,7 @@ static void output_drop(struct output *o)
 	if (o->temporary)
 		unlink(o->temporary);
 	free(o->temporary);
+	free(o->target);
 }
 
 static int check_dir(const char *dir, struct cli_error *e)

@@ -195,12 +195,11 @@ static int fill(const struct values *v, struct pvsched_msg *m, struct cli_error 
 
 static int refused(int err, const char *on, struct pvsched_msg *m, struct cli_error *e)
 {
-	const char *next =
-		err == -ENOENT || err == -ERANGE || err == -ENOTUNIQ ? "see 'pvsched list'" : NULL;
+	const char *next = operator_next(err);
 
 	m->budget.error[sizeof(m->budget.error) - 1] = 0;
-	if (err == -EPERM && !m->budget.error[0])
-		next = "run it as root, or as the broker's user";
+	if (err == -EPIPE || (err == -EPERM && m->budget.error[0])) /* it has said all of it */
+		next = NULL;
 	return cli_fail(e, CLI_FAILED, "budget", on, next, "%s",
 			m->budget.error[0] ? m->budget.error : operator_why(err));
 }
@@ -210,6 +209,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	const struct values *v = values;
 	struct pvsched_msg m = { .type = PVSCHED_MSG_BUDGET };
 	struct json json, *j = v->json ? &json : NULL;
+	const char *on = count ? operands[0] : "broker";
 	int fd, err, status;
 
 	status = fill(v, &m, e);
@@ -239,11 +239,18 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		err = count ? show_vm(fd, m.index, j) : show_all(fd, j);
 	if (j) {
 		json_end(j, ']');
+		/* the document has begun: the error goes into it, and main says no more */
+		status = err ? refused(err, on, &m, e) : 0;
+		if (e->exit)
+			cli_error_member(e, j);
+		e->exit = 0;
 		json_end(j, '}');
+		close(fd);
+		return status;
 	}
 out:
 	close(fd);
-	return err ? refused(err, count ? operands[0] : "broker", &m, e) : 0;
+	return err ? refused(err, on, &m, e) : 0;
 }
 
 const struct cmd cmd_budget = {

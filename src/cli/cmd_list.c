@@ -5,6 +5,7 @@
 
 #include "cmd.h"
 #include "control.h"
+#include "core/plain.h"
 
 struct values {
 	const char *socket;
@@ -27,9 +28,7 @@ static const char *plain(const struct json_value *v, char *buf, size_t size)
 	const char *text = json_text(v);
 
 	snprintf(buf, size, "%s", text && *text ? text : "-");
-	for (char *c = buf; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			*c = '?';
+	pvsched_plain(buf);
 	return buf;
 }
 

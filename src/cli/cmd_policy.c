@@ -52,8 +52,6 @@ static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, s
 	if (!err)
 		return 0;
 	m.policy.error[sizeof(m.policy.error) - 1] = 0;
-	if (err == -ENOENT && !m.policy.error[0])
-		return cli_fail(e, CLI_FAILED, "policy", on, "see 'pvsched list'", "no such VM");
 	if (err == -ETIMEDOUT)
 		return cli_fail(e, CLI_FAILED, "policy", on,
 				"it may still be loaded: see 'pvsched list'", "no answer in %d s",
@@ -62,9 +60,7 @@ static int set_policy(int fd, uint32_t vm, const char *policy, const char *on, s
 		return cli_fail(e, CLI_FAILED, "policy", on,
 				err == -ECANCELED ? "see 'pvsched list'" : "the old one goes on",
 				"%s", m.policy.error);
-	return cli_fail(e, CLI_FAILED, "policy", on,
-			err == -EPERM ? "run it as root, or as the broker's user" : NULL, "%s",
-			strerror(-err));
+	return cli_fail(e, CLI_FAILED, "policy", on, operator_next(err), "%s", operator_why(err));
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
@@ -88,7 +84,7 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		return e->exit;
 	err = v->all ? 0 : operator_find_vm(fd, operands[0], &vm);
 	if (err)
-		status = cli_fail(e, CLI_FAILED, "policy", operands[0], "see 'pvsched list'", "%s",
+		status = cli_fail(e, CLI_FAILED, "policy", operands[0], operator_next(err), "%s",
 				  operator_why(err));
 	else
 		status = set_policy(fd, vm, operands[count - 1], operands[0], e);

@@ -16,6 +16,7 @@
 #include <x86intrin.h>
 
 #include "cmd.h"
+#include "operator.h"
 #include "run_session.h"
 #include "show.h"
 
@@ -108,7 +109,9 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 		.print = said_print,
 		.print_ctx = &s->said,
 	};
-	int err = pvsched_broker__start(&opts, &s->broker);
+	/* one that listens is joined by whoever may: the host's lock is root's alone to ask */
+	bool joined = operator_listens(s->v->socket);
+	int err = joined ? -EEXIST : pvsched_broker__start(&opts, &s->broker);
 
 	if (err == -EEXIST) {
 		const char *option = s->v->policy      ? "--policy"
@@ -214,7 +217,7 @@ static int show(struct run_session *s, bool again, struct json *j, struct show_v
 	uint64_t tsc = __rdtsc();
 	double seconds = run_elapsed(s);
 	unsigned int i;
-	int err;
+	int err = 0;
 
 	if (s->v->json) {
 		json_object(j, NULL);
@@ -228,7 +231,7 @@ static int show(struct run_session *s, bool again, struct json *j, struct show_v
 	for (i = 0; i < s->v->cpus; i++) {
 		err = look(s, i, v);
 		if (err)
-			return err;
+			break;
 		if (s->v->json)
 			show_vcpu_json(j, i, v);
 		else if (s->tty)
@@ -241,7 +244,7 @@ static int show(struct run_session *s, bool again, struct json *j, struct show_v
 		json_end(j, '}');
 	}
 	fflush(stdout);
-	return 0;
+	return err;
 }
 
 /* Until the time is over, a signal comes, or the guest or the broker ends. */

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "error.h"
+#include "core/plain.h"
 
 const char *cli_name = "pvsched";
 
@@ -28,8 +29,10 @@ int cli_fail(struct cli_error *e, int exit, const char *what, const char *on, co
 /* An operand may hold anything: one line stays one line. */
 static void put_line(const char *s, FILE *f)
 {
-	for (; *s; s++)
-		fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, f);
+	for (unsigned int n; *s; s += n ? n : 1) {
+		n = pvsched_obeyed(s);
+		fputc(n ? '?' : *s, f);
+	}
 }
 
 void cli_error_print(const struct cli_error *e, FILE *f)

@@ -11,27 +11,52 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int operator_connect(const char *socket_path, const char *command, struct cli_error *e)
+static const char *path_of(const char *socket_path)
+{
+	const char *env = getenv("PVSCHED_SOCKET");
+
+	return socket_path ? socket_path : env && *env ? env : PVSCHED_SOCKET;
+}
+
+/* Returns a connected socket or -errno. */
+static int connect_to(const char *path, int flags)
 {
 	const struct timeval patience = { .tv_sec = OPERATOR_PATIENCE_S };
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	const char *env = getenv("PVSCHED_SOCKET");
-	const char *path = socket_path ? socket_path : env && *env ? env : PVSCHED_SOCKET;
 	int fd, err;
 
-	if (strlen(path) >= sizeof(addr.sun_path)) {
-		cli_fail(e, CLI_FAILED, command, path, "give a shorter path", "too long");
-		return -1;
-	}
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
 	strcpy(addr.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | flags, 0);
 	if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) &&
 	    !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
-	err = errno;
+	err = -errno;
 	if (fd >= 0)
 		close(fd);
-	if (err == ENOENT || err == ECONNREFUSED)
+	return err;
+}
+
+bool operator_listens(const char *socket_path)
+{
+	int fd = connect_to(path_of(socket_path), SOCK_NONBLOCK);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || fd == -EACCES || fd == -EAGAIN;
+}
+
+int operator_connect(const char *socket_path, const char *command, struct cli_error *e)
+{
+	const char *path = path_of(socket_path);
+	int fd = connect_to(path, 0), err = -fd;
+
+	if (fd >= 0)
+		return fd;
+	if (err == ENAMETOOLONG)
+		cli_fail(e, CLI_FAILED, command, path, "give a shorter path", "too long");
+	else if (err == ENOENT || err == ECONNREFUSED)
 		cli_fail(e, CLI_FAILED, command, path, "start one with 'pvsched serve'",
 			 "no broker runs");
 	else
@@ -89,8 +114,7 @@ int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm)
 			continue;
 		if (err)
 			return err;
-		/* a name is told as far as the message holds it, with its NUL */
-		if (strncmp(m.list.name, operand, sizeof(m.list.name) - 1))
+		if (strncmp(m.list.name, operand, sizeof(m.list.name)))
 			continue;
 		if (found != PVSCHED_ALL_VMS)
 			return -ENOTUNIQ;
@@ -102,11 +126,22 @@ int operator_find_vm(int fd, const char *operand, uint32_t *ret_vm)
 	return 0;
 }
 
+const char *operator_next(int err)
+{
+	if (err == -ENOENT || err == -ERANGE || err == -ENOTUNIQ)
+		return "see 'pvsched list'";
+	return err == -EPERM ? "run it as root, or as the broker's user" : NULL;
+}
+
 const char *operator_why(int err)
 {
 	if (err == -ENOENT)
 		return "no such VM";
 	if (err == -ENOTUNIQ)
 		return "several VMs have this name: give the number";
+	if (err == -EPIPE)
+		return "the broker has ended";
+	if (err == -ETIMEDOUT)
+		return "the broker does not answer";
 	return strerror(-err);
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/plain.h"
+
 const char *const stat_reasons[STAT_REASONS] = { "critical",   "task",	 "pending", "interrupt",
 						 "next_event", "mirror", "policy" };
 
@@ -224,9 +226,7 @@ static void print_line(const char *what, const struct stat_numbers *n, FILE *f)
 static void vm_label(const struct stat_vcpu *v, char *buf, size_t size)
 {
 	snprintf(buf, size, "%lld %s", (long long)v->vm, v->name);
-	for (char *c = buf; *c; c++)
-		if ((unsigned char)*c < ' ' || *c == 127)
-			*c = '?';
+	pvsched_plain(buf);
 }
 
 void stat_print(const struct stat_sample *s, bool vcpus, FILE *f)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "core/plain.h"
 
 void json_init(struct json *j, FILE *f)
 {
@@ -65,8 +66,8 @@ static void put_string(FILE *f, const char *s)
 			fprintf(f, "\\%c", *p);
 		} else if (*p == '\n') {
 			fputs("\\n", f);
-		} else if (*p < 0x20 || *p == 0x7f) {
-			fprintf(f, "\\u%04x", *p);
+		} else if (pvsched_obeyed((const char *)p)) {
+			fprintf(f, "\\u%04x", p[n - 1]); /* 0xc2 in front adds nothing */
 		} else {
 			fwrite(p, 1, n, f);
 		}

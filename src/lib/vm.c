@@ -136,7 +136,7 @@ struct pvsched_vm *pvsched_vm__open(const struct pvsched_vm_opts *caller_opts)
 		opts.name = program_invocation_short_name;
 	if (!opts.socket)
 		opts.socket = secure_getenv("PVSCHED_SOCKET");
-	if (!opts.socket)
+	if (!opts.socket || !*opts.socket)
 		opts.socket = PVSCHED_SOCKET;
 
 	vm = calloc(1, sizeof(*vm) + opts.vcpus * sizeof(vm->vcpu[0]));

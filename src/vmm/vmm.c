@@ -163,9 +163,11 @@ static int open_pvsched(struct vmm *vm)
 	ret = errno ? -errno : -EIO;
 	if (!socket)
 		socket = getenv("PVSCHED_SOCKET");
-	vmm_say(vm, PVSCHED_LOG_ERROR, "broker: %s: %s%s", socket ? socket : PVSCHED_SOCKET,
-		strerror(-ret),
-		ret == -ENOENT || ret == -ECONNREFUSED ? ": start one with `pvsched serve`" : "");
+	vmm_say(vm, PVSCHED_LOG_ERROR, "broker: %s: %s%s",
+		socket && *socket ? socket : PVSCHED_SOCKET, strerror(-ret),
+		ret == -ENOENT || ret == -ECONNREFUSED ? ": start one with `pvsched serve`"
+		: ret == -EACCES ? ": run as root, or join the group that it has"
+				 : "");
 	return ret;
 }
 

@@ -12,6 +12,8 @@ import os
 import pathlib
 import signal
 import socket
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ import time
 
 BUILD = pathlib.Path(os.environ["PVSCHED_BUILD"])
 PVSCHED = str(BUILD / "src/cli/pvsched")
+GUEST = str(BUILD / "src/guest/linux/pvsched-guest")
 LOCK = "/run/pvsched/broker.lock"
 failed = 0
 needing_kvm = set()
@@ -264,6 +267,16 @@ def serve_that_cannot_open_memory_says_so():
         check("CAP_DAC_OVERRIDE is missing" in line, line)
 
 
+def guest_latency_that_cannot_look_says_so():
+    for args in ([], ["--clear"], ["--pid", str(os.getpid())]):
+        result = subprocess.run([GUEST, "latency", *args], capture_output=True, text=True)
+        check(result.returncode == 1 and "start 'pvsched-guest run'" in result.stderr, result)
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder, "cgroup.procs").touch()
+        result = subprocess.run([GUEST, "latency", "--cgroup", folder], capture_output=True, text=True)
+        check(result.returncode == 1 and "no cgroup of v2" in result.stderr, result)
+
+
 @needs_kvm
 def run_missing_image_is_refused():
     wait_for_no_broker()
@@ -302,6 +315,47 @@ def run_joins_a_broker_that_serves():
                 serve.terminate()
             check(serve.wait(20) == 0, "serve's exit status")
         check(not os.path.exists(socket), "the socket was left behind")
+
+
+@contextlib.contextmanager
+def as_nobody(folder):
+    """A prefix for commands: a user without rights, of the group nogroup, who may open /dev/kvm."""
+    kvm = os.stat("/dev/kvm").st_rdev
+    os.mknod(folder + "/kvm", 0o666 | stat.S_IFCHR, kvm)
+    os.chmod(folder + "/kvm", 0o666)
+    os.chmod(folder, 0o755)
+    yield ["unshare", "--mount", "sh", "-c",
+           f'mount --bind {folder}/kvm /dev/kvm && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"',
+           "sh"]
+
+
+def socket_of(serve):
+    path = serve.args[serve.args.index("--socket") + 1]
+    os.chmod(os.path.dirname(path), 0o755)
+    return path
+
+
+@needs_kvm
+def run_without_root_joins_a_broker_of_its_group():
+    with tempfile.TemporaryDirectory() as folder, as_nobody(folder) as nobody:
+        run = [*nobody, PVSCHED, "run", "--seconds", "1", "--json", "--socket"]
+        with served(prefix=["setpriv", "--regid", "65534", "--clear-groups"]) as (serve, _):
+            result = subprocess.run([*run, socket_of(serve)], capture_output=True, text=True, timeout=60)
+            check(result.returncode == 0, result)
+            check(json.loads(result.stdout)["broker"] == "joined", result.stdout)
+        with served() as (serve, _):  # of root's group
+            result = subprocess.run([*run, socket_of(serve)], capture_output=True, text=True, timeout=60)
+            check(result.returncode == 1 and "join the group" in result.stdout, result)
+
+
+def list_of_vms_holds_nothing_that_a_terminal_obeys():
+    with served() as (serve, _), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as vmm:
+        vmm.connect(socket_of(serve))
+        vmm.send(struct.pack("<IIiIII64s168x", 1, 1, 0, 0, 1, 1, b"a\xc2\x9b2J\x1b[Hz"))
+        check(struct.unpack_from("<i", vmm.recv(256), 8) == (0,), "HELLO was refused")
+        for args in ([], ["--json"]):
+            result = call("list", "--socket", socket_of(serve), *args)
+            check("a??2J?[Hz" in result.stdout, result)
 
 
 def thread_of(pid, name):
@@ -396,6 +450,23 @@ def bench_unwritable_report_is_refused_at_once():
     check(time.monotonic() - started < 5, "it ran first")
 
 
+@needs_kvm
+def bench_report_leaves_a_pipe_and_a_link_what_they_are():
+    with tempfile.TemporaryDirectory() as folder:
+        pipe, link, file = (f"{folder}/{name}" for name in ("pipe", "link", "file"))
+        os.mkfifo(pipe)
+        pathlib.Path(file).write_text("an older one")
+        os.symlink("file", link)
+        with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as cat:
+            result = call("bench", "--rounds", "1", "--samples", "50", "--hogs", "0", "--workload", "busy",
+                          "--variant", "other", "--html", pipe, "--json", link)
+            check(result.returncode == 0, result)
+            check("</html>" in cat.stdout.read())
+        check(len(json.loads(pathlib.Path(file).read_text())["cells"]) == 1)
+        check(stat.S_ISFIFO(os.lstat(pipe).st_mode) and os.readlink(link) == "file", os.listdir(folder))
+        check(sorted(os.listdir(folder)) == ["file", "link", "pipe"], os.listdir(folder))
+
+
 def bench_on_one_cpu_is_refused():
     cpu = str(max(os.sched_getaffinity(0)))
     result = subprocess.run(["taskset", "-c", cpu, PVSCHED, "bench", "--quick"],
@@ -440,7 +511,7 @@ def bench_interrupted_leaves_no_file():
 
 CASES = [value for name, value in list(globals().items())
          if callable(value) and getattr(value, "__module__", "") == "__main__"
-         and name.split("_")[0] in ("command", "check", "run", "bench", "budget", "serve") and "_" in name]
+         and name.split("_")[0] in ("command", "check", "run", "bench", "budget", "serve", "list", "guest") and "_" in name]
 
 for case in CASES:
     if case in needing_kvm and not os.path.exists("/dev/kvm"):

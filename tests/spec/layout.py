@@ -14,7 +14,7 @@ WIRE = "(GPL-2.0 WITH Linux-syscall-note) OR BSD-2-Clause"
 # What a directory's files may include besides their own and include/.
 MAY_USE = {
     "src/core": [],
-    "src/json": [],
+    "src/json": ["src/core"],
     "src/transport": ["src/core"],
     "src/lib": ["src/core", "src/transport"],
     "src/policy": [],

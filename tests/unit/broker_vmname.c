@@ -76,6 +76,9 @@ static void vm_name_is_bounded_and_printable(void **state)
 	(void)state;
 	assert_true(pvsched_vm_name(line, sizeof(line), name, sizeof(name)));
 	assert_string_equal(name, "?[2Jx");
+	memcpy(line + 11, "a\xc2\x9bJ\xc2\xa9", 7); /* CSI in UTF-8, and a letter */
+	assert_true(pvsched_vm_name(line, sizeof(line), name, sizeof(name)));
+	assert_string_equal(name, "a??J\xc2\xa9");
 	memset(line + 11, 'a', 380);
 	assert_true(pvsched_vm_name(line, sizeof(line), name, sizeof(name)));
 	assert_string_equal(name, "aaaaaaa");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../events/probe.h"
+#include "../../core/plain.h"
 #include "../actuator.h"
 #include "../topology.h"
 #include "cpus.h"
@@ -72,7 +73,7 @@ static void read_line(const char *path, char *buf, size_t size)
 
 static int usable(char *why, size_t size)
 {
-	char state[32], name[64], cgroup[64];
+	char state[32], name[64], cgroup[320];
 	struct btf *btf;
 	int err = 0;
 
@@ -87,6 +88,7 @@ static int usable(char *why, size_t size)
 		return -EBUSY;
 	}
 	if (pvsched_quota_find(CGROUP_ROOT, cgroup, sizeof(cgroup))) {
+		pvsched_plain(cgroup); /* who has a cgroup names those in it */
 		snprintf(why, size, "%s has a CPU quota, which nobody would be held to", cgroup);
 		return -EBUSY;
 	}

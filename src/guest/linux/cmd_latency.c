@@ -6,9 +6,11 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "cmd.h"
@@ -31,10 +33,9 @@ static const struct option options[] = {
 	OPTIONS_END
 };
 
-static void show_all(void)
+static int show_all(struct cli_error *e)
 {
-	struct cli_error e = { 0 };
-	int fd = declared_open(DECLARED_TASKS, &e);
+	int fd = declared_open(DECLARED_TASKS, e);
 	uint64_t id = 0, value, *last_id = NULL;
 	uint32_t pid = 0, *last = NULL;
 
@@ -46,13 +47,15 @@ static void show_all(void)
 	}
 	if (fd >= 0)
 		close(fd);
-	fd = declared_open(DECLARED_CGROUPS, &e);
+	if (!e->exit)
+		fd = declared_open(DECLARED_CGROUPS, e);
 	while (fd >= 0 && !bpf_map_get_next_key(fd, last_id, &id)) {
 		last_id = &id;
 		printf("cgroup %" PRIu64 "\n", id);
 	}
 	if (fd >= 0)
 		close(fd);
+	return e->exit;
 }
 
 static int empty(const char *name, struct cli_error *e)
@@ -104,16 +107,30 @@ static int change_pid(const struct values *v, struct cli_error *e)
 	return change(DECLARED_TASKS, &key, start, v->clear, on, e);
 }
 
-static int change_cgroup(const struct values *v, struct cli_error *e)
+static int check_cgroup(const char *path, struct cli_error *e)
 {
 	char file[4096];
+	struct statfs fs;
+
+	snprintf(file, sizeof(file), "%s/cgroup.procs", path);
+	if (access(file, F_OK) || statfs(path, &fs))
+		return cli_fail(e, CLI_FAILED, "declare", path,
+				"name a directory below /sys/fs/cgroup", "%s", strerror(errno));
+	/* each hierarchy of v1 counts its own numbers: this one could be some other cgroup's */
+	if (fs.f_type != CGROUP2_SUPER_MAGIC)
+		return cli_fail(e, CLI_FAILED, "declare", path,
+				"name a directory below the mount of type cgroup2",
+				"it is no cgroup of v2");
+	return 0;
+}
+
+static int change_cgroup(const struct values *v, struct cli_error *e)
+{
 	struct stat st;
 	uint64_t id;
 
-	snprintf(file, sizeof(file), "%s/cgroup.procs", v->cgroup);
-	if (stat(v->cgroup, &st) || access(file, F_OK))
-		return cli_fail(e, CLI_FAILED, "declare", v->cgroup,
-				"name a directory below /sys/fs/cgroup", "%s", strerror(errno));
+	if (stat(v->cgroup, &st))
+		return cli_fail(e, CLI_FAILED, "declare", v->cgroup, NULL, "%s", strerror(errno));
 	id = st.st_ino; /* on 64-bit kernels the id of a cgroup is its inode's number */
 	return change(DECLARED_CGROUPS, &id, 1, v->clear, v->cgroup, e);
 }
@@ -126,10 +143,10 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	if (v->pid && v->cgroup)
 		return cli_fail(e, CLI_USAGE, "wrong option", "--cgroup", "say it twice",
 				"a process and a cgroup at once");
-	if (!v->pid && !v->cgroup && !v->clear) {
-		show_all();
-		return 0;
-	}
+	if (!v->pid && !v->cgroup && !v->clear)
+		return show_all(e);
+	if (v->cgroup && check_cgroup(v->cgroup, e))
+		return e->exit;
 	if (declared_forget_ended(e))
 		return e->exit;
 	if (v->pid)
