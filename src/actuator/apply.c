@@ -208,7 +208,7 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 			struct pvsched_shared *sh, bool boosted)
 {
 	const struct pvsched_attr *ours = boosted ? &s->boosted : &s->base, *last;
-	bool doubt, hidden, covers;
+	bool doubt, hidden, covers, left;
 	struct pvsched_attr cur;
 	uint32_t foreign = 0;
 	int expected, nice;
@@ -233,12 +233,25 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		if (!hidden && cur.policy == ours->policy)
 			return false;
 	}
+	/* No right is needed to go down: what lies between the thread's own and what it was given is left of
+	 * that, and goes with it. Who may have more and takes just this is overlooked. */
+	left = boosted && pvsched_attr_is_fair(&s->base) && expected <= nice && nice < s->base.nice;
+	if (left) {
+		nice = expected;
+		cur.nice = s->base.nice;
+	}
+	if (boosted && cur.policy == SCHED_FIFO && ours->policy == SCHED_FIFO &&
+	    cur.priority < ours->priority && pvsched_attr_prio(&cur) < pvsched_attr_prio(&s->base))
+		cur.priority = ours->priority;
 	if (cur.policy != ours->policy || (hidden && cur.priority != ours->priority))
 		foreign |= PVSCHED_FOREIGN_POLICY;
 	else if (nice != expected)
 		foreign |= PVSCHED_FOREIGN_NICE;
 	if (foreign & PVSCHED_FOREIGN_POLICY || (!foreign && !boosted))
 		s->base = cur; /* with a slice or clamps of theirs */
+	if (left &&
+	    foreign & PVSCHED_FOREIGN_POLICY) /* theirs is left alone, but not our nice in it */
+		pvsched_attr_set(s->tid, &s->base);
 	if (foreign & PVSCHED_FOREIGN_NICE)
 		s->base.nice = s->under = nice;
 	covers = boosted && !(foreign & PVSCHED_FOREIGN_POLICY) && covers_its_nice(s, ours) &&
@@ -308,6 +321,26 @@ bool pvsched_slot_boosted(const struct pvsched_slot *s, const struct pvsched_sha
 	return LOAD(s->used) && is_boost(s, LOAD(sh->applied));
 }
 
+/*
+ * A thread that executes a program becomes its process's leader, with what was set on it: its own number is gone,
+ * and no exit was seen. The kernel gives it the leader's start, too (de_thread), which tells it from another
+ * process of that number. Nothing is decided for it any more.
+ */
+static bool has_executed(struct pvsched_slot *s, struct pvsched_shared *sh)
+{
+	struct pvsched_attr cur;
+	uint64_t start;
+
+	if (s->tid == s->tgid || !s->leader_start || LOAD(sh->gone) ||
+	    pvsched_starttime(s->tgid, &start) || start != s->leader_start ||
+	    pvsched_attr_get(s->tgid, &cur) || !pvsched_attr_same(&cur, &s->boosted))
+		return false;
+	STORE(sh->gone, 1);
+	s->starttime = start;
+	s->tid = s->tgid;
+	return true;
+}
+
 /* model: apply.restore */
 static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 		   struct pvsched_shared *sh, uint64_t desired, bool locked)
@@ -325,6 +358,8 @@ static int restore(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	else if (covers) /* a nice that somebody sets just now stays */
 		err = pvsched_attr_uncover(s->tid, &s->base);
 	else
+		err = pvsched_attr_set(s->tid, &s->base);
+	if (err == -ESRCH && has_executed(s, sh))
 		err = pvsched_attr_set(s->tid, &s->base);
 	if (err && err != -ESRCH) {
 		sh->failed++;
@@ -419,6 +454,8 @@ static int boost(const struct pvsched_actuation *act, struct pvsched_slot *s,
 	/* Told before the change and again after it: when this thread is killed or stopped between
 	 * the two, the second line and the guardian must find that there is something to restore.
 	 * model: apply.before */
+	if (counted)
+		STORE(sh->boosted_for, PVSCHED_WORD_REASON(desired));
 	s->was = PVSCHED_WORD_LEVEL(before) != PVSCHED_LEVEL_BASE ? s->boosted : s->base;
 	s->boosted = want;
 	STORE(s->changing, 1);

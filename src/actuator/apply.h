@@ -25,7 +25,7 @@ struct pvsched_slot {
 	pthread_mutex_t lock; /* process-shared, robust, priority inheritance */
 	uint32_t made; /* the lock is: it stays when the slot changes hands */
 	uint32_t used;
-	pid_t tid, tgid;
+	pid_t tid, tgid; /* tid: its process's, once it has executed a program */
 	uint32_t apic_id;
 	int pidfd; /* broker's; of the thread, or of its process on kernels before 6.9 */
 	int doorbell_fd; /* broker's */
@@ -47,6 +47,7 @@ struct pvsched_slot {
 	uint32_t doubt; /* under the lock: so what the thread has may be neither's last word */
 	uint64_t slack_ns;
 	uint64_t starttime; /* /proc/TID/stat field 22: the guardian's proof of identity */
+	uint64_t leader_start; /* the same of tgid; 0 = not known */
 	struct pvsched_page *page; /* broker's mapping; NULL while the page is not enabled */
 	uint64_t doorbells; /* heard; rings that arrive together count once */
 	uint64_t granted[PVSCHED_REASONS]; /* boosts by what they began for */

@@ -108,6 +108,26 @@ int pvsched_server_place(struct pvsched_server *s, uid_t uid)
 	return place_among(s, 0, PVSCHED_VMS);
 }
 
+/* Threads of clients whose place in the table this one needs, and who have ended: a client need not say so.
+ * Of VMs that were found their exit is heard of. */
+static void forget_ended(struct pvsched_server *s, pid_t tid)
+{
+	for (int slot = 0; slot < PVSCHED_SLOTS; slot++) {
+		const struct pvsched_slot *sl = &s->reg->act.slots[slot];
+		pid_t old = s->reg->tid[slot];
+
+		if (!old || (old ^ tid) & (PVSCHED_TIDS - 1) ||
+		    pvsched_thread_stays(old, sl->tgid, sl->starttime))
+			continue;
+		for (struct pvsched_client *c = s->client; c < s->client + PVSCHED_VMS; c++)
+			for (unsigned int i = 0; c->fd >= 0 && i < c->vcpus; i++)
+				if (c->slot[i] == slot) {
+					pvsched_registry_remove(s->reg, slot);
+					c->slot[i] = -1;
+				}
+	}
+}
+
 int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 		       const struct pvsched_thread_id *t)
 {
@@ -118,6 +138,7 @@ int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 			own += s->reg->vm_vcpus[s->client[i].vm];
 	if (own >= UID_VCPUS && !pvsched_is_operator(c->uid))
 		return -EUSERS;
+	forget_ended(s, t->tid);
 	return pvsched_registry_add(s->reg, t);
 }
 

@@ -294,6 +294,8 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	pvsched_wall_off(&r->act.debts[slot], now_ns(), pvsched_limits_now(&r->act, slot));
 	s = &r->act.slots[slot];
 	s->starttime = start;
+	if (pvsched_starttime(t->tgid, &s->leader_start))
+		s->leader_start = 0;
 	err = pvsched_attr_get(t->tid, &s->base);
 	if (!err)
 		err = pvsched_slack_get(t->tid, &s->slack_ns);
@@ -475,8 +477,8 @@ uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot)
 
 static void unchain(struct pvsched_registry *r, uint32_t slot)
 {
-	uint16_t *head = &pvsched_programs_bss(r->programs)
-				  ->slot_of_tid[r->act.slots[slot].tid & (PVSCHED_TIDS - 1)];
+	uint16_t *head =
+		&pvsched_programs_bss(r->programs)->slot_of_tid[r->tid[slot] & (PVSCHED_TIDS - 1)];
 	struct pvsched_vcpu v;
 	uint32_t at = *head;
 

@@ -92,6 +92,8 @@ struct pvsched_case {
 	__u32 reserved;
 };
 
+#define LONG_PAST_NS 1000000000ll
+
 /*
  * Takes a decision to the desired word, if that is still the one which was read before the page: a
  * decision from older words never replaces one from newer ones. What it answers is told after the
@@ -106,6 +108,13 @@ static __always_inline int desire(struct pvsched_shared *s, const struct pvsched
 	int is = out->level != PVSCHED_LEVEL_BASE;
 	int same;
 
+	/* Expired, and left as it is for who carries it out; but its time is good for 36 minutes, and then it
+	 * would be one of the future's. */
+	if (!was && !is && PVSCHED_WORD_LEVEL(old) != PVSCHED_LEVEL_BASE &&
+	    pvsched_word_left(old, now) < -LONG_PAST_NS)
+		__sync_val_compare_and_swap(&s->desired, old,
+					    pvsched_word(PVSCHED_WORD_SEQ(old) + 1,
+							 PVSCHED_LEVEL_BASE, 0, out->reason, now));
 	if (!was && !is)
 		return 0;
 	same = was && is && PVSCHED_WORD_LEVEL(old) == out->level &&
@@ -195,7 +204,8 @@ static __always_inline void read_page(struct pvsched_vcpu *v, struct pvsched_pag
 					   PVSCHED_TASK_LATENCY | PVSCHED_TASK_VALID, &in->pending);
 	if (v->features & PVSCHED_F_TICKET) {
 		k->ack = MEMBER(page, ack); /* model: decide.ack */
-		if (k->ack == v->ticket)
+		/* it has answered all; but not what came while it did not run, and has no ticket yet */
+		if (k->ack == v->ticket && !(v->off_ns && v->off_ns <= v->intr_ns))
 			MEMBER(v, intr_ns) = 0;
 	}
 	if (v->features & PVSCHED_F_NEXT_EVENT)
@@ -440,22 +450,22 @@ __noinline int pvsched_commit(__u32 slot, struct pvsched_policy_in *in,
 	/* the second line; model: decide.arm */
 	if (out->level != PVSCHED_LEVEL_BASE && (by_agent || !changed || !TELL_ARMS))
 		arm(v, out->expiry_ns + config.slack_ns, now);
-	if (by_agent)
-		return 0;
 #ifndef PVSCHED_IN_KERNEL
-	if (changed)
+	if (changed && !by_agent)
 		hint(v->cpu, slot, now, this_cpu());
 	changed = 0;
 #endif
+	/* an agent that looks at the vCPU sleeps until then itself, if that is not long */
 	if (!boost && out->again_ns && v->off_ns &&
-	    (MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out->again_ns))
+	    (by_agent ? out->again_ns > now + PVSCHED_WATCH_NS
+		      : MEMBER(s, watch_ns) <= now || MEMBER(s, watch_ns) > out->again_ns))
 		arm(v, out->again_ns, now);
-	return changed;
+	return by_agent ? 0 : changed;
 }
 
 /*
  * Decides for one vCPU. rivals: enum pvsched_rivals as the caller sees them, or RIVALS_ASK. With BY_AGENT
- * nobody is told and nothing armed: the agent applies the word and sleeps until again_ns itself.
+ * nobody is told: the agent applies the word.
  * Global and by number: verified once on its own, not in every state of every caller, which 6.1's
  * verifier gives up on. The look-up is 3 ns.
  */

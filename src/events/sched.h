@@ -16,7 +16,8 @@ static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched
 {
 	__u64 in = v->in_ns, on = MEMBER(d, stretch.on_ns), off = MEMBER(d, stretch.off_ns);
 
-	if (prio < (int)v->base_prio) /* all along, or boosted on the way; or twice */
+	/* all along, or boosted on the way; or twice; or just ended, which is not noted yet */
+	if (prio < (int)v->base_prio || on)
 		return now - (on > in && on <= now && off <= in ? on : in);
 	return off > in && off <= now ? off - in : 0; /* the boost ended on the way */
 }
@@ -73,7 +74,7 @@ static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_share
 				    int prio, __u64 now)
 {
 	__u64 ns = boosted_part(v, d, prio, now), old;
-	__u8 reason = PVSCHED_WORD_REASON(MEMBER(s, applied));
+	__u8 reason = MEMBER(s, boosted_for); /* `applied` may say already why it ended */
 	struct pvsched_debt *vm, *cpu;
 
 	/* a priority of somebody else's is no boost */
@@ -128,6 +129,40 @@ static __always_inline void copy_words(struct pvsched_vcpu *v, struct pvsched_pa
 		v->missed++;
 }
 
+/* Not the tracepoint's `preempt`: KVM mostly yields voluntarily while it stays runnable.
+ * A delayed dequeue (6.12) leaves a sleeping task on the queue. */
+static __always_inline bool is_preempted(struct task_struct *prev)
+{
+	return prev->on_rq && !sleeps_queued(prev);
+}
+
+/*
+ * The end of a run is charged by the first program that sees it, whichever policy's: what may be taken here
+ * must be known before the next vCPU is decided for, and that may be this policy's while the last was not.
+ */
+static __always_inline void settle_run(int slot, struct task_struct *prev, struct task_struct *next,
+				       __u64 now)
+{
+	const struct pvsched_limits *l = limits_of(slot);
+	struct pvsched_vcpu *v = vcpu_of_slot(slot);
+	struct pvsched_debt *d = debt_at(slot);
+	struct pvsched_shared *s;
+	__u32 key = slot;
+	__u64 boosted;
+
+	s = shared_of(key);
+	if (!v || !s || !l || !d || !v->in_ns)
+		return;
+	v->run_ns += now - v->in_ns;
+	boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), now);
+	if (boosted)
+		harm(v, prev, next, is_preempted(prev), boosted);
+	pay_back(v, s, d, prev->prio, now);
+	v->in_ns = 0;
+	if (v->cpu < PVSCHED_CPUS && slot_on_cpu[v->cpu] == slot + 1)
+		slot_on_cpu[v->cpu] = 0;
+}
+
 static __always_inline void sched_out(int slot, struct task_struct *prev, struct task_struct *next,
 				      __u64 now)
 {
@@ -138,33 +173,17 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	struct pvsched_shared *s;
 	struct pvsched_page *page;
 	__u32 key = slot, rivals;
-	__u64 boosted;
 	bool preempted, woken;
 
 	s = shared_of(key);
 	if (!v || !s || !l || !d)
 		return;
-	/* Not the tracepoint's `preempt`: KVM mostly yields voluntarily while it stays runnable.
-	 * A delayed dequeue (6.12) leaves a sleeping task on the queue. */
-	preempted = prev->on_rq != 0;
-	if (sleeps_queued(prev))
-		preempted = false;
+	preempted = is_preempted(prev);
 	/* From another CPU, as it was on its way out: sched_waking came while it ran, and nothing follows.
 	 * (Where its dequeue is delayed, who wakes it is not that far yet: docs/limits.md.) */
 	woken = !preempted && prev->__state == TASK_WAKING;
-	if (v->in_ns) {
-		v->run_ns += now - v->in_ns;
-		boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), now);
-		if (boosted)
-			harm(v, prev, next, preempted, boosted);
-		pay_back(v, s, d, prev->prio, now);
-	}
-	v->in_ns = 0;
 	v->reach_ns = 0;
 	v->off_ns = now; /* model: switch.out */
-	/* before sched_in of the next one, which may be a vCPU, too */
-	if (v->cpu < PVSCHED_CPUS)
-		slot_on_cpu[v->cpu] = 0;
 	v->wait_ns = preempted || woken ? now : 0;
 	v->woken = woken;
 	v->state = v->wait_ns ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
@@ -290,9 +309,12 @@ static __always_inline void on_switch(struct task_struct *prev, struct task_stru
 	if (!(slot_of_tid[out & (PVSCHED_TIDS - 1)] | slot_of_tid[in & (PVSCHED_TIDS - 1)]))
 		return;
 	now = time_ns();
-	slot = slot_of_task(out, (__u64)prev, prev->start_time);
-	if (slot >= 0)
-		sched_out(slot, prev, next, now);
+	slot = slot_of_any(out, (__u64)prev, prev->start_time);
+	if (slot >= 0) {
+		settle_run(slot, prev, next, now);
+		if (serves(slot))
+			sched_out(slot, prev, next, now);
+	}
 	slot = slot_of_task(in, (__u64)next, next->start_time);
 	if (slot >= 0)
 		sched_in(slot, next, now);

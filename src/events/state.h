@@ -70,7 +70,8 @@ struct pvsched_shared {
 	__u64 fair_until_ns; /* its cgroup has no real-time time: boosts stay fair so long */
 	__u64 ack; /* the page's ack that desired answers; PVSCHED_NO_ACK = not to be looked at */
 	__u64 settling; /* scx: one at a time brings desired to applied */
-	__u64 reserved[6];
+	__u64 boosted_for; /* enum pvsched_reason of the boost in force, or of the last */
+	__u64 reserved[5];
 };
 _Static_assert(sizeof(struct pvsched_shared) == 192, "three lines");
 
@@ -375,7 +376,9 @@ static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base
 
 /* Payback lasts this long unless a boost comes first, which then decides anew when it ends: a
  * vCPU that is boosted each ms costs no wake-up more than without. */
-#define PVSCHED_PAYBACK_NS   4000000ull
+#define PVSCHED_PAYBACK_NS 4000000ull
+#define PVSCHED_WATCH_NS                                                                           \
+	20000000ull /* an agent sleeps no longer for a vCPU; then it is bpf_timer's */
 #define PVSCHED_YIELD_MAX_NS 100000000ull /* a level that only gives way is asked for again then */
 
 /* No boost for so long after one was taken back for real-time work of the host: by then its task

@@ -6,7 +6,10 @@
 #include <helpers/threads.h>
 #include <helpers/unit.h>
 
+#include <fcntl.h>
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include <actuator/place.h>
 #include <broker/budget.h>
@@ -597,6 +600,123 @@ static void actuator_lowers_no_realtime_thread(void **state)
 	assert_int_equal(now.priority, 50);
 }
 
+/* An owner without rights may always go down: from FIFO 5 to 4, from nice -20 to -19, and from either to BATCH. */
+static void owner_that_lowers_a_boost_keeps_nothing_of_it(void **state)
+{
+	static const struct {
+		uint8_t level;
+		int8_t value;
+		struct pvsched_attr set;
+		uint32_t foreign, policy;
+	} cases[] = {
+		{ PVSCHED_LEVEL_RT, 5, { .policy = SCHED_FIFO, .priority = 4 }, 0, SCHED_OTHER },
+		{ PVSCHED_LEVEL_NICE, -20, { .policy = SCHED_OTHER, .nice = -19 }, 0, SCHED_OTHER },
+		{ PVSCHED_LEVEL_NICE,
+		  -20,
+		  { .policy = SCHED_BATCH, .nice = -20 },
+		  PVSCHED_FOREIGN_POLICY,
+		  SCHED_BATCH },
+		/* what is no better than its own is theirs, as ever */
+		{ PVSCHED_LEVEL_NICE,
+		  -20,
+		  { .policy = SCHED_OTHER, .nice = 3 },
+		  PVSCHED_FOREIGN_NICE,
+		  SCHED_OTHER },
+	};
+	struct pvsched_applied r;
+	struct pvsched_attr now;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct pvsched_attr a = cases[i].set;
+
+		if (i) {
+			teardown(state);
+			setup(state);
+		}
+		limit(90, 100 * MS, 5000, 5);
+		shared[0].desired = pvsched_word(1, cases[i].level, cases[i].value,
+						 PVSCHED_REASON_MIRROR, bed_now() + 50 * MS);
+		assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+		assert_true(r.boosted);
+		a.flags = SCHED_FLAG_RESET_ON_FORK;
+		assert_int_equal(pvsched_attr_set(victim.tid, &a), 0);
+		shared[0].desired = 0;
+		assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+		assert_false(r.boosted);
+		assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
+		assert_int_equal(now.policy, cases[i].policy);
+		assert_int_equal(now.nice, cases[i].foreign == PVSCHED_FOREIGN_NICE ? 3 : 0);
+		assert_int_equal(shared[0].foreign, cases[i].foreign);
+	}
+}
+
+/* In the child: a thread that tells its tid and executes `sleep` when told to; its leader has ended. */
+static void *executor(void *arg)
+{
+	int *pipes = arg;
+	pid_t tid = gettid();
+	char go;
+
+	if (write(pipes[1], &tid, sizeof(tid)) == sizeof(tid) && read(pipes[2], &go, 1) == 1)
+		execlp("sleep", "sleep", "30", NULL);
+	_exit(1);
+}
+
+static bool is_called(pid_t pid, const char *name)
+{
+	char path[32], comm[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	f = fopen(path, "re");
+	if (f && fgets(comm, sizeof(comm), f))
+		comm[strcspn(comm, "\n")] = 0;
+	if (f)
+		fclose(f);
+	return !strcmp(comm, name);
+}
+
+static void boosted_thread_that_executes_a_program_is_restored(void **state)
+{
+	struct pvsched_applied r;
+	struct pvsched_attr now;
+	int pipes[4];
+	pthread_t t;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe2(pipes, O_CLOEXEC) | pipe2(pipes + 2, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		pthread_create(&t, NULL, executor, pipes);
+		pthread_exit(NULL);
+	}
+	assert_int_equal(read(pipes[0], &slots[0].tid, sizeof(pid_t)), sizeof(pid_t));
+	slots[0].tgid = pid;
+	assert_int_equal(pvsched_starttime(pid, &slots[0].leader_start), 0);
+	limit(90, 100 * MS, 5000, 1);
+	shared[0].desired =
+		pvsched_word(1, PVSCHED_LEVEL_RT, 1, PVSCHED_REASON_CRITICAL, bed_now() + 50 * MS);
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_true(r.boosted);
+	assert_int_equal(write(pipes[3], "", 1), 1);
+	for (int i = 0; i < 5000 && !is_called(pid, "sleep"); i++)
+		bed_sleep_ms(1);
+	assert_true(is_called(pid, "sleep"));
+	assert_int_equal(pvsched_attr_get(pid, &now), 0);
+	assert_int_equal(now.policy, SCHED_FIFO); /* it has taken its boost with it */
+	shared[0].desired = 0;
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_int_equal(pvsched_attr_get(pid, &now), 0);
+	assert_int_equal(now.policy, SCHED_OTHER);
+	assert_int_equal(now.flags & SCHED_FLAG_RESET_ON_FORK, 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(pipes); i++)
+		close(pipes[i]);
+}
+
 /* A decision that is written late: the slot is nobody's then, and its thread as it was. */
 static void actuator_boosts_nobody_whose_slot_was_given_up(void **state)
 {
@@ -745,6 +865,8 @@ int main(void)
 		CASE(boost_that_the_guardian_ended_is_told_by_the_next_agent),
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 		CASE(actuator_lowers_no_realtime_thread),
+		CASE(owner_that_lowers_a_boost_keeps_nothing_of_it),
+		CASE(boosted_thread_that_executes_a_program_is_restored),
 		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
 		CASE(actuator_that_boosts_late_takes_back_what_was_given_up),
 		CASE(actuator_lock_of_one_who_died_is_taken_again_and_again),

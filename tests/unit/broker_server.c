@@ -250,6 +250,26 @@ static void await_porters(void)
 	assert_false(out);
 }
 
+/* Its client need not say so, and may let others wait for the number for as long as it likes. */
+static void server_thread_that_ended_keeps_nobody_from_its_number(void **state)
+{
+	int index, other_index, client = enter(&index, 65534), other = enter(&other_index, 65533);
+	const struct pvsched_msg add = add_self();
+	int fds[2] = { own_pidfd(), eventfd(0, EFD_CLOEXEC) };
+
+	(void)state;
+	assert_int_equal(ask(client, index, &add, fds, 2), 0);
+	assert_int_equal(ask(other, other_index, &add, fds, 2), -EEXIST); /* it lives */
+	/* as one of that number would look that was there before */
+	bed.reg.act.slots[bed.server.client[index].slot[0]].starttime = 1;
+	assert_int_equal(ask(other, other_index, &add, fds, 2), 0);
+	assert_int_equal(bed.server.client[index].slot[0], -1);
+	close(fds[0]);
+	close(fds[1]);
+	leave(client, index);
+	leave(other, other_index);
+}
+
 /* Passed as a doorbell, among too many, and left in a connection that ends: whoever closes it waits. */
 static void server_is_not_kept_by_a_descriptor_that_blocks(void **state)
 {
@@ -899,6 +919,7 @@ int main(void)
 		cmocka_unit_test(server_without_descriptors_refuses_and_goes_on),
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_server, close_server)
 		CASE(server_takes_a_pidfd_and_an_eventfd_and_nothing_else),
+		CASE(server_thread_that_ended_keeps_nobody_from_its_number),
 		CASE(server_is_not_kept_by_a_descriptor_that_blocks),
 		CASE(server_user_who_blocks_porters_waits_alone),
 		CASE(server_silent_client_loses_its_place),

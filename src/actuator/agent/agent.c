@@ -33,8 +33,6 @@
 #define EVENTS_MAX  16
 #define WATCHED_MAX 64 /* per agent; more than a CPU can usefully run in one cap */
 
-#define WATCH_NS 20000000ull
-
 #define BELLS_MAX 8 /* rings heard in one boost; a guest that keeps to the protocol needs one */
 
 #define TAG_STOP (1ull << 32)
@@ -253,7 +251,7 @@ static bool serve(struct agent *a, uint32_t slot, uint64_t event_ns)
 	if (!r.boosted)
 		again = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
 	/* one more than a moment away is bpf_timer's: most sleep longer than they are watched */
-	if (again > now_ns() + WATCH_NS)
+	if (again > now_ns() + PVSCHED_WATCH_NS)
 		again = 0;
 	if ((again || r.until_ns) && !keep(a, slot, &r, again))
 		return r.boosted;
@@ -327,6 +325,11 @@ static void look(struct agent *a)
 				a->watched[i] = a->watched[--a->n]; /* another agent has it */
 				continue;
 			}
+			/* another decision may ask for an earlier look and change no word */
+			event_ns = __atomic_load_n(&sh->again_ns, __ATOMIC_ACQUIRE);
+			if (!w.boosted && event_ns && event_ns < w.until_ns)
+				a->watched[i].until_ns = w.until_ns = event_ns;
+			event_ns = 0;
 			if (w.until_ns > now)
 				continue;
 		}

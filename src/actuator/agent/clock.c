@@ -2,6 +2,7 @@
 /* TSC and CLOCK_MONOTONIC, see clock.h. Refreshes race benignly: one try-lock decides. */
 #include "clock.h"
 
+#include <stdbool.h>
 #include <x86intrin.h>
 
 #include "../monotonic.h"
@@ -11,6 +12,7 @@
 
 static int busy;
 static uint64_t first_tsc, first_ns;
+static bool anew; /* since the clocks stepped: the next rate is taken as it comes */
 
 /* The tightest of a few pairs: an interrupt between the two readings would shift all of them. */
 static void sample(uint64_t *ret_tsc, uint64_t *ret_ns)
@@ -56,16 +58,34 @@ void pvsched_clock_start(volatile struct pvsched_clock *clocks, volatile uint32_
 	publish(clocks, idx, tsc, ns, rate(tsc, ns));
 }
 
+/* By more than one in 512: NTP slews by one in 2,000 at most. */
+static bool steps(uint64_t mult, uint64_t last)
+{
+	return (mult > last ? mult - last : last - mult) > last >> 9;
+}
+
 void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint32_t *idx)
 {
-	uint64_t tsc = 0, ns = 0;
+	uint64_t tsc = 0, ns = 0, mult;
+	struct pvsched_clock last;
 
 	if (now_ns() - clocks[*idx & 1].ns < REFRESH_NS)
 		return;
 	if (__atomic_exchange_n(&busy, 1, __ATOMIC_ACQUIRE))
 		return;
 	sample(&tsc, &ns);
-	publish(clocks, idx, tsc, ns, rate(tsc, ns));
+	last = clocks[*idx & 1];
+	mult = tsc > last.tsc ? rate(tsc, ns) : 0;
+	if (!mult || (!anew && steps(mult, last.mult))) {
+		/* the machine slept: its TSC began anew, or ran on while the clock stood still */
+		first_tsc = tsc;
+		first_ns = ns;
+		anew = true;
+		publish(clocks, idx, tsc, ns, last.mult);
+		goto out;
+	}
+	anew = false;
+	publish(clocks, idx, tsc, ns, mult);
 	/* NTP slews: a base that is too old would average over different rates */
 	if (ns - first_ns > 16000000000ull) {
 		first_tsc = tsc;
@@ -73,5 +93,6 @@ void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint3
 		first_tsc = tsc - (((unsigned __int128)BASE_NS << PVSCHED_TSC_SHIFT) /
 				   clocks[*idx & 1].mult);
 	}
+out:
 	__atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
 }

@@ -103,6 +103,8 @@ static __always_inline int note(struct pvsched_vcpu *v, struct pvsched_shared *s
 	if (!t || (level == PVSCHED_WORD_LEVEL(applied) &&
 		   (level == PVSCHED_LEVEL_BASE || value == PVSCHED_WORD_VALUE(applied))))
 		return 0;
+	if (boosted)
+		MEMBER(s, boosted_for) = reason;
 	if (boosted && !on) {
 		pvsched_wall_on(d, now, l);
 		s->boosts++;

@@ -42,11 +42,15 @@ static __always_inline int slot_of(struct task_struct *p)
 	struct pvsched_vcpu *v;
 
 	for (int i = 0; i < PVSCHED_CHAIN && at; i++) {
-		v = vcpu_of_slot(at - 1);
+		__u32 slot = at - 1;
+
+		v = vcpu_at(slot);
 		if (!v)
 			return -1;
 		if (v->tid == tid)
-			return !v->start_time || v->start_time == p->start_time ? (int)at - 1 : -1;
+			return is_here(v) && (!v->start_time || v->start_time == p->start_time)
+				       ? (int)slot
+				       : -1;
 		at = v->chain;
 	}
 	return -1;

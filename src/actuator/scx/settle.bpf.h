@@ -114,6 +114,8 @@ static __always_inline int settle_once(struct pvsched_vcpu *v, struct pvsched_sh
 		s->refused++;
 		boost = want = 0;
 	}
+	if (boost)
+		MEMBER(s, boosted_for) = PVSCHED_WORD_REASON(desired);
 	if (boost && !on) {
 		pvsched_wall_on(d, now, l);
 		s->boosts++;

@@ -18,6 +18,7 @@ extern const void apic_timer_fn __ksym __weak;
 static __always_inline int slot_of_apic(struct kvm_lapic *apic)
 {
 	struct kvm_vcpu *kv = FIELD(AT_ANY(struct kvm_lapic, apic), vcpu);
+	struct hlist_node *task = NULL;
 	struct pid *pid = NULL;
 	struct pvsched_vcpu *v;
 	int tid = 0, slot;
@@ -27,7 +28,8 @@ static __always_inline int slot_of_apic(struct kvm_lapic *apic)
 		return -1;
 	slot = slot_of_task(tid, 0, 0);
 	v = slot < 0 ? NULL : vcpu_of_slot(slot);
-	if (!v)
+	/* KVM's struct pid outlives its thread, and so its number, which may be another's by now */
+	if (!v || READ(task, AT(struct pid, pid), tasks[0].first) || !task)
 		return -1;
 	v->kvm_vcpu = (__u64)kv;
 	return slot;

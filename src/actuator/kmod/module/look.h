@@ -239,6 +239,7 @@ static __always_inline void learn(struct task_struct *prev)
 
 static __always_inline int slot_of_apic(void *apic)
 {
+	struct hlist_node *task = NULL;
 	struct kvm_vcpu *kv = NULL;
 	struct pid *pid = NULL;
 	u32 tid = 0;
@@ -248,6 +249,9 @@ static __always_inline int slot_of_apic(void *apic)
 	    !pid || get_kernel_nofault(tid, &pid->numbers[0].nr))
 		return -1;
 	slot = slot_of_task(tid, 0, 0);
+	/* KVM's struct pid outlives its thread, and so its number, which may be another's by now */
+	if (slot >= 0 && (get_kernel_nofault(task, &pid->tasks[PIDTYPE_PID].first) || !task))
+		return -1;
 	if (slot >= 0)
 		engine.vcpus[slot].kvm_vcpu = (u64)kv;
 	return slot;

@@ -108,8 +108,17 @@ static u32 see_foreign(struct slot *s)
 	bool hidden = !is_fair(ours->policy);
 	int expected = hidden && is_boosted(s) ? s->under : ours->nice;
 	struct attr cur = attr_of(s->task);
+	bool left = is_boosted(s) && is_fair(s->base.policy) && expected <= cur.nice &&
+		    cur.nice < s->base.nice;
 	u32 what = 0;
 
+	/* as in src/actuator/apply.c: no right is needed to go down, so what is left of ours goes with it */
+	if (left)
+		cur.nice = cur.policy == ours->policy ? expected : s->base.nice;
+	if (is_boosted(s) && cur.policy == SCHED_FIFO && ours->policy == SCHED_FIFO &&
+	    cur.priority < ours->priority &&
+	    (is_fair(s->base.policy) || cur.priority > s->base.priority))
+		cur.priority = ours->priority;
 	if (cur.policy != ours->policy || (hidden && cur.priority != ours->priority))
 		what = PVSCHED_KMOD_FOREIGN_POLICY;
 	else if (cur.nice != expected)
@@ -118,6 +127,8 @@ static u32 see_foreign(struct slot *s)
 		s->base = cur; /* with a slice of theirs */
 	if (what == PVSCHED_KMOD_FOREIGN_NICE)
 		s->base.nice = s->under = cur.nice;
+	if (left && what == PVSCHED_KMOD_FOREIGN_POLICY)
+		set(s->task, &s->base);
 	s->foreign |= what;
 	return what;
 }
