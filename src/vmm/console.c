@@ -16,6 +16,7 @@
 
 #define ESCAPE	   0x01 /* Ctrl-A */
 #define ESCAPE_END 'x'
+#define TYPED_MAX  16384
 
 /* serial_lock is held. */
 static void update_irq(struct vmm *vm)
@@ -81,78 +82,91 @@ void vmm_console_reset(struct vmm *vm)
 	eventfd_write(vm->room_fd, 1);
 }
 
-/* Returns how many of the bytes were taken. */
-static size_t receive(struct vmm *vm, const uint8_t *bytes, size_t size)
-{
-	size_t i;
+/* What was typed and has yet to reach the guest. */
+struct typed {
+	uint8_t byte[TYPED_MAX];
+	size_t head, count;
+	bool escape; /* Ctrl-A is one */
+	bool escaped; /* the last byte was it */
+};
 
-	pthread_mutex_lock(&vm->serial_lock);
-	for (i = 0; i < size && uart_room(&vm->uart); i++)
-		uart_receive(&vm->uart, bytes[i]);
-	update_irq(vm);
-	pthread_mutex_unlock(&vm->serial_lock);
-	return i;
+/* What does not fit is lost, as on a line. */
+static void keep(struct typed *t, uint8_t byte)
+{
+	if (t->count < TYPED_MAX)
+		t->byte[(t->head + t->count++) % TYPED_MAX] = byte;
 }
 
 /* Takes the escapes out: Ctrl-A x ends the VM, Ctrl-A Ctrl-A is Ctrl-A, others are kept. */
-static size_t unescape(struct vmm *vm, bool *escaped, uint8_t *bytes, size_t size)
+static void take_in(struct vmm *vm, struct typed *t, const uint8_t *bytes, size_t size)
 {
-	uint8_t in[64];
-	size_t i, n = 0;
+	size_t i;
 
-	memcpy(in, bytes, size);
 	for (i = 0; i < size; i++) {
-		if (!*escaped && in[i] == ESCAPE) {
-			*escaped = true;
+		if (t->escape && !t->escaped && bytes[i] == ESCAPE) {
+			t->escaped = true;
 			continue;
 		}
-		if (*escaped && in[i] == ESCAPE_END) {
+		if (t->escaped && bytes[i] == ESCAPE_END) {
 			vmm_machine_end(vm, VMM_MACHINE_OFF);
-			return n;
+			return;
 		}
-		if (*escaped && in[i] != ESCAPE)
-			bytes[n++] = ESCAPE;
-		*escaped = false;
-		bytes[n++] = in[i];
+		if (t->escaped && bytes[i] != ESCAPE)
+			keep(t, ESCAPE);
+		t->escaped = false;
+		keep(t, bytes[i]);
 	}
-	return n;
 }
 
+static void pass_on(struct vmm *vm, struct typed *t)
+{
+	pthread_mutex_lock(&vm->serial_lock);
+	for (; t->count && uart_room(&vm->uart); t->count--) {
+		uart_receive(&vm->uart, t->byte[t->head]);
+		t->head = (t->head + 1) % TYPED_MAX;
+	}
+	update_irq(vm);
+	pthread_mutex_unlock(&vm->serial_lock);
+}
+
+/* A terminal is read whether or not the guest reads: the escape may be next. Other input waits. */
 static void *console_thread(void *arg)
 {
 	struct vmm *vm = arg;
-	uint8_t bytes[65]; /* one more: an escape that turns out to be none */
-	size_t have = 0, done = 0;
-	bool escaped = false;
-	struct pollfd fds[2] = { { .fd = vm->stop_fd, .events = POLLIN }, { .events = POLLIN } };
-	eventfd_t count;
+	struct typed t = { .escape = vm->opts.kernel.escape };
+	uint8_t bytes[64];
+	bool more = true;
+	struct pollfd fds[3] = {
+		{ .fd = vm->stop_fd, .events = POLLIN },
+		{ .events = POLLIN },
+		{ .events = POLLIN },
+	};
+	eventfd_t room;
 	ssize_t got;
 
 	prctl(PR_SET_NAME, "console");
 	if (vmm_thread_confine(vm, VMM_ROLE_CONSOLE))
 		return NULL;
-	for (;;) {
-		fds[1].fd = done < have ? vm->room_fd : vm->opts.kernel.in;
-		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+	while (more || t.count) {
+		fds[1].fd = t.count ? vm->room_fd : -1;
+		fds[2].fd = more && (t.escape || !t.count) ? vm->opts.kernel.in : -1;
+		if (poll(fds, 3, -1) < 0) {
+			if (errno == EINTR)
+				continue;
 			break;
+		}
 		if (fds[0].revents)
 			break;
-		if (!fds[1].revents)
-			continue;
-		if (done < have) {
-			eventfd_read(vm->room_fd, &count);
-		} else {
-			got = read(vm->opts.kernel.in, bytes, sizeof(bytes) - 1);
-			if (got < 0 && (errno == EINTR || errno == EAGAIN))
-				continue;
-			if (got <= 0)
-				break; /* no more input; the guest goes on */
-			have = got;
-			done = 0;
-			if (vm->opts.kernel.escape)
-				have = unescape(vm, &escaped, bytes, have);
+		if (fds[1].revents)
+			eventfd_read(vm->room_fd, &room);
+		if (fds[2].revents) {
+			got = read(vm->opts.kernel.in, bytes, sizeof(bytes));
+			if (got > 0)
+				take_in(vm, &t, bytes, got);
+			else if (!got || (errno != EINTR && errno != EAGAIN))
+				more = false; /* the guest goes on */
 		}
-		done += receive(vm, bytes + done, have - done);
+		pass_on(vm, &t);
 	}
 	return NULL;
 }

@@ -25,9 +25,10 @@ CODE = bytes.fromhex(
     "66ba040666b8003466eff4"             # ACPI power-off
     "66baf90cb006eef4"                   # reset register
     "0f011d020000000f0b" + "00" * 10)    # an IDT of one byte, and an invalid instruction
+DEAF = bytes.fromhex("66baf803b04bee" "faf4ebfd") # K, and it halts for good
 
 
-def kernel(path):
+def kernel(path, code):
     head = bytearray(4096)
     head[0x1f1] = 7
     struct.pack_into("<H", head, 0x1fe, 0xaa55)
@@ -40,7 +41,7 @@ def kernel(path):
     struct.pack_into("<Q", head, 0x258, 1 << 20) # where to
     struct.pack_into("<I", head, 0x260, 1 << 20)
     with open(path, "wb") as file:
-        file.write(head + bytes(0x200) + CODE)
+        file.write(head + bytes(0x200) + code)
 
 
 class Terminal:
@@ -97,6 +98,20 @@ def run_escape_ends_the_guest(path):
         terminal.end()
     finally:
         terminal.close()
+
+
+def run_escape_ends_a_guest_that_does_not_read(path):
+    for keys in (b"a", b"b"), (b"." * 40, b"a", b"b"):
+        terminal = Terminal(path + ".deaf")
+        try:
+            terminal.until(b"K")
+            for typed in keys:
+                terminal.type(typed)
+                time.sleep(0.2)
+            terminal.type(b"\x01x")
+            terminal.end()
+        finally:
+            terminal.close()
 
 
 def run_sigterm_ends_the_guest(path):
@@ -188,9 +203,11 @@ def main():
     failed = 0
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "kernel")
-        kernel(path)
+        kernel(path, CODE)
+        kernel(path + ".deaf", DEAF)
         for case in (run_console_echoes_all_keys_and_power_off_ends_it, run_escape_ends_the_guest,
-                     run_sigterm_ends_the_guest, run_reset_begins_anew, run_triple_fault_begins_anew,
+                     run_escape_ends_a_guest_that_does_not_read, run_sigterm_ends_the_guest,
+                     run_reset_begins_anew, run_triple_fault_begins_anew,
                      run_triple_faults_without_end_are_an_error,
                      run_input_that_ends_leaves_the_guest_running,
                      run_what_is_no_kernel_is_refused, run_what_does_not_fit_is_refused):
