@@ -10,6 +10,7 @@
 cat >/tmp/task <<'END'
 echo "cpus $(nproc)"
 for f in /sys/bus/pci/devices/*; do echo "pci $(cat $f/vendor) $(cat $f/device)"; done
+echo "packages $(sort -u /sys/devices/system/cpu/cpu*/topology/physical_package_id | wc -l)"
 echo "clock $(cat /sys/devices/system/clocksource/clocksource0/current_clocksource)"
 stty -echo </dev/console
 echo "task waits"
@@ -54,12 +55,29 @@ for cpus in 1 2 8; do
 	vmm_ended "linux_with_${cpus}_cpus_powers_off"
 	cp /tmp/said /tmp/said.$cpus
 	expect "linux_has_${cpus}_cpus" grep -q "^cpus $cpus" "$log"
+	expect "linux_with_${cpus}_cpus_is_one_package" grep -q '^packages 1[^0-9]*$' "$log"
+	expect "linux_with_${cpus}_cpus_finds_no_fault_in_acpi" sh -c "! grep -E 'ACPI.*(Error|Warning)|No response from Global Lock' $log"
 done
 expect linux_is_the_stock_kernel grep -q "^l2 up $(uname -r)" "$LAB_OUT/console2.log"
 expect linux_finds_the_function grep -q '^pci 0x1b36 0x10f5' "$LAB_OUT/console2.log"
 expect linux_without_the_function_finds_none sh -c "! grep 10f5 $LAB_OUT/console1.log"
 expect linux_keeps_the_paravirtual_clock grep -q '^clock kvm-clock' "$LAB_OUT/console2.log"
 expect linux_rebooted_once grep -q 'and 1 reboots' /tmp/said.2
+
+# Without the local APIC's timer the PIT is the clock: Linux boots only if it ticks.
+log=$LAB_OUT/console-pit.log
+VMM_APPEND=nolapic_timer
+cat >/tmp/task.pit <<'END'
+ticks() { awk '$1 == "0:" { print $2 }' /proc/interrupts; }
+before=$(ticks)
+sleep 1
+echo "ticks $(($(ticks) - before))"
+poweroff -f
+END
+vmm_start /tmp/task.pit "$log" --cpus 1 --no-device
+vmm_shows linux_hears_the_pit 150 1 '^ticks [1-9]'
+vmm_ended linux_on_the_pit_powers_off
+expect linux_finds_the_pit_at_the_ioapic sh -c "! grep 'timer not connected' $log"
 
 # A triple fault resets a machine, and is how Linux reboots where it is told to.
 log=$LAB_OUT/console-fault.log

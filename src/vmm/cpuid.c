@@ -33,13 +33,6 @@ static void adjust(struct kvm_cpuid_entry2 *e, unsigned int index, unsigned int 
 		if (e->function == 4)
 			e->eax |= ((1u << CORE_BITS) - 1) << 26;
 		break;
-	case 0xb:
-	case 0x1f:
-		e->eax = e->index == 0 ? 0 : e->index == 1 ? CORE_BITS : 0;
-		e->ebx = e->index == 0 ? 1 : e->index == 1 ? vcpus : 0;
-		e->ecx = e->index | (e->index < 2 ? (e->index + 1) << 8 : 0);
-		e->edx = index;
-		break;
 	case 0x80000008:
 		e->ecx = (e->ecx & ~0xf0ffu) | CORE_BITS << 12 | (vcpus - 1);
 		break;
@@ -50,15 +43,57 @@ static void adjust(struct kvm_cpuid_entry2 *e, unsigned int index, unsigned int 
 	}
 }
 
+/* KVM offers the first level alone, empty, and leaves the topology to user space. */
+static void append_topology(struct kvm_cpuid2 *cpuid, uint32_t function, unsigned int index,
+			    unsigned int vcpus)
+{
+	struct kvm_cpuid_entry2 *e = &cpuid->entries[cpuid->nent];
+	uint32_t level;
+
+	for (level = 0; level < 2; level++)
+		*e++ = (struct kvm_cpuid_entry2){
+			.function = function,
+			.index = level,
+			.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+			.eax = level ? CORE_BITS : 0, /* of an APIC id, up to this level */
+			.ebx = level ? vcpus : 1,
+			.ecx = level | (level + 1) << 8, /* SMT, core */
+			.edx = index,
+		};
+	cpuid->nent += 2;
+}
+
+void vmm_cpuid_adjust(struct kvm_cpuid2 *cpuid, unsigned int index, unsigned int vcpus)
+{
+	uint32_t i, kept = 0, max = 0;
+
+	for (i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
+		if (e->function == 0xb || e->function == 0x1f)
+			continue;
+		if (!e->function)
+			max = e->eax;
+		adjust(e, index, vcpus);
+		cpuid->entries[kept++] = *e;
+	}
+	cpuid->nent = kept;
+	if (max >= 0xb)
+		append_topology(cpuid, 0xb, index, vcpus);
+	if (max >= 0x1f)
+		append_topology(cpuid, 0x1f, index, vcpus);
+}
+
 int vmm_cpuid_set(struct vmm_vcpu *v)
 {
 	struct kvm_cpuid2 *cpuid = NULL;
-	unsigned int entries = 128, i;
+	unsigned int entries = 128;
 	int ret = 0;
 
 	for (;;) {
 		free(cpuid);
-		cpuid = calloc(1, sizeof(*cpuid) + entries * sizeof(cpuid->entries[0]));
+		cpuid = calloc(1, sizeof(*cpuid) +
+					  (entries + VMM_CPUID_MORE) * sizeof(cpuid->entries[0]));
 		if (!cpuid)
 			return vmm_vcpu_fail(v, "CPUID");
 		cpuid->nent = entries;
@@ -70,8 +105,7 @@ int vmm_cpuid_set(struct vmm_vcpu *v)
 		}
 		entries *= 2;
 	}
-	for (i = 0; i < cpuid->nent; i++)
-		adjust(&cpuid->entries[i], v->index, v->vm->opts.vcpus);
+	vmm_cpuid_adjust(cpuid, v->index, v->vm->opts.vcpus);
 	if (ioctl(v->fd, KVM_SET_CPUID2, cpuid))
 		ret = vmm_vcpu_fail(v, "KVM_SET_CPUID2");
 out:

@@ -76,6 +76,7 @@ struct vmm {
 	uint32_t pci_address; /* pci_lock: port 0xcf8 */
 	uint64_t doorbells_at; /* pci_lock: BAR0 of the ioeventfds; 0 = none */
 	_Atomic uint64_t bar;
+	_Atomic uint16_t pm_enable; /* ACPI's register */
 
 	pthread_t injector;
 	bool has_injector;
@@ -129,6 +130,9 @@ int vmm_linux_load(struct vmm *vm);
 
 /* cpuid.c */
 int vmm_cpuid_set(struct vmm_vcpu *v);
+/* Of what KVM supports. There is room for VMM_CPUID_MORE entries beyond those it has. */
+#define VMM_CPUID_MORE 4
+void vmm_cpuid_adjust(struct kvm_cpuid2 *cpuid, unsigned int index, unsigned int vcpus);
 
 /* vcpu.c */
 int vmm_vcpu_create(struct vmm *vm, unsigned int index);
@@ -154,6 +158,7 @@ void vmm_pci_reset(struct vmm *vm);
 
 /* ports.c: those of a machine that runs Linux */
 void vmm_port(struct vmm *vm, uint16_t port, bool write, void *data, size_t size);
+void vmm_ports_reset(struct vmm *vm);
 
 /* console.c */
 int vmm_console_start(struct vmm *vm);

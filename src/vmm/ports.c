@@ -39,7 +39,13 @@ void vmm_port(struct vmm *vm, uint16_t port, bool write, void *data, size_t size
 	}
 	switch (port) {
 	case ACPI_PM_EVENT: /* nothing ever happens */
+		value = 0;
+		break;
 	case ACPI_PM_EVENT + 2:
+		/* what is enabled reads back, else Linux finds the hardware broken */
+		if (write)
+			atomic_store(&vm->pm_enable, value);
+		value = atomic_load(&vm->pm_enable);
 		break;
 	case ACPI_PM_CONTROL:
 		if (value & ACPI_SLP_EN && ACPI_SLP_TYP(value) == ACPI_S5)
@@ -64,4 +70,9 @@ void vmm_port(struct vmm *vm, uint16_t port, bool write, void *data, size_t size
 	}
 	if (!write)
 		memcpy(data, &value, size < sizeof(value) ? size : sizeof(value));
+}
+
+void vmm_ports_reset(struct vmm *vm)
+{
+	atomic_store(&vm->pm_enable, 0);
 }

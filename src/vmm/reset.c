@@ -162,6 +162,7 @@ static int reset_machine(struct vmm *vm)
 	int ret = 0;
 
 	vmm_pci_reset(vm);
+	vmm_ports_reset(vm);
 	vmm_console_reset(vm);
 	for (i = 0; i < CHIPS; i++)
 		if (ioctl(vm->fd, KVM_SET_IRQCHIP, &s->chip[i]))
