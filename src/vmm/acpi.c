@@ -103,10 +103,7 @@ static void put_madt(uint8_t *t, unsigned int vcpus)
 	at[2] = vcpus;
 	put(at + 4, IOAPIC_GPA, 4);
 	at += 12;
-	at[0] = 2; /* the PIT's interrupt 0 is at input 2 */
-	at[1] = 10;
-	put(at + 4, 2, 4);
-	at += 10;
+	/* no override for the PIT: its interrupt 0 is at input 0, as KVM has it unless told otherwise */
 	at[0] = 2; /* the SCI: level, active high */
 	at[1] = 10;
 	at[3] = ACPI_SCI;

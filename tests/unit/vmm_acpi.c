@@ -100,6 +100,19 @@ static void acpi_madt_names_each_cpu_once(void **state)
 	}
 }
 
+/* By KVM's own routing, which the VMM leaves as it is, ISA interrupt N is at input N. */
+static void acpi_madt_has_isa_interrupts_where_kvm_has_them(void **state)
+{
+	const uint8_t *madt, *at;
+
+	(void)state;
+	acpi_write(tables, GPA, 2);
+	madt = root("APIC");
+	for (at = madt + 44; at < madt + number(madt + 4, 4); at += at[1])
+		if (at[0] == 2)
+			assert_int_equal(number(at + 4, 4), at[3]);
+}
+
 static void acpi_fadt_has_power_off_and_reset(void **state)
 {
 	const uint8_t *fadt, *dsdt;
@@ -122,6 +135,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(acpi_every_table_is_reached_and_sums_to_zero),
 		cmocka_unit_test(acpi_madt_names_each_cpu_once),
+		cmocka_unit_test(acpi_madt_has_isa_interrupts_where_kvm_has_them),
 		cmocka_unit_test(acpi_fadt_has_power_off_and_reset),
 	};
 
