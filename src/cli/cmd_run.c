@@ -318,14 +318,20 @@ static void print_head(const struct run_session *s, struct json *j)
 	fflush(stdout);
 }
 
-/* ^C and SIGTERM end a run in good order: threads are restored, the hogs die. */
+/* What ends a run ends it in good order: threads are restored, the hogs die, the terminal is as it was.
+ * A hang-up that nohup(1) has ignored stays so: blocked, it would come. */
 static int open_signals(struct run_session *s, struct cli_error *e)
 {
+	static const int unless_ignored[] = { SIGHUP, SIGQUIT };
+	struct sigaction action;
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	for (size_t i = 0; i < sizeof(unless_ignored) / sizeof(*unless_ignored); i++)
+		if (!sigaction(unless_ignored[i], NULL, &action) && action.sa_handler != SIG_IGN)
+			sigaddset(&set, unless_ignored[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);
 	return s->signal_fd < 0

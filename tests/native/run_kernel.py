@@ -47,11 +47,11 @@ def kernel(path, code):
 class Terminal:
     """The command on a terminal of its own."""
 
-    def __init__(self, path, *more):
+    def __init__(self, path, *more, before=()):
         self.fd, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
         self.child = subprocess.Popen(
-            [PVSCHED, "run", "--no-device", "--kernel", path, "--memory", "16M", *more],
+            [*before, PVSCHED, "run", "--no-device", "--kernel", path, "--memory", "16M", *more],
             stdin=self.slave, stdout=self.slave, stderr=subprocess.PIPE)
         self.text = b""
 
@@ -114,11 +114,24 @@ def run_escape_ends_a_guest_that_does_not_read(path):
             terminal.close()
 
 
-def run_sigterm_ends_the_guest(path):
-    terminal = Terminal(path)
+def run_signals_end_the_guest_and_restore_the_terminal(path):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        terminal = Terminal(path)
+        try:
+            terminal.until(b"K")
+            terminal.child.send_signal(number)
+            terminal.end()
+        finally:
+            terminal.close()
+
+
+def run_hang_up_that_is_ignored_ends_nothing(path):
+    terminal = Terminal(path, before=["sh", "-c", 'trap "" HUP; exec "$@"', "sh"])
     try:
         terminal.until(b"K")
-        terminal.child.send_signal(signal.SIGTERM)
+        terminal.child.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        terminal.type(b"q")
         terminal.end()
     finally:
         terminal.close()
@@ -206,8 +219,9 @@ def main():
         kernel(path, CODE)
         kernel(path + ".deaf", DEAF)
         for case in (run_console_echoes_all_keys_and_power_off_ends_it, run_escape_ends_the_guest,
-                     run_escape_ends_a_guest_that_does_not_read, run_sigterm_ends_the_guest,
-                     run_reset_begins_anew, run_triple_fault_begins_anew,
+                     run_escape_ends_a_guest_that_does_not_read,
+                     run_signals_end_the_guest_and_restore_the_terminal,
+                     run_hang_up_that_is_ignored_ends_nothing, run_reset_begins_anew, run_triple_fault_begins_anew,
                      run_triple_faults_without_end_are_an_error,
                      run_input_that_ends_leaves_the_guest_running,
                      run_what_is_no_kernel_is_refused, run_what_does_not_fit_is_refused):
