@@ -116,9 +116,11 @@ static int add_rules(scmp_filter_ctx ctx, unsigned int role)
 		err = allow(ctx, SCMP_SYS(tgkill), &self);
 	if (!err && role & SERVICE)
 		err = allow(ctx, SCMP_SYS(socket), &local);
-	/* stdio asks what it writes to, and does without an answer */
+	/* stdio asks what it writes to, by either call, and does without an answer */
 	if (!err)
 		err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(newfstatat), 0);
+	if (!err)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(fstat), 0);
 	if (!err)
 		err = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ESPIPE), SCMP_SYS(lseek), 0);
 	for (size_t i = 0; !err && i < COUNT(calls); i++)

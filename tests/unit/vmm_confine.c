@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +46,8 @@ enum ask {
 	SERIAL_INTERRUPT,
 	KICK,
 	SAY,
-	ASKS
+	STAT,
+	STAT_AT,
 };
 
 static void *nothing(void *arg)
@@ -57,6 +59,7 @@ static void *nothing(void *arg)
 static void do_ask(enum ask ask)
 {
 	static char *const none[] = { NULL };
+	struct stat st;
 	pthread_t thread;
 	void *page;
 	char c;
@@ -122,6 +125,15 @@ static void do_ask(enum ask ask)
 	case KICK:
 		syscall(SYS_tgkill, getpid(), getpid(), 0);
 		break;
+	/* glibc's stdio makes either, by its version */
+	case STAT:
+		if (syscall(SYS_fstat, 1, &st) != -1 || errno != EPERM)
+			_exit(2);
+		break;
+	case STAT_AT:
+		if (syscall(SYS_newfstatat, 1, "", &st, AT_EMPTY_PATH) != -1 || errno != EPERM)
+			_exit(2);
+		break;
 	default:
 		dprintf(1, "# said\n");
 		free(malloc(1 << 20));
@@ -161,9 +173,18 @@ static void confined_thread_that_asks_for_what_none_needs_is_killed(void **state
 			assert_true(is_killed(role, ask));
 }
 
+static void confined_thread_that_asks_what_a_file_is_gets_no_answer(void **state)
+{
+	(void)state;
+	for (int role = 0; role < VMM_ROLES; role++) {
+		assert_false(is_killed(role, STAT));
+		assert_false(is_killed(role, STAT_AT));
+	}
+}
+
 static void confined_thread_may_ask_for_what_its_role_needs(void **state)
 {
-	static const bool may[VMM_ROLES][ASKS] = {
+	static const bool may[VMM_ROLES][STAT] = {
 		[VMM_ROLE_VCPU] = { [MOVE_PAGE] = true,
 				    [RUN_VCPU] = true,
 				    [SERIAL_INTERRUPT] = true,
@@ -182,7 +203,7 @@ static void confined_thread_may_ask_for_what_its_role_needs(void **state)
 
 	(void)state;
 	for (int role = 0; role < VMM_ROLES; role++)
-		for (int ask = LOCAL_SOCKET; ask < ASKS; ask++) {
+		for (int ask = LOCAL_SOCKET; ask < STAT; ask++) {
 			bool killed = is_killed(role, ask);
 
 			if (killed == may[role][ask])
@@ -195,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(confined_thread_that_asks_for_what_none_needs_is_killed),
+		cmocka_unit_test(confined_thread_that_asks_what_a_file_is_gets_no_answer),
 		cmocka_unit_test(confined_thread_may_ask_for_what_its_role_needs),
 	};
 
