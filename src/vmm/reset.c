@@ -190,7 +190,8 @@ void vmm_machine_end(struct vmm *vm, enum vmm_machine state)
 	pthread_mutex_lock(&vm->lock);
 	if (state == VMM_MACHINE_OFF)
 		vm->off = true;
-	if (atomic_load(&vm->machine) == VMM_MACHINE_RUNS) {
+	/* one that stops kicks them itself, and they may have ended since */
+	if (atomic_load(&vm->machine) == VMM_MACHINE_RUNS && !atomic_load(&vm->stopping)) {
 		atomic_store(&vm->machine, state);
 		for (i = 0; i < vm->opts.vcpus; i++)
 			if (vm->vcpu[i].has_thread)

@@ -216,7 +216,8 @@ static int set_scheduling(struct vmm_vcpu *v)
 {
 	const struct vmm_opts *o = &v->vm->opts;
 	struct sched_param param = { .sched_priority = o->sched == VMM_SCHED_FIFO };
-	int nice = o->sched == VMM_SCHED_NICE ? -20 : 0;
+	int nice = o->sched == VMM_SCHED_NICE ? -20 : 0, inherited;
+	char what[64];
 	cpu_set_t set;
 
 	if (o->vcpu[v->index].pinned) {
@@ -238,10 +239,13 @@ static int set_scheduling(struct vmm_vcpu *v)
 	}
 	if (sched_getscheduler(0) != SCHED_OTHER && sched_setscheduler(0, SCHED_OTHER, &param))
 		return vmm_vcpu_fail(v, "SCHED_OTHER");
-	errno = 0;
-	if (getpriority(PRIO_PROCESS, 0) != nice && setpriority(PRIO_PROCESS, 0, nice))
-		return vmm_vcpu_fail(v, nice ? "nice -20 (needs root or CAP_SYS_NICE)" : "nice 0");
-	return 0;
+	inherited = getpriority(PRIO_PROCESS, 0);
+	if (inherited == nice || !setpriority(PRIO_PROCESS, 0, nice))
+		return 0;
+	if (nice)
+		return vmm_vcpu_fail(v, "nice -20 (needs root or CAP_SYS_NICE)");
+	snprintf(what, sizeof(what), "nice 0 (start it without nice %d, or as root)", inherited);
+	return vmm_vcpu_fail(v, what);
 }
 
 static void handle_io(struct vmm_vcpu *v)
