@@ -23,6 +23,7 @@
 #include "check.h"
 #include "machine.h"
 #include "privilege/caps.h"
+#include "vmm/vmm.h"
 
 void check_add(struct check_list *l, const char *section, const char *name, enum check_state state,
 	       const char *format, ...)
@@ -39,22 +40,6 @@ void check_add(struct check_list *l, const char *section, const char *name, enum
 	va_start(args, format);
 	vsnprintf(row->text, sizeof(row->text), format, args);
 	va_end(args);
-}
-
-static const char *kvm_why(int err)
-{
-	switch (err) {
-	case ENOENT:
-		return "there is no such device: load kvm_intel or kvm_amd, or enable nested "
-		       "virtualisation";
-	case EACCES:
-		return "no permission: run as root or join the group that owns it";
-	case ENODEV:
-		return "the module is there, the hardware is not: enable virtualisation in the "
-		       "firmware";
-	default:
-		return strerror(err);
-	}
 }
 
 void check_kvm(struct check_list *l)
@@ -77,7 +62,7 @@ void check_kvm(struct check_list *l)
 	unsigned int i;
 
 	if (fd < 0) {
-		check_add(l, section, "/dev/kvm", CHECK_NO, "%s", kvm_why(errno));
+		check_add(l, section, "/dev/kvm", CHECK_NO, "%s", vmm_kvm_why(errno));
 		return;
 	}
 	version = ioctl(fd, KVM_GET_API_VERSION, 0);

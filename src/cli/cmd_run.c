@@ -123,6 +123,11 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 			return cli_fail(e, CLI_FAILED, "run", option,
 					"leave it out, or stop that broker first",
 					"a broker runs on this host: 'pvsched serve' decides that");
+		if (!joined)
+			return cli_fail(e, CLI_FAILED, "join the broker of this host",
+					operator_socket(s->v->socket),
+					"give its socket with --socket",
+					"it does not listen there");
 		said_forget(&s->said);
 		return 0;
 	}
@@ -173,11 +178,8 @@ static int boot(struct run_session *s, struct cli_error *e)
 	if (!err)
 		err = vmm_guest_info(s->vm, &s->guest);
 	if (err)
-		return cli_fail(e, CLI_FAILED, "boot the guest", NULL,
-				!s->vm && !s->broker ? "another socket is the running broker's? "
-						       "Give it with --socket"
-						     : NULL,
-				"%s", s->said.line[0] ? s->said.line : strerror(-err));
+		return cli_fail(e, CLI_FAILED, "boot the guest", NULL, NULL, "%s",
+				s->said.line[0] ? s->said.line : strerror(-err));
 	if (s->guest.device != GUEST_DEVICE_ON)
 		return cli_fail(e, CLI_FAILED, "handshake", NULL,
 				"is the image one for this version?",

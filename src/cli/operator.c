@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-static const char *path_of(const char *socket_path)
+const char *operator_socket(const char *socket_path)
 {
 	const char *env = getenv("PVSCHED_SOCKET");
 
@@ -40,7 +40,7 @@ static int connect_to(const char *path, int flags)
 
 bool operator_listens(const char *socket_path)
 {
-	int fd = connect_to(path_of(socket_path), SOCK_NONBLOCK);
+	int fd = connect_to(operator_socket(socket_path), SOCK_NONBLOCK);
 
 	if (fd >= 0)
 		close(fd);
@@ -49,7 +49,7 @@ bool operator_listens(const char *socket_path)
 
 int operator_connect(const char *socket_path, const char *command, struct cli_error *e)
 {
-	const char *path = path_of(socket_path);
+	const char *path = operator_socket(socket_path);
 	int fd = connect_to(path, 0), err = -fd;
 
 	if (fd >= 0)

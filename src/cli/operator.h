@@ -18,6 +18,8 @@ int operator_connect(const char *socket, const char *command, struct cli_error *
 /* fd_to_pass: -1 = none. Returns the broker's answer (0 or -errno); -EPIPE when it is gone,
  * -ETIMEDOUT when it says nothing for OPERATOR_PATIENCE_S. */
 int operator_call(int fd, struct pvsched_msg *msg, int fd_to_pass);
+/* The option's, else $PVSCHED_SOCKET, else the default. */
+const char *operator_socket(const char *socket_path);
 /* Whether a broker is at that socket, though it may be busy, or not for this user. Does not block. */
 bool operator_listens(const char *socket);
 /* The number of the VM that an operand names: a number, or a name of 'pvsched list'. -ENOENT,

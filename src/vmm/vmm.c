@@ -87,9 +87,7 @@ static int open_kvm(struct vmm *vm)
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (vm->kvm < 0) {
 		ret = -errno;
-		vmm_say(vm, PVSCHED_LOG_ERROR, "/dev/kvm: %s: %s", strerror(-ret),
-			ret == -ENOENT ? "load kvm_amd or kvm_intel, or turn nesting on"
-				       : "run as root or join group kvm");
+		vmm_say(vm, PVSCHED_LOG_ERROR, "/dev/kvm: %s", vmm_kvm_why(-ret));
 		return ret;
 	}
 	ret = ioctl(vm->kvm, KVM_GET_API_VERSION, 0);

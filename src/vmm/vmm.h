@@ -148,6 +148,9 @@ struct pvsched_vm *vmm_pvsched(struct vmm *vm);
 /* Injects GUEST_VECTOR_MSI into a vCPU (an MSI as a device would send it). */
 int vmm_inject(struct vmm *vm, unsigned int index);
 
+/* Why /dev/kvm did not open with this errno, and what to do. */
+const char *vmm_kvm_why(int error);
+
 const char *vmm_workload_str(unsigned int workload); /* "busy-random"; NULL if unknown */
 /* -EINVAL if there is none of that name. */
 int vmm_workload_parse(const char *name, enum guest_workload *ret_workload);
