@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -163,6 +164,129 @@ static bool becomes(pid_t tid, uint32_t policy, int value)
 		pause_ms(1);
 	}
 	return false;
+}
+
+/* The slack of a boost is the kernel's own. */
+static void kmod_slack_is_kept_from_a_boost_to_a_worse_nice(void **state)
+{
+	pid_t tid = start_thread();
+	uint64_t slack = 0;
+
+	(void)state;
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 2, 150)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, 2));
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_NICE, 9, 150)), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 9));
+	assert_int_equal(ask(PVSCHED_KMOD_REST, SLOT), 0);
+	assert_int_equal(pvsched_slack_get(tid, &slack), 0);
+	assert_int_equal(slack, 23456);
+	end_thread(tid);
+}
+
+#define SPIN_MS 100 /* far from RT throttling */
+
+static void bind(pid_t pid, int first, int last)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int cpu = first; cpu <= last; cpu++)
+		CPU_SET(cpu, &set);
+	assert_int_equal(sched_setaffinity(pid, sizeof(set), &set), 0);
+}
+
+/* Real-time work of the host, above the module's threads, on CPU 0: until `ended`, or tid is no longer
+ * real-time, or its time is up; then its status is 1. It has the CPU when this returns. */
+static pid_t start_spinner(volatile int *ended, pid_t tid)
+{
+	const struct sched_param above = { .sched_priority = 50 };
+	struct pvsched_attr a = { .policy = SCHED_FIFO };
+	uint64_t until;
+	int ready[2];
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (!pid) {
+		close(device);
+		if (sched_setscheduler(0, SCHED_FIFO, &above))
+			_exit(2);
+		bind(0, 0, 0);
+		until = now_ns() + SPIN_MS * MS;
+		if (write(ready[1], "r", 1) != 1)
+			_exit(2);
+		while (!*ended && now_ns() < until && a.policy == SCHED_FIFO)
+			if (tid && pvsched_attr_get(tid, &a))
+				_exit(2);
+		_exit(!*ended && a.policy == SCHED_FIFO);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(read(ready[0], &c, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+static int status_of(pid_t pid)
+{
+	int status;
+
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void kmod_boost_ends_where_its_thread_was_pushed_to(void **state)
+{
+	volatile int ended = 0; /* never */
+	pid_t tid, spinner;
+
+	(void)state;
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		skip();
+	bind(0, 1, 1);
+	tid = fork();
+	if (!tid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(device);
+		for (;;)
+			;
+	}
+	bind(tid, 0, 0);
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 2, 50)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, 2));
+	bind(tid, 0, 1);
+	spinner = start_spinner(&ended, tid);
+	assert_int_equal(status_of(spinner), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 0));
+	bind(0, 0, 1);
+	end_thread(tid);
+}
+
+static void kmod_thread_is_dropped_while_real_time_work_has_the_cpu(void **state)
+{
+	volatile int *ended = mmap(NULL, sizeof(*ended), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t tid, spinner;
+
+	(void)state;
+	assert_ptr_not_equal(ended, MAP_FAILED);
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		skip();
+	bind(0, 1, 1);
+	tid = start_thread();
+	assert_int_equal(add(SLOT, tid), 0);
+	spinner = start_spinner(ended, 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 2, 150)), 0);
+	assert_int_equal(ask(PVSCHED_KMOD_DROP, SLOT), 0);
+	*ended = 1;
+	assert_int_equal(status_of(spinner), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 4));
+	bind(0, 0, 1);
+	end_thread(tid);
+	munmap((void *)ended, sizeof(*ended));
 }
 
 static int setup(void **state)
@@ -487,6 +611,9 @@ int main(void)
 		CASE(kmod_real_time_thread_is_boosted_by_priority_only),
 		CASE(kmod_thread_of_sched_ext_keeps_its_nice),
 		CASE(kmod_threads_that_go_down_leave_nothing_above_them),
+		CASE(kmod_slack_is_kept_from_a_boost_to_a_worse_nice),
+		CASE(kmod_boost_ends_where_its_thread_was_pushed_to),
+		CASE(kmod_thread_is_dropped_while_real_time_work_has_the_cpu),
 		CASE(kmod_leaves_what_somebody_else_set),
 		CASE(kmod_bell_is_heard_in_a_boost_and_a_flood_is_not),
 		CASE(kmod_killed_broker_leaves_nothing_boosted),

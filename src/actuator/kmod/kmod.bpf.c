@@ -4,8 +4,8 @@
  * what is desired, and takes note of what it did (note.h).
  *
  * The object is the event programs and this; each policy has one, and all of them are called at each
- * change (pvsched_kmod_done, under the module's lock of the slot, in one of its threads): the one of
- * the slot's policy takes note.
+ * change (pvsched_kmod_done, under the module's lock of the slot, in one of its threads or the
+ * broker's): the one of the slot's policy takes note.
  */
 #define PVSCHED_IN_KERNEL
 #include <linux/bpf.h>

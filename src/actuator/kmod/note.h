@@ -235,7 +235,7 @@ static __always_inline void refresh_clock(__u64 tsc, __u64 ns)
 	__sync_lock_test_and_set(&rate_busy, 0);
 }
 
-/* In the module's threads, after each change: see pvsched_kmod_done(). */
+/* In the module's threads or the broker's, after each change: see pvsched_kmod_done(). */
 static __always_inline void on_done(__u32 slot, __u64 word, __u32 what, __u64 tsc, __u64 now)
 {
 	struct pvsched_vcpu *v = vcpu_at(slot);
@@ -245,7 +245,7 @@ static __always_inline void on_done(__u32 slot, __u64 word, __u32 what, __u64 ts
 
 	if (!v || !s || !is_ours(v))
 		return;
-	if (cpu < PVSCHED_CPUS)
+	if (cpu < PVSCHED_CPUS && !(what & PVSCHED_KMOD_BROKER))
 		worker_of_cpu[cpu] = this_tid();
 	refresh_clock(tsc, now);
 	event = pvsched_note(slot, word, what, now);

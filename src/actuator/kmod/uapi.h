@@ -10,7 +10,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define PVSCHED_KMOD_VERSION 3 /* of all of this: another one is refused */
+#define PVSCHED_KMOD_VERSION 4 /* of all of this: another one is refused */
 #define PVSCHED_KMOD_SLOTS   1024
 
 struct pvsched_kmod_begin {
@@ -128,5 +128,6 @@ struct pvsched_kmod_page {
 #define PVSCHED_KMOD_REFUSED	    8 /* the module did */
 #define PVSCHED_KMOD_FAIR	    16 /* because real-time time of its cgroup is not known to it */
 #define PVSCHED_KMOD_RANG	    32 /* nothing: the guest rings while it is boosted */
+#define PVSCHED_KMOD_BROKER	    64 /* the change was the broker's: not by a thread of the module */
 
 #endif

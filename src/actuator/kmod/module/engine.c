@@ -137,9 +137,7 @@ static int on_expiry(struct pvsched_vcpu *v, u32 slot, u64 now);
 
 void engine_done(u32 slot, u64 word, u32 what, u64 tsc, u64 ns)
 {
-	preempt_disable();
 	on_done(slot, word, what, tsc, ns);
-	preempt_enable();
 }
 
 void engine_settle(u32 slot)

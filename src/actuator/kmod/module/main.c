@@ -11,6 +11,7 @@
  * however the broker ends. Budgets are the programs'; here is what holds whatever they ask for:
  * nothing above the priority of the module's threads, nothing for longer than MOST_NS.
  */
+#include <linux/bitmap.h>
 #include <linux/bitops.h>
 #include <linux/btf.h>
 #include <linux/btf_ids.h>
@@ -51,7 +52,9 @@ struct worker {
 		*thread; /* NULL = that CPU was not on yet; then as long as the module */
 	struct kthread_work work;
 	struct irq_work irq; /* a thread cannot be woken under the run queue lock */
-	struct llist_head todo;
+	/* Slots. Each has its own: one whose thread is kept from running, by real-time work of the host,
+	 * keeps no slot from another. */
+	DECLARE_BITMAP(todo, PVSCHED_KMOD_SLOTS);
 };
 
 static struct worker *workers; /* by CPU */
@@ -75,14 +78,15 @@ void tell_broker(void)
 static void work(struct kthread_work *work)
 {
 	struct worker *w = container_of(work, struct worker, work);
-	struct llist_node *list = llist_del_all(&w->todo);
-	struct slot *s, *next;
+	struct slot *s;
+	u32 slot;
 
-	llist_for_each_entry_safe(s, next, list, todo)
+	for_each_set_bit(slot, w->todo, PVSCHED_KMOD_SLOTS)
 	{
-		/* before `want` is read: who writes it later queues the slot anew */
-		clear_bit(QUEUED, &s->state);
+		/* before `want` is read: who writes it later sets it anew */
+		clear_bit(slot, w->todo);
 		smp_mb__after_atomic();
+		s = &slots[slot];
 		rt_mutex_lock(&s->lock);
 		if (s->task)
 			slot_apply(s);
@@ -102,22 +106,24 @@ static void hand(struct slot *s, u32 cpu)
 {
 	struct worker *w;
 
-	preempt_disable(); /* who has set the bit queues it: all others rely on that */
-	if (!test_and_set_bit(QUEUED, &s->state)) {
-		/* acquire: pairs with the release in on_online() */
-		w = &workers[cpu < nr_cpu_ids && smp_load_acquire(&workers[cpu].thread) ? cpu
-											: first];
-		llist_add(&s->todo, &w->todo);
+	preempt_disable(); /* who has set the bit queues the work: all others rely on that */
+	/* acquire: pairs with the release in on_online() */
+	w = &workers[cpu < nr_cpu_ids && smp_load_acquire(&workers[cpu].thread) ? cpu : first];
+	if (!test_and_set_bit(s - slots, w->todo))
 		irq_work_queue(&w->irq);
-	}
 	preempt_enable();
 }
 
+/* Where the thread is now, the module's can run if it does. Again until it has: it may move before. */
 static enum hrtimer_restart on_expiry(struct hrtimer *timer)
 {
 	struct slot *s = container_of(timer, struct slot, expiry);
+	struct task_struct *p = READ_ONCE(s->task); /* put after this is cancelled */
 
-	hand(s, READ_ONCE(s->cpu));
+	if (p && is_boosted(s)) {
+		hand(s, task_cpu(p));
+		hrtimer_start(timer, ns_to_ktime(ktime_get_ns() + RETRY_NS), HRTIMER_MODE_ABS);
+	}
 	return HRTIMER_NORESTART;
 }
 
@@ -297,18 +303,8 @@ static int add(u32 slot, pid_t tid)
 	return 0;
 }
 
-/* What the workers were given before this is done when it returns. */
-static void flush_workers(void)
-{
-	for (u32 cpu = 0; cpu < nr_cpu_ids; cpu++) {
-		if (!READ_ONCE(workers[cpu].thread))
-			continue;
-		irq_work_sync(&workers[cpu].irq);
-		kthread_flush_work(&workers[cpu].work);
-	}
-}
-
-/* The slot's thread is at its baseline when it returns; with `drop` it is no longer registered. */
+/* The slot's thread is at its baseline when it returns; with `drop` it is no longer registered. Done
+ * here: the module's own threads may not run for as long as real-time work of the host does. */
 static int rest(u32 slot, bool drop)
 {
 	struct slot *s = &slots[slot];
@@ -320,9 +316,8 @@ static int rest(u32 slot, bool drop)
 	/* a program that is about to call may still do so: again, if one did */
 	for (int i = 0; i < RESTS && boosted; i++) {
 		xchg(&s->want, 0);
-		hand(s, READ_ONCE(s->cpu));
-		flush_workers();
 		rt_mutex_lock(&s->lock);
+		slot_apply(s);
 		boosted = is_boosted(s);
 		if (drop && (!boosted || i == RESTS - 1))
 			WRITE_ONCE(s->task, NULL);
@@ -511,7 +506,6 @@ static int start_workers(void)
 	int err;
 
 	for (u32 cpu = 0; cpu < nr_cpu_ids; cpu++) {
-		init_llist_head(&workers[cpu].todo);
 		init_irq_work(&workers[cpu].irq, on_irq);
 		kthread_init_work(&workers[cpu].work, work);
 	}

@@ -5,7 +5,6 @@
 
 #include <linux/eventfd.h>
 #include <linux/hrtimer.h>
-#include <linux/llist.h>
 #include <linux/rtmutex.h>
 #include <linux/sched.h>
 #include <linux/wait.h>
@@ -24,8 +23,7 @@ struct slot {
 	struct rt_mutex lock;
 	struct task_struct *task; /* with a reference; NULL = not registered */
 	u64 want; /* written by programs, in any context */
-	unsigned long state; /* QUEUED, RANG */
-	struct llist_node todo;
+	unsigned long state; /* RANG */
 	struct hrtimer expiry;
 	u32 cpu; /* whose worker was told last */
 	struct eventfd_ctx *bell; /* under `registry`; NULL = it has none */
@@ -40,7 +38,9 @@ struct slot {
 	u32 foreign;
 };
 
-enum { QUEUED, /* in some worker's list */ RANG };
+enum { RANG };
+
+#define RETRY_NS 1000000ll /* after a change that failed, or was not made in time */
 
 extern struct slot *slots;
 extern u32 ceiling; /* boosts are below; 0 = no broker has begun */

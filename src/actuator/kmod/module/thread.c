@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * One thread's scheduling: from what it is to what a program wants, and back to what it was. What
- * apply.c is to agents, but for the accounting. Under the slot's lock, in the module's threads.
+ * apply.c is to agents, but for the accounting. Under the slot's lock, in the module's threads
+ * or the broker's.
  */
 #include <linux/sched/task.h>
 #include <linux/version.h>
@@ -12,8 +13,7 @@
 #include "engine.h"
 #include "slot.h"
 
-#define MOST_NS	 200000000ll /* twice PVSCHED_YIELD_MAX_NS: no word lasts longer */
-#define RETRY_NS 1000000ll /* after a change that failed */
+#define MOST_NS 200000000ll /* twice PVSCHED_YIELD_MAX_NS: no word lasts longer */
 #ifndef SCHED_EXT /* before 6.12; without a scheduler of that class it is SCHED_NORMAL */
 #define SCHED_EXT 7
 #endif
@@ -63,8 +63,8 @@ static int set(struct task_struct *p, const struct attr *a)
 
 /*
  * Programs attach here: told under the slot's lock, after the change took effect, of the word that
- * is in force now (level BASE: the thread is as it was) and of what happened (PVSCHED_KMOD_*). By the
- * module's threads only, one a CPU: the kernel leaves out a program that runs on that CPU already.
+ * is in force now (level BASE: the thread is as it was) and of what happened (PVSCHED_KMOD_*). With
+ * preemption disabled: the kernel leaves out a program that runs on that CPU already.
  * tsc is that of ns: guests speak in TSC, and programs cannot read it.
  */
 void pvsched_kmod_done(u32 slot, u64 word, u32 what, u64 tsc, u64 ns);
@@ -89,10 +89,14 @@ static void tell(const struct slot *s, u32 what)
 			ns = at;
 		}
 	}
+	if (!(current->flags & PF_KTHREAD))
+		what |= PVSCHED_KMOD_BROKER;
+	preempt_disable();
 	if (READ_ONCE(engine.on))
 		engine_done(s - slots, s->word, what, tsc, ns);
 	else
 		pvsched_kmod_done(s - slots, s->word, what, tsc, ns);
+	preempt_enable();
 	if (!(what & (PVSCHED_KMOD_FOREIGN | PVSCHED_KMOD_FAIR)))
 		return;
 	tell_broker(); /* after the programs have noted it */
@@ -159,6 +163,7 @@ static void restore(struct slot *s, u64 want)
 	}
 	s->word = pvsched_word(PVSCHED_WORD_SEQ(want), PVSCHED_LEVEL_BASE, 0,
 			       PVSCHED_WORD_REASON(want), ktime_get_ns());
+	hrtimer_try_to_cancel(&s->expiry); /* else it comes, and finds nothing to do */
 	tell(s, what);
 }
 
@@ -232,6 +237,8 @@ static void boost(struct slot *s, u64 want, u64 now)
 		}
 		if (!is_boosted(s) || is_fair(s->set.policy))
 			s->slack_ns = slack_ns;
+		else if (is_fair(a.policy)) /* as in restore() */
+			s->task->timer_slack_ns = s->slack_ns;
 		s->under = is_fair(a.policy) ? a.nice : under;
 		s->set = a;
 		/* not from boost to boost: a guest may ask for those changes */
