@@ -76,6 +76,7 @@ struct sched_ext_entity { /* CONFIG_SCHED_CLASS_EXT */
 	__u32 weight; /* 100 at nice 0 */
 	__u64 slice;
 	__u64 dsq_vtime;
+	unsigned long runnable_at; /* jiffies, of who waits: since when */
 };
 
 #define TASK_DEAD   0x80 /* include/linux/sched.h: its last switch */

@@ -197,4 +197,10 @@ static __always_inline bool preempts(const struct scx_cpu *x, __u64 vtime, __u64
 	       now > x->start_ns + KEEP_NS && before(vtime + PREEMPT_NS, vtime_now(x, now));
 }
 
+/* Who runs on that CPU is to give way to one who is about to wait for it. */
+static __always_inline bool gives_way(const struct scx_cpu *x, __u64 vtime, __u64 flags)
+{
+	return x->low ? x->start_ns && !MEMBER(x, urgent) : preempts(x, vtime, flags);
+}
+
 #endif

@@ -13,6 +13,7 @@
 #define DSQ_URGENT(llc) (0x3000ull + (llc)) /* boosted ones that found no CPU, in their order */
 
 #define WALK_MOST 64 /* who waits for an LLC and is looked at, in one look at a queue */
+#define AGE_NS	  2000000000ull /* between two looks at all that wait: who did at both comes first */
 
 /*
  * A vCPU waits in its LLC's queues. Each look at a queue costs a hash, so where none waits it is saved;
@@ -60,7 +61,7 @@ static __always_inline void look_for_cpu(struct task_struct *p, __u32 cpu, struc
 	}
 	if (!x || low || x->given)
 		return;
-	if (x->low ? x->start_ns && !MEMBER(x, urgent) : preempts(x, vtime, flags))
+	if (gives_way(x, vtime, flags))
 		scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
 }
 
@@ -160,6 +161,44 @@ static __always_inline __u64 first_of(const struct task_struct *p, __u64 dsq, __
 {
 	return bpf_cpumask_test_cpu(cpu, p->cpus_ptr) ? p->scx.dsq_vtime | 1
 						      : pvsched_first(dsq, cpu);
+}
+
+/*
+ * By virtual time alone, a low weight would wait for as long as all rivals together take to catch up with
+ * one slice of it, or a high one with anybody; and the kernel ends a scheduler under which a task waits for
+ * timeout_ms. So who waited at the last look (runnable_at, in jiffies) comes before all that come from now
+ * on. Between two looks everybody is reached: some 50 ns each. Not inline: as promote().
+ */
+static __noinline int age_queue(__u64 dsq, __u64 vtime, __u64 since)
+{
+	struct bpf_iter_scx_dsq it;
+	struct task_struct *p;
+
+	if (bpf_iter_scx_dsq_new(&it, dsq, 0))
+		goto out;
+	while ((p = bpf_iter_scx_dsq_next(&it))) {
+		if (!before(p->scx.runnable_at, since) || !before(vtime, p->scx.dsq_vtime))
+			continue;
+		scx_bpf_dsq_move_set_vtime(&it, vtime);
+		scx_bpf_dsq_move_vtime(&it, p, dsq, 0);
+	}
+out:
+	bpf_iter_scx_dsq_destroy(&it);
+	return 0;
+}
+
+static __always_inline void age(struct scx_llc *l, __u32 llc, __u64 now)
+{
+	__u64 last = MEMBER(l, aged_ns), since = l->aged_jiffies;
+
+	if (before(now, last + AGE_NS) ||
+	    __sync_val_compare_and_swap(&l->aged_ns, last, now) != last)
+		return;
+	l->aged_jiffies = bpf_jiffies64();
+	if (!last)
+		return;
+	age_queue(DSQ_TASKS(llc), l->vnow - DEBT_NS, since);
+	age_queue(DSQ_VCPUS(llc), l->vnow - DEBT_NS, since);
 }
 
 /* This CPU would idle: take what waits elsewhere, but no vCPU. */

@@ -143,6 +143,8 @@ __s32 BPF_PROG(pvsched_select_cpu, struct task_struct *p, __s32 prev, __u64 flag
 	return cpu;
 }
 
+#define LOOK_NS 100000000ull /* a CPU looks at the queues again, whoever else is to run there */
+
 /* Returns false, and has done nothing, if the slot is nobody's any more. */
 static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u32 cpu,
 					 struct scx_cpu *x, __u64 flags)
@@ -157,9 +159,9 @@ static __always_inline bool enqueue_vcpu(struct task_struct *p, __u32 slot, __u3
 	if (!s || !v)
 		return false;
 	/* It ran until now, and no dispatch asked for it: somebody was in the local queue. */
-	runs = v->in_ns && !(flags & (SCX_ENQ_WAKEUP | SCX_ENQ_REENQ));
+	runs = v->in_ns && !(flags & (SCX_ENQ_WAKEUP | SCX_ENQ_REENQ)) && !MEMBER(x, taken);
 	boosted = runs ? ask(v, s, slot, p->prio, now) : pvsched_settle(slot, now);
-	if (boosted && !(flags & SCX_ENQ_REENQ)) {
+	if (boosted && !(flags & SCX_ENQ_REENQ) && !MEMBER(x, taken)) {
 		if (runs || !MEMBER(x, urgent) || MEMBER(x, urgent) == slot + 1) {
 			MEMBER(x, urgent) = slot + 1;
 			scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS,
@@ -194,20 +196,23 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 
 	if (slot >= 0 && x && enqueue_vcpu(p, slot, cpu, x, flags))
 		return 0;
-	/* a CPU's own kernel threads: what they do nobody else can, and it is short */
-	if (p->nr_cpus_allowed == 1 && p->flags & 0x00200000 /* PF_KTHREAD */) {
-		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_HEAD);
-		if (x && x->low)
-			scx_bpf_kick_cpu(cpu, SCX_KICK_PREEMPT);
-		return 0;
-	}
 	l = llc_at(llc);
 	vtime = vtime_of(p, l, flags);
+	/* A CPU's own kernel threads: what they do nobody else can, and most of it is short. Those that
+	 * compute, or wake each other, take turns with all others. */
+	if (p->nr_cpus_allowed == 1 && p->flags & 0x00200000 /* PF_KTHREAD */ && x && l &&
+	    flags & SCX_ENQ_WAKEUP && !before(l->vnow + SLICE_NS, vtime)) {
+		scx_bpf_task_set_dsq_vtime(p, vtime);
+		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS,
+				   flags | SCX_ENQ_HEAD |
+					   (gives_way(x, vtime, flags) ? SCX_ENQ_PREEMPT : 0));
+		return 0;
+	}
 	/* Straight to the CPU: no interrupt to make it look, no look at the queues. Others that wake
 	 * until then wait for whoever is free. Not past a vCPU: the kernel dispatches no CPU that was
 	 * given somebody, so it would be asked for when it has lost the CPU. */
 	if (x && !x->given && !x->asks && flags & SCX_ENQ_CPU_SELECTED &&
-	    preempts(x, vtime, flags)) {
+	    scx_bpf_now() < MEMBER(x, looked_ns) + LOOK_NS && preempts(x, vtime, flags)) {
 		x->given = 1;
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS, flags | SCX_ENQ_PREEMPT);
@@ -233,12 +238,15 @@ int BPF_PROG(pvsched_dispatch, __s32 cpu, struct task_struct *prev)
 
 	if (!x)
 		return 0;
+	MEMBER(x, taken) = 0;
+	MEMBER(x, looked_ns) = scx_bpf_now();
 	if (MEMBER(x, urgent) && !is_boosted(MEMBER(x, urgent) - 1))
 		MEMBER(x, urgent) = 0; /* over: also if nobody waits who may run here */
 	llc = x->llc;
 	l = llc_at(llc);
 	if (!l)
 		return 0;
+	age(l, llc, x->looked_ns);
 	stays = prev && prev->scx.flags & SCX_TASK_QUEUED;
 	vcpus = MEMBER(l, vcpus) > 0; /* see vcpu_waits() */
 	if (!vcpus && !stays && scx_bpf_dsq_move_to_local(DSQ_TASKS(llc)))
@@ -323,6 +331,7 @@ int BPF_PROG(pvsched_running, struct task_struct *p)
 	}
 	x->weight = weight_of(p, v ? s : NULL, x->low);
 	x->given = 0;
+	MEMBER(x, taken) = 0;
 	x->asks = v != NULL;
 	x->vtime = bounded(p, vtime, l->vnow);
 	x->start_ns = scx_bpf_now();
@@ -341,8 +350,14 @@ int BPF_PROG(pvsched_stopping, struct task_struct *p, bool runnable)
 		return 0;
 	scx_bpf_task_set_dsq_vtime(p, vtime_now(x, scx_bpf_now()));
 	x->start_ns = 0;
-	if (!runnable)
+	if (!runnable) {
 		MEMBER(x, urgent) = 0;
+	} else if (p->scx.slice && p->nr_cpus_allowed > 1 && rt_queued(p)) {
+		/* It has lost the CPU to real-time work. With some of its slice left the kernel keeps it
+		 * there; without, it is enqueued. */
+		MEMBER(x, taken) = 1;
+		scx_bpf_task_set_slice(p, 0);
+	}
 	return 0;
 }
 

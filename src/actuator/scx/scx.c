@@ -52,12 +52,13 @@ struct scx {
 };
 
 static const char *const needs[] = {
-	"scx_bpf_create_dsq",	     "scx_bpf_select_cpu_dfl", "scx_bpf_test_and_clear_cpu_idle",
-	"scx_bpf_pick_idle_cpu",     "scx_bpf_dsq_insert",     "scx_bpf_dsq_insert_vtime",
-	"scx_bpf_dsq_move_to_local", "scx_bpf_dsq_move",       "scx_bpf_dsq_peek",
-	"scx_bpf_dsq_nr_queued",     "scx_bpf_task_set_slice", "scx_bpf_task_set_dsq_vtime",
-	"scx_bpf_kick_cpu",	     "scx_bpf_task_cpu",       "scx_bpf_now",
-	"scx_bpf_dsq_move_vtime",    "bpf_preempt_disable",    "bpf_preempt_enable",
+	"scx_bpf_create_dsq",	      "scx_bpf_select_cpu_dfl", "scx_bpf_test_and_clear_cpu_idle",
+	"scx_bpf_pick_idle_cpu",      "scx_bpf_dsq_insert",	"scx_bpf_dsq_insert_vtime",
+	"scx_bpf_dsq_move_to_local",  "scx_bpf_dsq_move",	"scx_bpf_dsq_peek",
+	"scx_bpf_dsq_nr_queued",      "scx_bpf_task_set_slice", "scx_bpf_task_set_dsq_vtime",
+	"scx_bpf_kick_cpu",	      "scx_bpf_task_cpu",	"scx_bpf_now",
+	"scx_bpf_dsq_move_vtime",     "bpf_preempt_disable",	"bpf_preempt_enable",
+	"scx_bpf_dsq_move_set_vtime",
 };
 
 static void read_line(const char *path, char *buf, size_t size)

@@ -37,12 +37,12 @@ static __always_inline struct scx_llc *llc_at(__u32 llc)
 	return bpf_map_lookup_elem(&scx_llcs, &llc);
 }
 
-/* Nobody boosted runs on that CPU, nor (if `core`) on its sibling. */
+/* Nobody boosted runs on that CPU, nor (if `core`) on its sibling; nor what took it from one of ours. */
 static __always_inline bool is_calm(__u32 cpu, bool core)
 {
 	struct scx_cpu *x = cpu_at(cpu);
 
-	if (!x || MEMBER(x, urgent))
+	if (!x || MEMBER(x, urgent) || MEMBER(x, taken))
 		return false;
 	if (!core || x->sibling == cpu)
 		return true;
