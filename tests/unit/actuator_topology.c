@@ -16,6 +16,8 @@ static char root[] = "/tmp/pvsched-topology-XXXXXX";
 static const struct {
 	const char *file, *text;
 } tree[] = {
+	{ "possible", "0-1023\n" },
+	{ "isolated", "2-3,7\n" },
 	{ "cpu0", NULL },
 	{ "cpu0/topology", NULL },
 	{ "cpu0/topology/core_cpus_list", "0-1\n" },
@@ -23,6 +25,7 @@ static const struct {
 	{ "cpu0/cache/index0", NULL },
 	{ "cpu0/cache/index0/level", "1\n" },
 	{ "cpu0/cache/index0/shared_cpu_list", "0-1\n" },
+	{ "cpu1", NULL },
 	{ "cpu2", NULL },
 	{ "cpu2/topology", NULL },
 	{ "cpu2/topology/core_cpus_list", "2-3\n" },
@@ -93,9 +96,39 @@ static void topology_of_a_cpu_that_tells_nothing_is_its_own_core(void **state)
 	assert_int_equal(pvsched_topology_llc(root, 7), 0);
 }
 
+/* Its directory stays when it goes off; what it shares does not. */
+static void topology_cpu_that_tells_no_core_is_offline(void **state)
+{
+	(void)state;
+	assert_true(pvsched_topology_online(root, 0));
+	assert_true(pvsched_topology_online(root, 2));
+	assert_false(pvsched_topology_online(root, 1));
+	assert_false(pvsched_topology_online(root, 7));
+}
+
+static void topology_possible_cpus_end_with_the_last_of_their_list(void **state)
+{
+	(void)state;
+	assert_int_equal(pvsched_topology_possible(root), 1024);
+	assert_int_equal(pvsched_topology_possible("/nonexistent"), 0);
+}
+
+static void topology_isolated_cpus_are_told(void **state)
+{
+	char cpus[16];
+
+	(void)state;
+	assert_true(pvsched_topology_isolated(root, cpus, sizeof(cpus)));
+	assert_string_equal(cpus, "2-3,7");
+	assert_false(pvsched_topology_isolated("/nonexistent", cpus, sizeof(cpus)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(topology_cpu_that_tells_no_core_is_offline),
+		cmocka_unit_test(topology_possible_cpus_end_with_the_last_of_their_list),
+		cmocka_unit_test(topology_isolated_cpus_are_told),
 		cmocka_unit_test(topology_core_is_named_by_its_first_cpu),
 		cmocka_unit_test(topology_llc_is_the_cache_of_the_highest_level),
 		cmocka_unit_test(topology_of_a_cpu_that_tells_nothing_is_its_own_core),

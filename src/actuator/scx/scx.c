@@ -74,7 +74,7 @@ static void read_line(const char *path, char *buf, size_t size)
 
 static int usable(char *why, size_t size)
 {
-	char state[32], name[64], cgroup[320];
+	char state[32], name[64], cgroup[320], cpus[64];
 	struct btf *btf;
 	int err = 0;
 
@@ -87,6 +87,15 @@ static int usable(char *why, size_t size)
 	if (strcmp(state, "disabled") && strncmp(name, "pvsched", 7)) {
 		snprintf(why, size, "another scheduler is on (%s, %s): stop it first", name, state);
 		return -EBUSY;
+	}
+	if (pvsched_topology_possible(PVSCHED_TOPOLOGY_ROOT) > PVSCHED_CPUS) {
+		snprintf(why, size, "this machine may have more than %d CPUs", PVSCHED_CPUS);
+		return -ENOTSUP;
+	}
+	if (pvsched_topology_isolated(PVSCHED_TOPOLOGY_ROOT, cpus, sizeof(cpus))) {
+		snprintf(why, size, "CPUs %s are isolated (isolcpus=), which sched_ext refuses",
+			 cpus);
+		return -ENOTSUP;
 	}
 	if (pvsched_quota_find(CGROUP_ROOT, cgroup, sizeof(cgroup))) {
 		pvsched_plain(cgroup); /* who has a cgroup names those in it */
@@ -143,6 +152,11 @@ static int fill_topology(struct pvsched_programs *p)
 	for (int cpu = 0; !err && cpu < possible; cpu++) {
 		struct scx_cpu x = { .sibling = sibling_of(cpu, core, possible) };
 
+		key = cpu;
+		if (!pvsched_topology_online(PVSCHED_TOPOLOGY_ROOT, cpu)) { /* in no cache's list */
+			err = bpf_map_update_elem(cpus, &key, &x, BPF_ANY) ? -errno : 0;
+			continue;
+		}
 		first = pvsched_topology_llc(PVSCHED_TOPOLOGY_ROOT, cpu);
 		for (at = 0; at < n && name[at] != first; at++)
 			;
@@ -151,7 +165,6 @@ static int fill_topology(struct pvsched_programs *p)
 		x.llc = at < LLCS_MAX ? at : LLCS_MAX - 1;
 		if (l[x.llc].n < LLC_CPUS_MAX)
 			l[x.llc].cpu[l[x.llc].n++] = cpu;
-		key = cpu;
 		err = bpf_map_update_elem(cpus, &key, &x, BPF_ANY) ? -errno : 0;
 	}
 	for (key = 0; !err && key < LLCS_MAX; key++)
