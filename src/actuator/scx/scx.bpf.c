@@ -356,6 +356,7 @@ int BPF_PROG(pvsched_stopping, struct task_struct *p, bool runnable)
 		/* It has lost the CPU to real-time work. With some of its slice left the kernel keeps it
 		 * there; without, it is enqueued. */
 		MEMBER(x, taken) = 1;
+		MEMBER(x, urgent) = 0;
 		scx_bpf_task_set_slice(p, 0);
 	}
 	return 0;
