@@ -18,7 +18,7 @@ spin='while :; do :; done'
 
 pvsched serve --actuator scx >/tmp/serve 2>&1 &
 broker=$!
-within scx_starts 60 grep -q '^ready' /tmp/serve || cat /tmp/serve
+within scx_starts 180 grep -q '^ready' /tmp/serve || cat /tmp/serve
 
 # on CPU 1, and free to leave it
 taskset -c 1 sh -c "$spin" &

@@ -57,12 +57,8 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 	case PVSCHED_SLOT_POLICY:
 		v->policy = arg->value;
 		v->timer_at = 0;
-		if (policy_events)
-			return bpf_timer_set_callback(&v->timer, on_timer);
-		/* It runs and waits unseen from here on: who serves it next must not take that for one long time. */
-		v->in_ns = v->off_ns = v->wait_ns = 0;
-		v->woken = 0;
-		v->state = PVSCHED_STATE_UNKNOWN;
+		if (!policy_events)
+			pvsched_unseen(v);
 		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_BASE:
 		v->base_prio = (__s16)(arg->value >> 16);

@@ -207,6 +207,15 @@ struct pvsched_vcpu {
 	__u64 reach_added; /* ... and how many switches there were in all beyond the one to it */
 };
 
+/* Under a policy without events it runs and waits unseen: who serves it next must not take that for one long
+ * time. */
+static __always_inline void pvsched_unseen(struct pvsched_vcpu *v)
+{
+	v->in_ns = v->off_ns = v->wait_ns = 0;
+	v->woken = 0;
+	v->state = PVSCHED_STATE_UNKNOWN;
+}
+
 struct pvsched_cpu {
 	struct pvsched_counters count;
 };

@@ -153,16 +153,22 @@ static void policy_changed_to_off_in_mid_boost_restores_and_stays_off(void **sta
 {
 	struct threads_bed *b = *state;
 	struct bed_vcpu *v = boost(b);
-	uint64_t boosts;
+	struct pvsched_vcpu_report from, to;
+	uint64_t boosts, seen;
 
 	assert_int_equal(set_policy(0, "off", NULL), 0);
+	from = report(v);
 	assert_false(bed_is_boosted(v));
 	expect_policy(0, "off");
 	boosts = bed_stats(v).boosts;
 	bed_sleep_ms(300); /* critical and preempted all the time */
 	assert_int_equal(bed_stats(v).boosts, boosts);
+	seen = bed_now();
 	assert_int_equal(set_policy(0, "latency", NULL), 0);
 	assert_true(bed_await_boosted(v, true, PATIENCE_MS));
+	/* what nobody saw counts as neither */
+	to = report(v);
+	assert_in_range(to.run_ns + to.steal_ns - from.run_ns - from.steal_ns, 0, bed_now() - seen);
 }
 
 static void policy_from_a_file_serves_and_its_vm_only(void **state)

@@ -253,6 +253,7 @@ static int free_policy(u32 id)
 static int slot_op(const struct pvsched_kmod_slot *a)
 {
 	struct pvsched_vcpu *v = &engine.vcpus[a->slot];
+	const struct used *u;
 
 	switch (a->op) {
 	case PVSCHED_SLOT_INIT:
@@ -274,6 +275,9 @@ static int slot_op(const struct pvsched_kmod_slot *a)
 	case PVSCHED_SLOT_POLICY:
 		v->policy = a->value;
 		v->timer_at = 0;
+		u = used_of(v);
+		if (!u || !u->policy->events)
+			pvsched_unseen(v);
 		return 0;
 	case PVSCHED_SLOT_BASE:
 		v->base_prio = (s16)(a->value >> 16);
