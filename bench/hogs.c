@@ -25,8 +25,10 @@ static int become_hog(int cpu, pid_t parent)
 	/* the parent may have died before the prctl */
 	if (getppid() != parent)
 		return ESRCH;
-	/* ^C reaches the whole foreground group; the tool ends its hogs itself */
+	/* these reach the whole foreground group; the tool ends its hogs itself */
 	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
 	if (sched_setscheduler(0, SCHED_OTHER, &param) < 0)
 		return errno;
 	if (setpriority(PRIO_PROCESS, 0, 0) < 0)

@@ -321,7 +321,7 @@ static bool check_quota(struct check_list *l, const char *section, const char *r
 		/* none: max in v2, -1 in v1 */
 		if (!bench_read_line(file, line, sizeof(line)) && *line >= '1' && *line <= '9') {
 			check_add(l, section, name, CHECK_LIMIT,
-				  "%.120s: %s us: ordinary time of threads in it is limited; a "
+				  "%.380s: %s us: ordinary time of threads in it is limited; a "
 				  "vCPU in it is boosted by nice, which it charges",
 				  file, line);
 			found = true;

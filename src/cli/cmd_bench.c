@@ -129,7 +129,9 @@ static int output_open(struct output *o, const char *path, struct cli_error *e)
 	o->path = path;
 	if (!path)
 		return 0;
-	in_place = !stat(path, &st) && !S_ISREG(st.st_mode);
+	/* nor is a link to what is not there yet */
+	in_place = stat(path, &st) ? !lstat(path, &st) && S_ISLNK(st.st_mode)
+				   : !S_ISREG(st.st_mode);
 	o->target = realpath(path, NULL);
 	if (!o->target)
 		o->target = strdup(path); /* there is none yet */
@@ -220,6 +222,7 @@ static void catch_signals(void)
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN); /* a report's reader may leave: that is an error of its own */
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
@@ -270,9 +273,9 @@ static int run(const void *values, const char **operands, unsigned int count, st
 		bench_print_json(&report, json.f);
 	if (html.f)
 		bench_print_html(&report, html.f);
-	status = output_finish(&json, e);
-	if (!status)
-		status = output_finish(&html, e);
+	output_finish(&json, e); /* of one that failed the other is still whole */
+	output_finish(&html, e);
+	status = e->exit;
 	if (!status && !json_out && (json.path || html.path))
 		printf("\nwrote %s%s%s\n", html.path ? html.path : "",
 		       html.path && json.path ? " and " : "", json.path ? json.path : "");

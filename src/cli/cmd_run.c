@@ -123,7 +123,7 @@ static int start_broker(struct run_session *s, struct cli_error *e)
 			return cli_fail(e, CLI_FAILED, "run", option,
 					"leave it out, or stop that broker first",
 					"a broker runs on this host: 'pvsched serve' decides that");
-		if (!joined)
+		if (!joined && !operator_listens(s->v->socket))
 			return cli_fail(e, CLI_FAILED, "join the broker of this host",
 					operator_socket(s->v->socket),
 					"give its socket with --socket",

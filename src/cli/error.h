@@ -20,7 +20,7 @@ struct cli_error {
 	int exit; /* 0 = no error, CLI_FAILED, CLI_USAGE */
 	char what[80];
 	char on[200];
-	char why[300];
+	char why[600];
 	char next[300];
 };
 

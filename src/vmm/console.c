@@ -17,6 +17,7 @@
 #define ESCAPE	   0x01 /* Ctrl-A */
 #define ESCAPE_END 'x'
 #define TYPED_MAX  16384
+#define DEAF_MS	   100
 
 /* serial_lock is held. */
 static void update_irq(struct vmm *vm)
@@ -129,13 +130,14 @@ static void pass_on(struct vmm *vm, struct typed *t)
 	pthread_mutex_unlock(&vm->serial_lock);
 }
 
-/* A terminal is read whether or not the guest reads: the escape may be next. Other input waits. */
+/* A terminal is read whether or not the guest reads: the escape may be next. Input waits, that of a terminal until
+ * DEAF_MS have passed in which the guest took nothing. */
 static void *console_thread(void *arg)
 {
 	struct vmm *vm = arg;
 	struct typed t = { .escape = vm->opts.kernel.escape };
 	uint8_t bytes[64];
-	bool more = true;
+	bool more = true, deaf = false, full;
 	struct pollfd fds[3] = {
 		{ .fd = vm->stop_fd, .events = POLLIN },
 		{ .events = POLLIN },
@@ -143,22 +145,29 @@ static void *console_thread(void *arg)
 	};
 	eventfd_t room;
 	ssize_t got;
+	int n;
 
 	prctl(PR_SET_NAME, "console");
 	if (vmm_thread_confine(vm, VMM_ROLE_CONSOLE))
 		return NULL;
 	while (more || t.count) {
 		fds[1].fd = t.count ? vm->room_fd : -1;
-		fds[2].fd = more && (t.escape || !t.count) ? vm->opts.kernel.in : -1;
-		if (poll(fds, 3, -1) < 0) {
+		full = t.count >
+		       TYPED_MAX - sizeof(bytes) - 1; /* one more: an escape that is none */
+		fds[2].fd = more && (t.escape ? !full || deaf : !t.count) ? vm->opts.kernel.in : -1;
+		n = poll(fds, 3, full && !deaf ? DEAF_MS : -1);
+		if (n < 0) {
 			if (errno == EINTR)
 				continue;
 			break;
 		}
+		deaf |= full && !n;
 		if (fds[0].revents)
 			break;
-		if (fds[1].revents)
+		if (fds[1].revents) {
 			eventfd_read(vm->room_fd, &room);
+			deaf = false;
+		}
 		if (fds[2].revents) {
 			got = read(vm->opts.kernel.in, bytes, sizeof(bytes));
 			if (got > 0)

@@ -325,12 +325,11 @@ def run_joins_a_broker_that_serves():
 def as_nobody(folder):
     """A prefix for commands: a user without rights, of the group nogroup, who may open /dev/kvm."""
     kvm = os.stat("/dev/kvm").st_rdev
-    os.mknod(folder + "/kvm", 0o666 | stat.S_IFCHR, kvm)
-    os.chmod(folder + "/kvm", 0o666)
-    os.chmod(folder, 0o755)
-    yield ["unshare", "--mount", "sh", "-c",
-           f'mount --bind {folder}/kvm /dev/kvm && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"',
-           "sh"]
+    yield ["unshare", "--mount", "sh", "-ec",
+           f"mount -t tmpfs -o mode=755 none {folder}\n"  # where the folder is, devices may be none
+           f"mknod -m 666 {folder}/kvm c {os.major(kvm)} {os.minor(kvm)}\n"
+           f"mount --bind {folder}/kvm /dev/kvm\n"
+           'exec setpriv --reuid 65534 --regid 65534 --clear-groups "$@"', "sh"]
 
 
 def socket_of(serve):
@@ -461,13 +460,24 @@ def bench_report_leaves_a_pipe_and_a_link_what_they_are():
         os.mkfifo(pipe)
         pathlib.Path(file).write_text("an older one")
         os.symlink("file", link)
+        bench = ["bench", "--rounds", "1", "--samples", "50", "--hogs", "0", "--workload", "busy", "--variant",
+                 "other", "--html", pipe, "--json", link]
         with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as cat:
-            result = call("bench", "--rounds", "1", "--samples", "50", "--hogs", "0", "--workload", "busy",
-                          "--variant", "other", "--html", pipe, "--json", link)
-            check(result.returncode == 0, result)
-            check("</html>" in cat.stdout.read())
+            try:
+                result = call(*bench)
+                check(result.returncode == 0, result)
+                check("</html>" in cat.stdout.read())
+            finally:
+                cat.kill()
         check(len(json.loads(pathlib.Path(file).read_text())["cells"]) == 1)
         check(stat.S_ISFIFO(os.lstat(pipe).st_mode) and os.readlink(link) == "file", os.listdir(folder))
+        check(sorted(os.listdir(folder)) == ["file", "link", "pipe"], os.listdir(folder))
+        # a link to what is not there yet, and a reader who leaves
+        os.unlink(file)
+        with subprocess.Popen(["sh", "-c", f": <{pipe}"]) as reader:
+            refused(call(*bench), 1, pipe, "Broken pipe")
+            reader.kill()
+        check(len(json.loads(pathlib.Path(file).read_text())["cells"]) == 1)
         check(sorted(os.listdir(folder)) == ["file", "link", "pipe"], os.listdir(folder))
 
 

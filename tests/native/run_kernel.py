@@ -131,6 +131,7 @@ def run_hang_up_that_is_ignored_ends_nothing(path):
         terminal.until(b"K")
         terminal.child.send_signal(signal.SIGHUP)
         time.sleep(0.5)
+        assert terminal.child.poll() is None
         terminal.type(b"q")
         terminal.end()
     finally:

@@ -162,17 +162,16 @@ static void *feed(void *bytes)
 	return NULL;
 }
 
-static void console_that_is_no_terminal_loses_nothing_and_has_no_escape(void **state)
+static void lose_nothing(int first)
 {
 	uint8_t *bytes = malloc(64 * 1024), fifos = UART_FCR_ENABLE_FIFO;
 	pthread_t feeder;
 	void *failed;
 	int i;
 
-	(void)state;
 	assert_non_null(bytes);
 	for (i = 0; i < 64 * 1024; i++)
-		bytes[i] = i % 2 ? 'x' : 1 + i / 2 % 200;
+		bytes[i] = i % 2 ? 'x' : first + i / 2 % 200;
 	vmm_console_port(&vm, UART_FCR, true, &fifos);
 	assert_int_equal(pthread_create(&feeder, NULL, feed, bytes), 0);
 	for (i = 0; i < 64 * 1024; i++)
@@ -181,6 +180,18 @@ static void console_that_is_no_terminal_loses_nothing_and_has_no_escape(void **s
 	assert_null(failed);
 	assert_false(vm.off);
 	free(bytes);
+}
+
+static void console_that_is_no_terminal_loses_nothing_and_has_no_escape(void **state)
+{
+	(void)state;
+	lose_nothing(1); /* Ctrl-A x among it */
+}
+
+static void console_loses_nothing_of_what_is_pasted_to_a_guest_that_reads(void **state)
+{
+	(void)state;
+	lose_nothing(2);
 }
 
 static void console_whose_input_ends_still_delivers_it(void **state)
@@ -206,6 +217,9 @@ int main(void)
 			at_terminal, stop),
 		cmocka_unit_test_setup_teardown(
 			console_that_is_no_terminal_loses_nothing_and_has_no_escape, at_pipe, stop),
+		cmocka_unit_test_setup_teardown(
+			console_loses_nothing_of_what_is_pasted_to_a_guest_that_reads, at_terminal,
+			stop),
 		cmocka_unit_test_setup_teardown(console_whose_input_ends_still_delivers_it,
 						at_terminal, stop),
 	};
