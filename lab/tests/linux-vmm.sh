@@ -66,7 +66,7 @@ expect linux_rebooted_once grep -q 'and 1 reboots' /tmp/said.2
 
 # Without the local APIC's timer the PIT is the clock: Linux boots only if it ticks.
 log=$LAB_OUT/console-pit.log
-VMM_APPEND=nolapic_timer
+VMM_APPEND="nolapic_timer lapic=notscdeadline" # else Linux wants no PIT
 cat >/tmp/task.pit <<'END'
 ticks() { awk '$1 == "0:" { print $2 }' /proc/interrupts; }
 before=$(ticks)

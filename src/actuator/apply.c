@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -249,9 +250,10 @@ static bool see_foreign(const struct pvsched_actuation *act, struct pvsched_slot
 		foreign |= PVSCHED_FOREIGN_NICE;
 	if (foreign & PVSCHED_FOREIGN_POLICY || (!foreign && !boosted))
 		s->base = cur; /* with a slice or clamps of theirs */
-	if (left &&
-	    foreign & PVSCHED_FOREIGN_POLICY) /* theirs is left alone, but not our nice in it */
-		pvsched_attr_set(s->tid, &s->base);
+	/* theirs is left alone, but not our nice in it, or under it */
+	if (left && foreign & PVSCHED_FOREIGN_POLICY && pvsched_thread_lives(act, s, sh) &&
+	    setpriority(PRIO_PROCESS, s->tid, s->base.nice))
+		sh->failed++;
 	if (foreign & PVSCHED_FOREIGN_NICE)
 		s->base.nice = s->under = nice;
 	covers = boosted && !(foreign & PVSCHED_FOREIGN_POLICY) && covers_its_nice(s, ours) &&

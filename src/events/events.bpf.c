@@ -57,7 +57,7 @@ int pvsched_slot(struct pvsched_slot_arg *arg)
 	case PVSCHED_SLOT_POLICY:
 		v->policy = arg->value;
 		v->timer_at = 0;
-		if (!policy_events)
+		if (!policy_events || arg->value != policy_id)
 			pvsched_unseen(v);
 		return bpf_timer_set_callback(&v->timer, on_timer);
 	case PVSCHED_SLOT_BASE:

@@ -12,9 +12,9 @@
 /* Of the time since SCHED_IN, the part that ran at better than baseline. Errs to the guest's
  * disadvantage when the scheduling changed more than once in between, which takes another CPU's agent. */
 static __always_inline __u64 boosted_part(struct pvsched_vcpu *v, struct pvsched_debt *d, int prio,
-					  __u64 now)
+					  __u64 in, __u64 now)
 {
-	__u64 in = v->in_ns, on = MEMBER(d, stretch.on_ns), off = MEMBER(d, stretch.off_ns);
+	__u64 on = MEMBER(d, stretch.on_ns), off = MEMBER(d, stretch.off_ns);
 
 	/* all along, or boosted on the way; or twice; or just ended, which is not noted yet */
 	if (prio < (int)v->base_prio || on)
@@ -35,13 +35,13 @@ static __always_inline int run_prio(struct pvsched_vcpu *v, struct pvsched_debt 
 
 /* What it ran below its baseline pays boosts back. */
 static __always_inline void pay_back(struct pvsched_vcpu *v, struct pvsched_shared *s,
-				     struct pvsched_debt *d, int prio, __u64 now)
+				     struct pvsched_debt *d, int prio, __u64 in, __u64 now)
 {
 	__u64 at = MEMBER(s, applied_ns);
 
 	if (prio <= (int)v->base_prio)
 		return;
-	at = at > v->in_ns && at <= now ? at : v->in_ns;
+	at = at > in && at <= now ? at : in;
 	d->owed_ns = pvsched_owed_pay(d->owed_ns, pvsched_owed_paid(now - at));
 }
 
@@ -71,9 +71,9 @@ static __always_inline void boosts_here(__u32 cpu, __u64 now)
 /* Returns the boosted ns that were charged. Under the run queue lock of the CPU where it ran: only the VM's bucket has other writers. */
 static __always_inline __u64 charge(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				    struct pvsched_debt *d, const struct pvsched_limits *l,
-				    int prio, __u64 now)
+				    int prio, __u64 in, __u64 now)
 {
-	__u64 ns = boosted_part(v, d, prio, now), old;
+	__u64 ns = boosted_part(v, d, prio, in, now), old;
 	__u8 reason = MEMBER(s, boosted_for); /* `applied` may say already why it ended */
 	struct pvsched_debt *vm, *cpu;
 
@@ -148,19 +148,22 @@ static __always_inline void settle_run(int slot, struct task_struct *prev, struc
 	struct pvsched_debt *d = debt_at(slot);
 	struct pvsched_shared *s;
 	__u32 key = slot;
-	__u64 boosted;
+	__u64 boosted, in;
 
 	s = shared_of(key);
-	if (!v || !s || !l || !d || !v->in_ns)
+	if (!v || !s || !l || !d)
 		return;
-	v->run_ns += now - v->in_ns;
-	boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), now);
-	if (boosted)
-		harm(v, prev, next, is_preempted(prev), boosted);
-	pay_back(v, s, d, prev->prio, now);
-	v->in_ns = 0;
 	if (v->cpu < PVSCHED_CPUS && slot_on_cpu[v->cpu] == slot + 1)
 		slot_on_cpu[v->cpu] = 0;
+	in = MEMBER(v, in_ns); /* once: pvsched_unseen() of another CPU */
+	if (!in)
+		return;
+	v->run_ns += now - in;
+	boosted = charge(v, s, d, l, run_prio(v, d, prev->prio), in, now);
+	if (boosted)
+		harm(v, prev, next, is_preempted(prev), boosted);
+	pay_back(v, s, d, prev->prio, in, now);
+	v->in_ns = 0;
 }
 
 static __always_inline void sched_out(int slot, struct task_struct *prev, struct task_struct *next,
@@ -369,7 +372,7 @@ static __always_inline __u64 running_boosted(__u32 cpu, __u64 now)
 	v = vcpu_of_slot(slot);
 	d = debt_at(slot);
 	on = d ? MEMBER(d, stretch.on_ns) : 0;
-	if (!v || !on)
+	if (!v || !on || v->cpu != cpu)
 		return 0;
 	since = v->in_ns > on ? v->in_ns : on;
 	return now > since ? now - since : 0;

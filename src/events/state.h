@@ -207,11 +207,11 @@ struct pvsched_vcpu {
 	__u64 reach_added; /* ... and how many switches there were in all beyond the one to it */
 };
 
-/* Under a policy without events it runs and waits unseen: who serves it next must not take that for one long
+/* Under a policy without events, or none, it runs and waits unseen: who serves it next must not take that for one long
  * time. */
 static __always_inline void pvsched_unseen(struct pvsched_vcpu *v)
 {
-	v->in_ns = v->off_ns = v->wait_ns = 0;
+	v->in_ns = v->off_ns = v->wait_ns = v->reach_ns = v->asked_ns = 0;
 	v->woken = 0;
 	v->state = PVSCHED_STATE_UNKNOWN;
 }
@@ -394,7 +394,15 @@ static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base
  * stands before the vCPU in the queue of their priority. */
 #define PVSCHED_HOST_RT_NS 1000000ull
 
-#define PVSCHED_TSC_SHIFT   24
+#define PVSCHED_TSC_SHIFT 24
+
+/* By more than one in 512: the machine slept, and TSC or clock did not go on as the other. NTP slews by one in 2,000
+ * at most. */
+static __always_inline int pvsched_rate_steps(__u64 mult, __u64 last)
+{
+	return (mult > last ? mult - last : last - mult) > last >> 9;
+}
+
 #define PVSCHED_NEXT_MAX_NS 10000000000ll
 
 /* (a * b) >> shift, the low 64 bits; shift 1 to 63. */

@@ -25,7 +25,7 @@ static __always_inline bool is_registered(__u32 tid)
 
 		v = vcpu_at(slot);
 		if (!v || v->tid == tid)
-			return v != NULL;
+			return v && is_here(v);
 		at = v->chain;
 	}
 	return false;

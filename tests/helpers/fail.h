@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/auxv.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -266,6 +267,7 @@ FAIL_INT(prctl, EPERM, (int a, long b, long c, long d, long e), (a, b, c, d, e))
 FAIL_INT(rmdir, EBUSY, (const char *a), (a))
 FAIL_INT(sched_getaffinity, ENOMEM, (pid_t a, size_t b, void *c), (a, b, c))
 FAIL_INT(sched_setaffinity, EINVAL, (pid_t a, size_t b, const void *c), (a, b, c))
+FAIL_INT(setpriority, EPERM, (__priority_which_t a, id_t b, int c), (a, b, c))
 FAIL_INT(sched_setscheduler, EPERM, (pid_t a, int b, const void *c), (a, b, c))
 FAIL_INT(sem_wait, EINTR, (void *a), (a))
 FAIL_INT(setsid, EPERM, (void), ())

@@ -616,6 +616,12 @@ static void owner_that_lowers_a_boost_keeps_nothing_of_it(void **state)
 		  { .policy = SCHED_BATCH, .nice = -20 },
 		  PVSCHED_FOREIGN_POLICY,
 		  SCHED_BATCH },
+		/* under which it would come back with SCHED_OTHER */
+		{ PVSCHED_LEVEL_NICE,
+		  -20,
+		  { .policy = SCHED_FIFO, .priority = 50 },
+		  PVSCHED_FOREIGN_POLICY,
+		  SCHED_FIFO },
 		/* what is no better than its own is theirs, as ever */
 		{ PVSCHED_LEVEL_NICE,
 		  -20,
@@ -645,9 +651,28 @@ static void owner_that_lowers_a_boost_keeps_nothing_of_it(void **state)
 		assert_false(r.boosted);
 		assert_int_equal(pvsched_attr_get(victim.tid, &now), 0);
 		assert_int_equal(now.policy, cases[i].policy);
-		assert_int_equal(now.nice, cases[i].foreign == PVSCHED_FOREIGN_NICE ? 3 : 0);
+		assert_int_equal(getpriority(PRIO_PROCESS, victim.tid),
+				 cases[i].foreign == PVSCHED_FOREIGN_NICE ? 3 : 0);
 		assert_int_equal(shared[0].foreign, cases[i].foreign);
 	}
+}
+
+/* Late, as after a kill: the thread has ended, and its number is another's, who has a nice of that kind. */
+static void boost_of_an_ended_thread_changes_nobody_of_its_number(void **state)
+{
+	const struct pvsched_attr batch = { .policy = SCHED_BATCH, .nice = -5 };
+	struct pvsched_applied r;
+
+	(void)state;
+	shared[0].desired = pvsched_word(1, PVSCHED_LEVEL_NICE, -20, PVSCHED_REASON_MIRROR,
+					 bed_now() + 50 * MS);
+	assert_int_equal(pvsched_apply(&act, 0, 0, false, &r), 0);
+	assert_true(r.boosted);
+	assert_int_equal(pvsched_attr_set(victim.tid, &batch), 0);
+	shared[0].gone = 1;
+	slots[0].starttime = 1;
+	pvsched_apply(&act, 0, 0, true, &r);
+	assert_int_equal(getpriority(PRIO_PROCESS, victim.tid), -5);
 }
 
 /* In the child: a thread that tells its tid and executes `sleep` when told to; its leader has ended. */
@@ -866,6 +891,7 @@ int main(void)
 		CASE(boost_that_changes_its_level_keeps_the_count_of_its_rings),
 		CASE(actuator_lowers_no_realtime_thread),
 		CASE(owner_that_lowers_a_boost_keeps_nothing_of_it),
+		CASE(boost_of_an_ended_thread_changes_nobody_of_its_number),
 		CASE(boosted_thread_that_executes_a_program_is_restored),
 		CASE(actuator_boosts_nobody_whose_slot_was_given_up),
 		CASE(actuator_that_boosts_late_takes_back_what_was_given_up),

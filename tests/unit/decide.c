@@ -139,6 +139,30 @@ static void first_event_of_a_vcpu_clears_no_other_ones_cpu(void **state)
 	assert_int_equal(slot_on_cpu[0], 1);
 }
 
+static void run_that_nobody_saw_leaves_its_cpu_all_the_same(void **state)
+{
+	(void)state;
+	run(0);
+	pvsched_unseen(&fake.vcpus[0]);
+	pass(MS);
+	leave(0);
+	assert_int_equal(slot_on_cpu[0], 0);
+	assert_int_equal(fake.vcpus[0].run_ns, 0);
+}
+
+static void real_time_work_with_the_number_of_an_ended_thread_takes_boosts_back(void **state)
+{
+	struct task_struct work = { .pid = vcpu[1].pid, .prio = FIFO, .start_time = 7 };
+
+	(void)state;
+	fake.vcpus[1].flags |= PVSCHED_V_GONE;
+	run(0);
+	apply(0, PVSCHED_REASON_CRITICAL);
+	fake.shared[0].desired = fake.shared[0].applied;
+	on_waking(&work);
+	assert_int_equal(fake.cpus[0].count.revoked, 1);
+}
+
 static void boost_that_was_ended_from_another_cpu_is_charged_for_what_it_was_for(void **state)
 {
 	(void)state;
@@ -232,6 +256,8 @@ int main(void)
 		CASE(thread_that_ended_hides_nobody_behind_it),
 		CASE(run_of_another_policys_vcpu_is_charged_before_the_next_is_looked_at),
 		CASE(first_event_of_a_vcpu_clears_no_other_ones_cpu),
+		CASE(run_that_nobody_saw_leaves_its_cpu_all_the_same),
+		CASE(real_time_work_with_the_number_of_an_ended_thread_takes_boosts_back),
 		CASE(boost_that_was_ended_from_another_cpu_is_charged_for_what_it_was_for),
 		CASE(boost_that_ends_between_change_and_note_is_charged),
 		CASE(agent_that_asks_of_what_is_far_away_leaves_it_to_the_timer),

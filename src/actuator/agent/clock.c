@@ -58,12 +58,6 @@ void pvsched_clock_start(volatile struct pvsched_clock *clocks, volatile uint32_
 	publish(clocks, idx, tsc, ns, rate(tsc, ns));
 }
 
-/* By more than one in 512: NTP slews by one in 2,000 at most. */
-static bool steps(uint64_t mult, uint64_t last)
-{
-	return (mult > last ? mult - last : last - mult) > last >> 9;
-}
-
 void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint32_t *idx)
 {
 	uint64_t tsc = 0, ns = 0, mult;
@@ -76,7 +70,7 @@ void pvsched_clock_refresh(volatile struct pvsched_clock *clocks, volatile uint3
 	sample(&tsc, &ns);
 	last = clocks[*idx & 1];
 	mult = tsc > last.tsc ? rate(tsc, ns) : 0;
-	if (!mult || (!anew && steps(mult, last.mult))) {
+	if (!mult || (!anew && pvsched_rate_steps(mult, last.mult))) {
 		/* the machine slept: its TSC began anew, or ran on while the clock stood still */
 		first_tsc = tsc;
 		first_ns = ns;

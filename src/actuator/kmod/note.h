@@ -211,6 +211,7 @@ __noinline int pvsched_note(__u32 slot, __u64 word, __u32 what, __u64 now)
 
 __u64 rate_tsc, rate_ns;
 __u32 rate_busy;
+__u32 rate_anew; /* since the clocks stepped: the next rate is taken as it comes */
 
 /* pvsched_clock_refresh() of the agents. Whoever changes a thread's scheduling refreshes the clock,
  * so it is as old as the last boost. */
@@ -218,17 +219,22 @@ static __always_inline void refresh_clock(__u64 tsc, __u64 ns)
 {
 	__u32 now = *(volatile __u32 *)&clock_idx & 1, next = now ^ 1;
 	__u64 mult = clocks[now].mult, over = ns - rate_ns;
+	int begin;
 
 	if (ns - clocks[now].ns < REFRESH_NS || __sync_val_compare_and_swap(&rate_busy, 0, 1))
 		return;
 	/* shifted it has less than 60 bits */
 	if (rate_ns && over <= 2 * RATE_NS && tsc > rate_tsc)
 		mult = (over << PVSCHED_TSC_SHIFT) / (tsc - rate_tsc);
+	begin = !rate_anew && pvsched_rate_steps(mult, clocks[now].mult);
+	if (begin)
+		mult = clocks[now].mult;
+	rate_anew = begin;
 	clocks[next].tsc = tsc;
 	clocks[next].ns = ns;
 	clocks[next].mult = mult;
 	*(volatile __u32 *)&clock_idx = next;
-	if (!rate_ns || over > RATE_NS) {
+	if (!rate_ns || over > RATE_NS || begin) {
 		rate_tsc = tsc;
 		rate_ns = ns;
 	}

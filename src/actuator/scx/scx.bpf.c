@@ -92,12 +92,14 @@ static __always_inline int ask(struct pvsched_vcpu *v, struct pvsched_shared *s,
 {
 	const struct pvsched_limits *l = limits_of(slot);
 	struct pvsched_debt *d = debt_at(slot);
+	__u64 in;
 
 	if (!l || !d)
 		return 0;
-	if (v->in_ns) {
-		charge(v, s, d, l, run_prio(v, d, prio), now);
-		v->run_ns += now - v->in_ns;
+	in = MEMBER(v, in_ns);
+	if (in) {
+		charge(v, s, d, l, run_prio(v, d, prio), in, now);
+		v->run_ns += now - in;
 		v->in_ns = now;
 	}
 	if (v->policy == policy_id) {
@@ -201,7 +203,8 @@ int BPF_PROG(pvsched_enqueue, struct task_struct *p, __u64 flags)
 	/* A CPU's own kernel threads: what they do nobody else can, and most of it is short. Those that
 	 * compute, or wake each other, take turns with all others. */
 	if (p->nr_cpus_allowed == 1 && p->flags & 0x00200000 /* PF_KTHREAD */ && x && l &&
-	    flags & SCX_ENQ_WAKEUP && !before(l->vnow + SLICE_NS, vtime)) {
+	    flags & SCX_ENQ_WAKEUP && !before(l->vnow + SLICE_NS, vtime) &&
+	    scx_bpf_now() < MEMBER(x, looked_ns) + LOOK_NS) {
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 		scx_bpf_dsq_insert(p, SCX_DSQ_LOCAL, SLICE_NS,
 				   flags | SCX_ENQ_HEAD |

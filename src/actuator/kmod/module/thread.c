@@ -27,6 +27,12 @@ static bool is_fair(u32 policy)
 	       policy == SCHED_EXT;
 }
 
+/* It keeps the one that it had, and has no use for it. */
+static bool hides_nice(u32 policy)
+{
+	return !is_fair(policy) || policy == SCHED_IDLE;
+}
+
 static struct attr attr_of(struct task_struct *p)
 {
 	struct attr a = {
@@ -109,7 +115,7 @@ static void tell(const struct slot *s, u32 what)
 static u32 see_foreign(struct slot *s)
 {
 	const struct attr *ours = is_boosted(s) ? &s->set : &s->base;
-	bool hidden = !is_fair(ours->policy);
+	bool hidden = hides_nice(ours->policy);
 	int expected = hidden && is_boosted(s) ? s->under : ours->nice;
 	struct attr cur = attr_of(s->task);
 	bool left = is_boosted(s) && is_fair(s->base.policy) && expected <= cur.nice &&
@@ -132,7 +138,7 @@ static u32 see_foreign(struct slot *s)
 	if (what == PVSCHED_KMOD_FOREIGN_NICE)
 		s->base.nice = s->under = cur.nice;
 	if (left && what == PVSCHED_KMOD_FOREIGN_POLICY)
-		set(s->task, &s->base);
+		set_user_nice(s->task, s->base.nice);
 	s->foreign |= what;
 	return what;
 }
@@ -210,7 +216,7 @@ static int nice_seen(const struct slot *s, u32 what)
 {
 	if (!is_boosted(s) || what & PVSCHED_KMOD_FOREIGN_NICE)
 		return s->base.nice;
-	return is_fair(s->set.policy) ? s->set.nice : s->under;
+	return hides_nice(s->set.policy) ? s->under : s->set.nice;
 }
 
 /* Under the slot's lock. */
@@ -239,7 +245,7 @@ static void boost(struct slot *s, u64 want, u64 now)
 			s->slack_ns = slack_ns;
 		else if (is_fair(a.policy)) /* as in restore() */
 			s->task->timer_slack_ns = s->slack_ns;
-		s->under = is_fair(a.policy) ? a.nice : under;
+		s->under = hides_nice(a.policy) ? under : a.nice;
 		s->set = a;
 		/* not from boost to boost: a guest may ask for those changes */
 		if (!pvsched_is_boost(PVSCHED_WORD_LEVEL(s->word), PVSCHED_WORD_VALUE(s->word),
