@@ -496,6 +496,45 @@ static void kmod_leaves_what_somebody_else_set(void **state)
 	end_thread(other);
 }
 
+static void kmod_idle_hides_the_nice_of_its_thread(void **state)
+{
+	pid_t tid = start_thread();
+	uint64_t told[3] = { 0 };
+
+	(void)state;
+	assert_int_equal(add(SLOT, tid), 0);
+	forget_told();
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_IDLE, 0, 150)), 0);
+	assert_true(becomes(tid, SCHED_IDLE, 4));
+	assert_int_equal(ask(PVSCHED_KMOD_REST, SLOT), 0);
+	assert_true(is_told(PVSCHED_LEVEL_BASE));
+	read_told(told);
+	assert_int_equal(told[2] & (PVSCHED_KMOD_FOREIGN_NICE | PVSCHED_KMOD_FOREIGN_POLICY), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 4));
+	end_thread(tid);
+}
+
+/* An owner needs no right to go down. */
+static void kmod_owner_that_lowers_a_boost_keeps_nothing_of_it(void **state)
+{
+	const struct pvsched_attr fifo = { .policy = SCHED_FIFO,
+					   .priority = 1,
+					   .flags = SCHED_FLAG_RESET_ON_FORK };
+	pid_t tid = start_thread();
+
+	(void)state;
+	assert_int_equal(add(SLOT, tid), 0);
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_RT, 2, 150)), 0);
+	assert_true(becomes(tid, SCHED_FIFO, 2));
+	assert_int_equal(pvsched_attr_set(tid, &fifo), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 4));
+	assert_int_equal(want(SLOT, word_of(PVSCHED_LEVEL_NICE, -20, 150)), 0);
+	assert_true(becomes(tid, SCHED_OTHER, -20));
+	assert_int_equal(setpriority(PRIO_PROCESS, tid, -19), 0);
+	assert_true(becomes(tid, SCHED_OTHER, 4));
+	end_thread(tid);
+}
+
 static void kmod_bell_is_heard_in_a_boost_and_a_flood_is_not(void **state)
 {
 	struct pvsched_kmod_bell bell = { SLOT, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
@@ -615,6 +654,8 @@ int main(void)
 		CASE(kmod_boost_ends_where_its_thread_was_pushed_to),
 		CASE(kmod_thread_is_dropped_while_real_time_work_has_the_cpu),
 		CASE(kmod_leaves_what_somebody_else_set),
+		CASE(kmod_idle_hides_the_nice_of_its_thread),
+		CASE(kmod_owner_that_lowers_a_boost_keeps_nothing_of_it),
 		CASE(kmod_bell_is_heard_in_a_boost_and_a_flood_is_not),
 		CASE(kmod_killed_broker_leaves_nothing_boosted),
 	};
