@@ -124,7 +124,7 @@ struct pvsched_page {
 	__u64 next_event; /* guest TSC of the next timer that matters; 0 = none */
 	__u64 ack; /* last ticket whose work the guest's own words now speak for */
 	__u64 capacity; /* 0 = not told, else 1..1024: compute the guest asks for; a hint */
-	__u64 lease; /* over a stream: another value each PVSCHED_LEASE_MS / 4 while pages are shared */
+	__u64 lease; /* over a stream: + 1 each PVSCHED_LEASE_MS / 4 while pages are shared (STREAM-7) */
 	__u64 reserved3[2];
 
 	/* line 2: the guest, from any vCPU, by compare-and-swap */

@@ -151,11 +151,12 @@ int pvsched_vm__vcpu_stats(struct pvsched_vm *vm, unsigned int index,
 
 struct pvsched_device_stats {
 	size_t sz;
-	uint64_t errors[PVSCHED_R_MAX]; /* by result code: what the guest did wrong */
 	uint32_t status; /* PVSCHED_S_* */
 	uint32_t epoch;
 	uint64_t features; /* negotiated */
 	uint32_t protocol, protocol_version;
+	uint64_t errors
+		[PVSCHED_R_MAX]; /* by result code: what the guest did wrong; last, for it grows */
 };
 int pvsched_vm__device_stats(struct pvsched_vm *vm, struct pvsched_device_stats *ret_stats);
 

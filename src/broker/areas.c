@@ -30,13 +30,17 @@ static bool peek(const struct pvsched_port *p, uint64_t hva, void *to, size_t si
 
 /* Words of lines 3 and 4, each by itself, so that the guest reads none by halves: the kernel copies 8 aligned
  * bytes by one store, or by `rep movsb`, of which that is promised nowhere and so far found everywhere
- * (stream_words_are_written_whole). */
+ * (stream_words_are_written_whole). The status comes last: who sees ATTACHED sees the nonce, and after OFF nothing
+ * is written. */
 static bool poke(const struct pvsched_port *p, uint64_t hva, const __u64 *words, uint32_t which)
 {
 	hva += offsetof(struct pvsched_page, status);
-	for (unsigned int i = 0; i < WORDS; i++)
+	for (unsigned int n = 1; n <= WORDS; n++) {
+		unsigned int i = n % WORDS;
+
 		if (which >> i & 1 && pwrite(p->mem_fd, &words[i], 8, hva + i * 8) != 8)
 			return false;
+	}
 	return true;
 }
 

@@ -167,7 +167,7 @@ static bool serve_all(struct pvsched_broker *b)
 			}
 			if (ev[i].data.u32 == TAG_CONF) {
 				eventfd_read(b->configure_fd, &count);
-				pvsched_settings_again(b);
+				pvsched_settings_asked(b);
 			} else if (ev[i].data.u32 == TAG_NEWS)
 				pvsched_found_news(&b->found);
 			else if (ev[i].data.u32 == TAG_PORTS)

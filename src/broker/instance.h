@@ -20,7 +20,8 @@
 
 /* New options on their way: the main thread's, but while nobody waits for it. */
 struct pvsched_reload {
-	const struct pvsched_broker_opts *opts; /* NULL = none */
+	const struct pvsched_broker_opts *asked; /* by another thread; NULL: does this one live? */
+	const struct pvsched_broker_opts *opts; /* that are being taken; NULL = none */
 	bool loading; /* the policy that is being loaded is for them */
 	int held[PVSCHED_RULES_MAX + 2], n; /* in use once more, in their order */
 	int err;
@@ -97,6 +98,7 @@ void pvsched_settings_begin(struct pvsched_broker *b, const struct pvsched_broke
 int pvsched_settings_hold(struct pvsched_broker *b, const struct pvsched_broker_opts *o);
 void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker_opts *o);
 void pvsched_settings_again(struct pvsched_broker *b);
+void pvsched_settings_asked(struct pvsched_broker *b);
 void pvsched_settings_loaded(struct pvsched_broker *b);
 /* The main thread ends: whoever waits for it, or will, is told so. */
 void pvsched_settings_end(struct pvsched_broker *b);

@@ -84,6 +84,8 @@ static void drop(struct pvsched_ports *all, int index)
 	pthread_mutex_lock(&all->lock);
 	all->port[index] = NULL;
 	pthread_mutex_unlock(&all->lock);
+	if (all->ep > 0) /* what is buried may still be open, and its place another's */
+		epoll_ctl(all->ep, EPOLL_CTL_DEL, p->fd, NULL);
 	pvsched_porters_bury(&all->porters, p->fd, p->uid);
 	if (p->mem_fd >= 0)
 		close(p->mem_fd);
@@ -369,9 +371,12 @@ void pvsched_ports_serve(struct pvsched_ports *all, int index)
 {
 	struct pvsched_port *p = all->port[index];
 	char data[4096];
-	ssize_t n = p ? pvsched_recv_bare(p->fd, data, sizeof(data)) : 0;
+	ssize_t n;
 
-	if (!p || n == -EAGAIN)
+	if (!p || p->mute_ns)
+		return;
+	n = pvsched_recv_bare(p->fd, data, sizeof(data));
+	if (n == -EAGAIN)
 		return;
 	if (n > 0 && p->place < 0) {
 		admit(p);

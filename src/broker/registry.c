@@ -410,8 +410,7 @@ int pvsched_registry_enable_copy(struct pvsched_registry *r, uint32_t slot, uint
 	return err ? err : pvsched_registry_enable(r, slot, features);
 }
 
-/* The thread is at its baseline when it returns: who carries decisions out sees that it is. */
-static void settle(struct pvsched_registry *r, uint32_t slot)
+void pvsched_registry_settle(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_applied done;
 
@@ -437,7 +436,7 @@ void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 	 * will one take a decision from it; those that begin now find it disabled.
 	 * model: disable.grace, disable.word, disable.page */
 	put_page(r->programs, slot, r->page_fd[slot]);
-	settle(r, slot);
+	pvsched_registry_settle(r, slot);
 	locked = pvsched_slot_lock(s);
 	s->page = NULL;
 	if (locked)
@@ -452,7 +451,7 @@ void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
 
 	order(programs, slot, PVSCHED_SLOT_POLICY, policy);
 	__atomic_store_n(&s->prog_fd, pvsched_programs_agent_fd(programs), __ATOMIC_RELEASE);
-	settle(r, slot);
+	pvsched_registry_settle(r, slot);
 }
 
 uint32_t pvsched_registry_foreign(struct pvsched_registry *r, uint32_t slot)
@@ -509,7 +508,7 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	pvsched_registry_disable(r, slot);
 	unchain(r, slot);
 	order(r->programs, slot, PVSCHED_SLOT_FINI, 0);
-	settle(r, slot);
+	pvsched_registry_settle(r, slot);
 	/* A program that an agent runs may have taken a decision before FINI and write it only now. */
 	pvsched_release(&r->act, slot);
 	if (r->actuator)

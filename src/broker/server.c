@@ -11,6 +11,7 @@
 
 #include "door.h"
 #include "core/plain.h"
+#include "actuator/monotonic.h"
 #include "wire.h"
 
 #define DEFERRED 1 /* the reply comes later */
@@ -197,7 +198,7 @@ static int move_all(struct pvsched_server *s, int policy)
 {
 	int err;
 
-	s->overruled = true;
+	s->overruled = s->overruled_since = true;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (s->client[i].hello && !pvsched_policies_use(s->policies, policy))
 			pvsched_server_move(s, &s->client[i], policy);
@@ -297,16 +298,41 @@ static const struct {
 	  "somebody else changed its affinity during a boost: it keeps that" },
 };
 
-static void say_foreign(const struct pvsched_server *s, const struct pvsched_client *c, int index,
+/* A thread that is registered again and again would be said again and again: of a user (and who shares his place)
+ * ten lines at once, then one a minute, and that there are more. */
+static bool may_say(struct pvsched_server *s, uid_t uid, bool *ret_first)
+{
+	static const struct pvsched_rate_conf rate = { .every_ns = 60000000000ull,
+						       .horizon_ns = 9 * 60000000000ull };
+	struct pvsched_saying *said = &s->said_of[uid % PVSCHED_SAID_USERS];
+	uint64_t now = now_ns();
+
+	*ret_first = !said->out;
+	said->out = pvsched_rate_wait(said->paid_at, now, &rate) != 0;
+	if (!said->out)
+		said->paid_at = pvsched_rate_charge(said->paid_at, now, &rate);
+	return !said->out;
+}
+
+static void say_foreign(struct pvsched_server *s, const struct pvsched_client *c, int index,
 			uint32_t foreign, pvsched_say_fn say, void *ctx)
 {
 	char line[256];
+	bool first;
 
 	for (unsigned int i = 0; i < sizeof(sayings) / sizeof(*sayings); i++) {
 		if (!(foreign & sayings[i].foreign))
 			continue;
-		snprintf(line, sizeof(line), "VM %d, vCPU %d, thread %d: %s", (int)(c - s->client),
-			 index, s->reg->act.slots[c->slot[index]].tid, sayings[i].text);
+		if (may_say(s, c->uid, &first))
+			snprintf(line, sizeof(line), "VM %d, vCPU %d, thread %d: %s",
+				 (int)(c - s->client), index, s->reg->act.slots[c->slot[index]].tid,
+				 sayings[i].text);
+		else if (first)
+			snprintf(line, sizeof(line),
+				 "user %u: somebody else changes more of its threads than is said",
+				 c->uid);
+		else
+			continue;
 		say(ctx, line);
 	}
 }
@@ -517,4 +543,5 @@ void pvsched_server_loaded(struct pvsched_server *s)
 	if (operator >= 0 && reply(s->client[operator].fd, m, -1))
 		pvsched_server_drop(s, operator);
 	s->pending.operator= s->pending.target = - 1;
+	s->pending.all = false;
 }

@@ -16,7 +16,8 @@
 #include "wire.h"
 
 /* The last places are for operators: root's, when all others are taken. */
-#define PVSCHED_PLACES (PVSCHED_VMS + 16)
+#define PVSCHED_PLACES	   (PVSCHED_VMS + 16)
+#define PVSCHED_SAID_USERS 16
 
 /* A client; or a VM that was found (found.h): its VMM knows nothing of us, so there is no socket. */
 struct pvsched_port;
@@ -76,6 +77,7 @@ struct pvsched_server {
 	uint64_t refused;
 	bool fixed_policy; /* operators may look, but not swap */
 	bool overruled; /* so the standard of all is an operator's, whatever sections say */
+	bool overruled_since; /* a new configuration was asked for, that is not in force yet */
 	/* who asked for the policy that is being loaded, and for what; indices of clients, -1 = gone */
 	struct pvsched_pending {
 		int operator, target;
@@ -85,6 +87,10 @@ struct pvsched_server {
 	} pending;
 	bool joined; /* a client said hello */
 	pid_t changed; /* a process that ceased to be a client, or became one; 0 = none */
+	struct pvsched_saying {
+		uint64_t paid_at;
+		bool out; /* more is not said, and that was said */
+	} said_of[PVSCHED_SAID_USERS]; /* by user, see pvsched_server_foreign() */
 	char said[256]; /* the last line that loading a policy said */
 	unsigned int ceiling; /* highest SCHED_FIFO priority that any vCPU may have */
 	/* agents and guardian go above it; -errno: they stay where they are */

@@ -50,15 +50,12 @@ static int find(struct pvsched_server *s, struct pvsched_msg *m, struct target *
 /* Boosts that would not be allowed now end; the others at their next event or expiry. */
 static void enforce_ceiling(struct pvsched_registry *r, uint32_t slot)
 {
-	struct pvsched_shared *sh = &r->act.shared[slot];
-	uint64_t applied = __atomic_load_n(&sh->applied, __ATOMIC_ACQUIRE);
-	struct pvsched_applied done;
+	uint64_t applied = __atomic_load_n(&r->act.shared[slot].applied, __ATOMIC_ACQUIRE);
 
 	if (PVSCHED_WORD_LEVEL(applied) != PVSCHED_LEVEL_RT ||
 	    (uint32_t)PVSCHED_WORD_VALUE(applied) <= pvsched_limits_now(&r->act, slot)->ceiling)
 		return;
-	pvsched_desire_nothing(sh);
-	pvsched_apply(&r->act, slot, 0, true, &done);
+	pvsched_registry_settle(r, slot);
 }
 
 static unsigned int highest_ceiling(struct pvsched_registry *r)

@@ -89,7 +89,8 @@ static int load_named(struct pvsched_broker *b, const char *name)
 		return -EPERM;
 	}
 	err = pvsched_policies_begin(&b->policies, name, -1);
-	b->reload.loading = !err;
+	if (!err)
+		b->reload.loading = true;
 	return err ? err : -EBUSY;
 }
 
@@ -154,20 +155,27 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 	static const struct pvsched_conf none;
 	struct pvsched_budget budget = budget_of(o);
 	struct pvsched_reload *r = &b->reload;
+	bool overruled;
 
 	pthread_mutex_lock(&b->mutex);
 	set_lead(b, o);
 	b->server.conf = o->conf ? *o->conf : none;
-	b->server.overruled = false;
-	b->policies.standard = r->held[0];
+	/* who asks last is served: of an operator since then, this; of one before, what is still being loaded */
+	b->server.pending.superseded = true;
+	overruled = b->server.overruled_since;
+	if (!overruled) {
+		b->server.overruled = false;
+		b->policies.standard = r->held[0];
+	}
 	for (int i = 0; i < PVSCHED_POLICIES_MAX; i++)
 		b->policies.set[i].keep = false;
 	for (int i = 0; i < r->n; i++)
 		b->policies.set[r->held[i]].keep = true;
-	if (b->found.finder && o->found_policy)
+	if (b->found.finder && o->found_policy && !overruled)
 		b->policies.found = r->held[1];
 	/* while its predecessor is still loaded: the last VM that leaves that frees it */
-	if (b->running && pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
+	if (b->running && !overruled &&
+	    pvsched_actuation_standard(b, b->policies.set[r->held[0]].programs)) {
 		pvsched_broker_say(b, "actuator: cannot be replaced: the broker ends");
 		eventfd_write(b->ended_fd, 1);
 	}
@@ -215,6 +223,15 @@ void pvsched_settings_again(struct pvsched_broker *b)
 	eventfd_write(b->configured_fd, 1);
 }
 
+/* Only from here on are they this thread's: a policy that was loaded just before goes on with none. */
+void pvsched_settings_asked(struct pvsched_broker *b)
+{
+	b->reload.opts = b->reload.asked;
+	b->reload.asked = NULL;
+	b->server.overruled_since = false;
+	pvsched_settings_again(b);
+}
+
 void pvsched_settings_loaded(struct pvsched_broker *b)
 {
 	struct pvsched_reload *r = &b->reload;
@@ -257,7 +274,7 @@ int pvsched_broker__configure(struct pvsched_broker *b, const struct pvsched_bro
 {
 	eventfd_t done;
 
-	b->reload.opts = opts;
+	b->reload.asked = opts;
 	eventfd_write(b->configure_fd, 1);
 	while (!is_over(b) && eventfd_read(b->configured_fd, &done))
 		if (errno != EINTR)

@@ -225,7 +225,12 @@ int pvsched_finder_await(struct pvsched_finder *f, pid_t tgid, bool awaited)
 	} else if (!f->run_link) {
 		f->run_link = bpf_program__attach(f->run);
 	}
-	if (f->n_awaited && !f->run_link)
-		return -errno;
+	if (f->n_awaited && !f->run_link) {
+		err = -errno;
+		/* nobody would hear it run: it is not awaited, and may be tried again */
+		bpf_map_delete_elem(f->awaited_fd, &tgid);
+		f->n_awaited--;
+		return err;
+	}
 	return awaited;
 }

@@ -19,6 +19,8 @@
 
 #define FDS_MAX 4 /* per message; the protocol uses at most two */
 
+#define DRAIN_MOST 64 /* messages: poll tells of more */
+
 static int fail(struct pvsched_client *c, int err)
 {
 	if (!c->gone)
@@ -27,8 +29,18 @@ static int fail(struct pvsched_client *c, int err)
 	return err;
 }
 
+/* A signal begins the kernel's wait anew, within the deadline. */
+static int connect_by(int fd, const struct sockaddr_un *addr, uint64_t deadline)
+{
+	while (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))
+		if (errno != EINTR || now_ns() >= deadline)
+			return errno == EAGAIN || errno == EINTR ? -ETIMEDOUT : -errno;
+	return 0;
+}
+
 int pvsched_client_connect(struct pvsched_client *c, const char *path)
 {
+	const uint64_t deadline = now_ns() + PVSCHED_TIMEOUT_MS * 1000000ull;
 	/* Where connect() on a local socket waits, for a full backlog, this bounds the wait. */
 	const struct timeval timeout = { .tv_sec = PVSCHED_TIMEOUT_MS / 1000,
 					 .tv_usec = PVSCHED_TIMEOUT_MS % 1000 * 1000 };
@@ -41,13 +53,14 @@ int pvsched_client_connect(struct pvsched_client *c, const char *path)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
-	    connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		err = errno == EAGAIN || errno == EINTR ? -ETIMEDOUT : -errno;
+	err = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout))
+		      ? -errno
+		      : connect_by(fd, &addr, deadline);
+	if (err) {
 		close(fd);
 		return err;
 	}
-	*c = (struct pvsched_client){ .fd = fd };
+	*c = (struct pvsched_client){ .fd = fd, .deadline_ns = deadline };
 	return 0;
 }
 
@@ -184,6 +197,8 @@ int pvsched_client_call(struct pvsched_client *c, struct pvsched_msg *msg, const
 			break;
 		if (fd >= 0) /* unasked: nothing of the protocol, and nothing to trust */
 			close(fd);
+		if (now_ns() >= c->deadline_ns) /* nor does it prolong the wait */
+			return fail(c, -ETIMEDOUT);
 	}
 	if (reply.type != msg->type || reply.error > 0 || reply.error < -4095) {
 		if (fd >= 0)
@@ -203,15 +218,16 @@ int pvsched_client_call(struct pvsched_client *c, struct pvsched_msg *msg, const
 int pvsched_client_drain(struct pvsched_client *c)
 {
 	struct pvsched_msg msg;
-	int err, fd;
+	int err = 0, fd;
 
 	if (c->gone)
 		return -EPIPE;
-	while (!(err = receive(c, &msg, &fd))) {
-		if (fd >= 0)
+	for (int i = 0; i < DRAIN_MOST && !err; i++) {
+		err = receive(c, &msg, &fd);
+		if (!err && fd >= 0)
 			close(fd);
 	}
-	return err == -EAGAIN ? 0 : fail(c, -EPIPE);
+	return !err || err == -EAGAIN ? 0 : fail(c, -EPIPE);
 }
 
 void pvsched_client_hang_up(struct pvsched_client *c)

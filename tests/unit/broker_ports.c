@@ -152,6 +152,47 @@ static void ports_without_room_to_bury_are_deaf_until_there_is(void **state)
 	close(client);
 }
 
+/* A byte with a descriptor, which nobody takes in. */
+static void send_descriptor(int fd, int passed)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { .align = { .cmsg_level = SOL_SOCKET,
+				 .cmsg_type = SCM_RIGHTS,
+				 .cmsg_len = CMSG_LEN(sizeof(int)) } };
+	struct iovec iov = { .iov_base = "", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+
+	memcpy(CMSG_DATA(&control.align), &passed, sizeof(passed));
+	assert_int_equal(sendmsg(fd, &msg, 0), 1);
+}
+
+/* It is shut down and still open, so it would be told of for as long as it is. */
+static void ports_that_nobody_can_close_yet_wake_nobody(void **state)
+{
+	struct pvsched_porters *p = &bed.ports.porters;
+	int client = join();
+
+	(void)state;
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	for (int i = 0; i < PVSCHED_PORTERS; i++)
+		p->porter[i].out = true;
+	send_descriptor(client, client);
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_null(bed.ports.port[0]);
+	assert_int_equal(p->graves, 1);
+	assert_false(is_told());
+	for (int i = 0; i < PVSCHED_PORTERS; i++)
+		p->porter[i].out = false;
+	pvsched_porters_reap(p);
+	close(client);
+}
+
 /* A QEMU of any user connects; whoever says something there and is no VM's process is sent away. */
 static void ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at(void **state)
 {
@@ -177,6 +218,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		CASE(ports_without_descriptors_are_deaf_for_a_while),
+		CASE(ports_that_nobody_can_close_yet_wake_nobody),
 		CASE(ports_without_room_to_bury_are_deaf_until_there_is),
 		CASE(ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at),
 	};

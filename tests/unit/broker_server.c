@@ -814,6 +814,32 @@ static void server_says_once_what_somebody_else_changed(void **state)
 	close(fds[1]);
 }
 
+/* By a thread that is registered anew each time, and changed again. */
+static void server_says_no_more_of_a_user_than_a_log_can_take(void **state)
+{
+	int fds[2] = { own_pidfd(), eventfd(0, EFD_CLOEXEC) }, index, client;
+	const struct pvsched_msg add = add_self();
+	uid_t user = 65533; /* of whom nothing was said yet */
+
+	(void)state;
+	foreign_lines = 0;
+	for (int i = 0; i < 100; i++, user = i == 99 ? 65532 : user) {
+		client = enter(&index, user);
+		assert_int_equal(ask(client, index, &add, fds, 2), 0);
+		bed.reg.act.shared[bed.server.client[index].slot[0]].foreign = PVSCHED_FOREIGN_NICE;
+		pvsched_server_foreign(&bed.server, on_foreign, &bed);
+		leave(client, index);
+		if (i == 98) {
+			assert_int_equal(foreign_lines, 11);
+			assert_non_null(strstr(foreign_said, "user 65533"));
+		}
+	}
+	assert_int_equal(foreign_lines, 12); /* the other one's */
+	assert_non_null(strstr(foreign_said, "nice"));
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static int find_vm(const char *name)
 {
 	int place = pvsched_server_place(&bed.server, getuid());
@@ -928,6 +954,7 @@ int main(void)
 		CASE(server_full_of_vms_is_still_the_operators),
 		CASE(server_client_whose_process_is_another_now_registers_nothing),
 		CASE(server_says_once_what_somebody_else_changed),
+		CASE(server_says_no_more_of_a_user_than_a_log_can_take),
 #define ASKED(f) cmocka_unit_test_setup_teardown(f, open_operators, close_operators)
 		ASKED(server_list_by_no_operator_is_refused),
 		ASKED(server_budget_by_no_operator_is_neither_told_nor_changed),

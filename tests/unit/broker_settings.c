@@ -314,6 +314,75 @@ static void settings_policy_file_that_was_rebuilt_is_loaded_anew(void **state)
 	unlink(path_of("a"));
 }
 
+/* As the main thread does when it is told. */
+static void be_told(void)
+{
+	eventfd_t n;
+
+	assert_int_equal(eventfd_read(bed.configure_fd, &n), 0);
+	pvsched_settings_asked(&bed);
+}
+
+static void settings_asked_for_as_a_policy_is_loaded_are_taken_once(void **state)
+{
+	struct change c = { .o = { .policy = path_of("a") } };
+	struct pollfd answered = { .events = POLLIN };
+	pthread_t thread;
+	uint32_t id;
+
+	(void)state;
+	build("a");
+	build("b");
+	assert_int_equal(reload(false), 0);
+	id = bed.policies.next_id;
+	/* an operator's, which ends just as somebody asks */
+	bed.server.pending = (struct pvsched_pending){ .operator= - 1, .target = -1, .all = true };
+	assert_int_equal(pvsched_policies_begin(&bed.policies, path_of("b"), -1), 0);
+	assert_true(is_readable(bed.policies.loading.done_fd));
+	assert_int_equal(pthread_create(&thread, NULL, configure, &c), 0);
+	assert_true(is_readable(bed.configure_fd));
+	pvsched_settings_loaded(&bed);
+	be_told();
+	expect_end(thread);
+	assert_int_equal(c.err, 0);
+	assert_int_equal(bed.policies.next_id, id + 1);
+	answered.fd = bed.configured_fd;
+	assert_int_equal(poll(&answered, 1, 0), 0); /* nobody else is */
+	unlink(path_of("a"));
+	unlink(path_of("b"));
+}
+
+/* `policy --all off` is answered while they are loaded: who asks last is served. */
+static void settings_that_are_loaded_leave_a_kill_switch_on(void **state)
+{
+	struct change c = { .o = { .policy = path_of("b") } };
+	pthread_t thread;
+	int vm, off;
+
+	(void)state;
+	build("a");
+	build("b");
+	assert_int_equal(reload(false), 0);
+	vm = add_vm("other");
+	assert_int_equal(pthread_create(&thread, NULL, configure, &c), 0);
+	assert_true(is_readable(bed.configure_fd));
+	be_told();
+	assert_true(bed.reload.loading);
+	off = pvsched_policies_find(&bed.policies, "off");
+	assert_true(off >= 0);
+	bed.server.overruled = bed.server.overruled_since = true;
+	pvsched_server_move(&bed.server, &bed.server.client[vm], off);
+	bed.policies.standard = off;
+	assert_true(is_readable(bed.policies.loading.done_fd));
+	pvsched_settings_loaded(&bed);
+	expect_end(thread);
+	assert_int_equal(c.err, 0);
+	assert_int_equal(bed.server.client[vm].policy, off);
+	assert_int_equal(bed.policies.standard, off);
+	unlink(path_of("a"));
+	unlink(path_of("b"));
+}
+
 static void settings_policy_file_that_is_the_same_stays(void **state)
 {
 	uint32_t id;
@@ -417,6 +486,8 @@ int main(void)
 		CASE(settings_are_refused_when_the_main_thread_has_ended),
 		CASE(settings_policy_file_that_was_rebuilt_is_loaded_anew),
 		CASE(settings_policy_file_that_is_the_same_stays),
+		CASE(settings_asked_for_as_a_policy_is_loaded_are_taken_once),
+		CASE(settings_that_are_loaded_leave_a_kill_switch_on),
 		CASE(settings_policy_file_of_a_long_path_is_loaded_once),
 		CASE(settings_that_fail_leave_the_old_file_in_force),
 		CASE(settings_new_file_is_no_vms_before_all_are_loaded),

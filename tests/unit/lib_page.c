@@ -504,6 +504,27 @@ static void broker_silent_in_a_request_counts_as_gone(void **state)
 	assert_vm_goes_on_alone(bed);
 }
 
+/* Of what nobody asked for, faster than it is read, until the client hangs up. */
+static void talk(struct peer *peer, const struct pvsched_msg *msg)
+{
+	struct pvsched_msg other = { .type = PVSCHED_MSG_STATS, .seq = msg->seq + 1000 };
+
+	if (msg->type == PVSCHED_MSG_DISABLE)
+		while (send(peer->conn, &other, sizeof(other), MSG_NOSIGNAL) == sizeof(other))
+			;
+}
+
+static void broker_that_talks_on_counts_as_gone(void **state)
+{
+	struct bed *bed = *state;
+
+	bed_enable(bed, 1, 5);
+	bed->peer->on_request = talk;
+	pvsched_vm__set_bus_master(bed->vm, false);
+	assert_page_is_the_guests(bed_page(bed, 5));
+	assert_vm_goes_on_alone(bed);
+}
+
 static void broker_talking_nonsense_counts_as_gone(void **state)
 {
 	const size_t ways[] = { offsetof(struct peer, short_reply),
@@ -624,6 +645,7 @@ int main(void)
 		WITH_VM(broker_dying_is_seen_by_poll_and_dispatch),
 		WITH_VM(broker_dying_in_a_request_is_seen),
 		WITH_VM(broker_silent_in_a_request_counts_as_gone),
+		WITH_VM(broker_that_talks_on_counts_as_gone),
 		cmocka_unit_test(broker_talking_nonsense_counts_as_gone),
 		WITH_VM(broker_error_out_of_range_counts_as_gone),
 		WITH_VM(broker_reply_to_nobody_is_dropped),
