@@ -194,6 +194,10 @@ void pvsched_settings_take(struct pvsched_broker *b, const struct pvsched_broker
 		pvsched_found_again(&b->found);
 	else if (b->running)
 		pvsched_broker_find_vms(b, o->found_policy);
+	if (b->running && o->found_policy && !b->ports.running)
+		pvsched_broker_say(
+			b, "found: it was off when the broker started: guests of VMs that are "
+			   "found can speak over no port until it starts again");
 	pthread_mutex_lock(&b->mutex);
 	release_policies(b);
 	pthread_mutex_unlock(&b->mutex);
