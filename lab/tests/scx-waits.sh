@@ -58,7 +58,18 @@ figure kernel_thread_ms $((to - from))
 expect kernel_thread_computes [ $((to - from)) -gt 400 ]
 expect kernel_thread_that_computes_takes_turns [ $((to - from)) -lt 1400 ]
 
-# one of nice 19, and 60 rivals
+# beside NAME SECONDS: what $low gets of CPU 1 in that time, once all of $pids have had their turns; they end
+beside() {
+	sleep 10
+	from=$(ran $low)
+	sleep "$2"
+	to=$(ran $low)
+	kill $pids
+	wait $pids 2>/dev/null
+	figure "nice_19_beside_$1_ms" $((to - from))
+	expect "hog_of_nice_19_runs_beside_$1" [ $((to - from)) -gt 0 ]
+}
+
 nice -n 19 taskset -c 1 sh -c "$spin" &
 low=$!
 pids=$low
@@ -66,28 +77,13 @@ for i in $(seq 60); do
 	taskset -c 1 sh -c "$spin" &
 	pids="$pids $!"
 done
-sleep 10
-from=$(ran $low)
-sleep 50
-to=$(ran $low)
-kill $pids
-wait $pids 2>/dev/null
-figure nice_19_beside_60_ms $((to - from))
-expect hog_of_nice_19_runs_beside_60 [ $((to - from)) -gt 0 ]
+beside 60 50
 
-# one of nice 19, and one of nice -20
 nice -n 19 taskset -c 1 sh -c "$spin" &
 low=$!
 nice -n -20 taskset -c 1 sh -c "$spin" &
 pids="$low $!"
-sleep 5
-from=$(ran $low)
-sleep 30
-to=$(ran $low)
-kill $pids
-wait $pids 2>/dev/null
-figure nice_19_beside_the_highest_ms $((to - from))
-expect hog_of_nice_19_runs_beside_one_of_the_highest [ $((to - from)) -gt 0 ]
+beside one_of_the_highest 30
 
 expect scheduler_is_on grep -q '^enabled' /sys/kernel/sched_ext/state
 cat /tmp/serve

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "door.h"
+#include "../actuator/monotonic.h"
 #include "core/plain.h"
-#include "actuator/monotonic.h"
+#include "door.h"
 #include "wire.h"
 
 #define DEFERRED 1 /* the reply comes later */

@@ -385,10 +385,11 @@ static __always_inline int pvsched_word_boosts(__u64 word, __u64 now, __u32 base
 
 /* Payback lasts this long unless a boost comes first, which then decides anew when it ends: a
  * vCPU that is boosted each ms costs no wake-up more than without. */
-#define PVSCHED_PAYBACK_NS 4000000ull
-#define PVSCHED_WATCH_NS                                                                           \
-	20000000ull /* an agent sleeps no longer for a vCPU; then it is bpf_timer's */
+#define PVSCHED_PAYBACK_NS   4000000ull
 #define PVSCHED_YIELD_MAX_NS 100000000ull /* a level that only gives way is asked for again then */
+
+/* An agent sleeps no longer for a vCPU: what is further away is its bpf_timer's. */
+#define PVSCHED_WATCH_NS 20000000ull
 
 /* No boost for so long after one was taken back for real-time work of the host: by then its task
  * stands before the vCPU in the queue of their priority. */
