@@ -320,6 +320,17 @@ void pvsched_porters_run(struct pvsched_porters *p)
 		bury_all_of(p, uid[i], false);
 }
 
+/* A stream: nothing in it is empty but its end. */
+static bool is_harmless_stream(int fd)
+{
+	char data[4096];
+	ssize_t n = -ECONNRESET; /* told once, before what is there */
+
+	for (int i = 0; i < MESSAGES && (n > 0 || n == -ECONNRESET); i++)
+		n = pvsched_recv_bare(fd, data, sizeof(data));
+	return !n;
+}
+
 /* Has nobody put anything in that brings descriptors? Nobody can any more. */
 static bool is_harmless(int fd)
 {
@@ -328,7 +339,13 @@ static bool is_harmless(int fd)
 		struct cmsghdr align;
 	} control;
 	const int on = 1;
+	int type = 0;
+	socklen_t len = sizeof(type);
 
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return false;
+	if (type == SOCK_STREAM)
+		return is_harmless_stream(fd);
 	/* Whose it is comes with each message, also with an empty one, and not with the end. */
 	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)))
 		return false;
@@ -337,7 +354,7 @@ static bool is_harmless(int fd)
 				      .msg_controllen = sizeof(control.buf) };
 
 		if (recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT) < 0) {
-			if (errno == ECONNRESET) /* told once, before what is there */
+			if (errno == ECONNRESET)
 				continue;
 			return false;
 		}

@@ -8,6 +8,7 @@
 
 #include <actuator/monotonic.h>
 #include <broker/porters.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
@@ -117,11 +118,57 @@ static void porters_one_that_could_not_say_that_it_is_back_is_back_later(void **
 	pvsched_porters_close(&p);
 }
 
+/* Closed where it was: nobody is sent out for it. */
+static void porters_connection_that_brings_nothing_needs_none(void **state)
+{
+	static const int types[] = { SOCK_STREAM, SOCK_SEQPACKET };
+	struct pvsched_porters p;
+
+	(void)state;
+	assert_int_equal(pvsched_porters_open(&p), 0);
+	for (unsigned int i = 0; i < 4; i++) {
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, types[i / 2] | SOCK_CLOEXEC, 0, fds), 0);
+		if (i % 2) /* and something that nobody has read */
+			assert_int_equal(write(fds[1], "unread", 6), 6);
+		close(fds[1]);
+		pvsched_porters_bury(&p, fds[0], geteuid());
+		assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+		for (int n = 0; n < PVSCHED_PORTERS; n++)
+			assert_false(p.porter[n].out);
+	}
+	pvsched_porters_close(&p);
+}
+
+static void porters_stream_whose_last_byte_brings_something_has_one(void **state)
+{
+	int fds[2], peer, lingers = passing_lingering(&peer), out = 0;
+	char data[5000] = "";
+	struct pvsched_porters p;
+
+	(void)state;
+	assert_int_equal(pvsched_porters_open(&p), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(write(fds[1], data, sizeof(data)), sizeof(data));
+	assert_int_equal(passing_send(fds[1], "x", 1, &lingers, 1), 1);
+	close(lingers);
+	close(fds[1]);
+	pvsched_porters_bury(&p, fds[0], geteuid());
+	for (int n = 0; n < PVSCHED_PORTERS; n++)
+		out += p.porter[n].out;
+	assert_int_equal(out, 1);
+	close(peer);
+	pvsched_porters_close(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(porters_of_two_threads_keep_neither_waiting),
 		cmocka_unit_test(porters_one_that_could_not_say_that_it_is_back_is_back_later),
+		cmocka_unit_test(porters_connection_that_brings_nothing_needs_none),
+		cmocka_unit_test(porters_stream_whose_last_byte_brings_something_has_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
