@@ -50,6 +50,7 @@ static void print_vcpu(const struct json_value *c)
 
 static void print_vm(const struct json_value *vm, bool vcpus)
 {
+	const struct json_value *c;
 	char name[24], vmm[16], protocol[16], policy[16];
 
 	printf("%3lld  %-20.20s %-8.8s %7lld %5lld %5lld  %-9.9s %-8.8s %7lld %9.3f %9.3f\n",
@@ -63,15 +64,15 @@ static void print_vm(const struct json_value *vm, bool vcpus)
 	       plain(json_get(vm, "policy"), policy, sizeof(policy)),
 	       (long long)json_number(json_get(vm, "boosts")), json_real(json_get(vm, "boosted_s")),
 	       json_real(json_get(vm, "delay_s")));
-	for (size_t i = 0; vcpus && i < json_len(json_get(vm, "vcpu")); i++)
-		print_vcpu(json_at(json_get(vm, "vcpu"), i));
+	for (c = vcpus ? json_at(json_get(vm, "vcpu"), 0) : NULL; c; c = json_next(c))
+		print_vcpu(c);
 }
 
 static int run(const void *values, const char **operands, unsigned int count, struct cli_error *e)
 {
 	const struct values *v = values;
 	int fd = control_connect(v->socket, "list", e);
-	const struct json_value *vms;
+	const struct json_value *vm;
 	struct json_value *answer;
 
 	(void)operands;
@@ -87,9 +88,8 @@ static int run(const void *values, const char **operands, unsigned int count, st
 	} else {
 		printf(" VM  %-20s %-8s %7s %5s %5s  %-9s %-8s %7s %9s %9s\n", "name", "VMM", "pid",
 		       "uid", "vCPUs", "protocol", "policy", "boosts", "boosted s", "delay s");
-		vms = json_get(answer, "vms");
-		for (size_t i = 0; i < json_len(vms); i++)
-			print_vm(json_at(vms, i), v->vcpus);
+		for (vm = json_at(json_get(answer, "vms"), 0); vm; vm = json_next(vm))
+			print_vm(vm, v->vcpus);
 	}
 	json_free(answer);
 	return 0;

@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #include "broker/control.h"
+#include "json/json.h"
 #include "operator.h"
 
-#define DEPTH_MAX  16
+#define DEPTH_MAX  (JSON_DEPTH_MAX - 1) /* what can be printed */
 #define ANSWER_MAX (64u << 20)
 
 int control_connect(const char *broker_socket, const char *command, struct cli_error *e)

@@ -46,12 +46,11 @@ static void read_reasons(const struct json_value *v, uint64_t *to)
 
 static void read_hist(const struct json_value *v, struct pvsched_hist *h)
 {
-	const struct json_value *buckets = json_get(v, "buckets"), *b;
+	const struct json_value *b = json_at(json_get(v, "buckets"), 0);
 	uint64_t ns;
 
 	h->max = json_number(json_get(v, "max_ns"));
-	for (size_t i = 0; i < json_len(buckets); i++) {
-		b = json_at(buckets, i);
+	for (; b; b = json_next(b)) {
 		ns = json_number(json_at(b, 0));
 		h->n[pvsched_hist_bucket(ns)] += json_number(json_at(b, 1));
 		h->count += json_number(json_at(b, 1));
@@ -92,20 +91,18 @@ static void read_vcpu(const struct json_value *vm, const struct json_value *c, s
 
 int stat_read(const struct json_value *answer, struct stat_sample *ret)
 {
-	const struct json_value *vms = json_get(answer, "vms"), *vcpus;
+	const struct json_value *vms = json_at(json_get(answer, "vms"), 0), *vm, *c;
 	struct stat_sample s = { .now_ns = json_number(json_get(answer, "now_ns")) };
 	size_t count = 0;
 
-	for (size_t i = 0; i < json_len(vms); i++)
-		count += json_len(json_get(json_at(vms, i), "vcpu"));
+	for (vm = vms; vm; vm = json_next(vm))
+		count += json_len(json_get(vm, "vcpu"));
 	s.vcpu = calloc(count + 1, sizeof(*s.vcpu));
 	if (!s.vcpu)
 		return -ENOMEM;
-	for (size_t i = 0; i < json_len(vms); i++) {
-		vcpus = json_get(json_at(vms, i), "vcpu");
-		for (size_t n = 0; n < json_len(vcpus); n++)
-			read_vcpu(json_at(vms, i), json_at(vcpus, n), &s.vcpu[s.count++]);
-	}
+	for (vm = vms; vm; vm = json_next(vm))
+		for (c = json_at(json_get(vm, "vcpu"), 0); c; c = json_next(c))
+			read_vcpu(vm, c, &s.vcpu[s.count++]);
 	*ret = s;
 	return 0;
 }

@@ -7,48 +7,14 @@
 #include <math.h>
 #include <string.h>
 
-#include "json.h"
 #include "core/plain.h"
+#include "json.h"
+#include "utf8.h"
 
 void json_init(struct json *j, FILE *f)
 {
 	memset(j, 0, sizeof(*j));
 	j->f = f;
-}
-
-/*
- * Length of the UTF-8 sequence at s, 0 when there is none. Bounds by the Unicode standard,
- * table 3-7: no overlong forms, no surrogates, nothing above U+10FFFF.
- */
-static unsigned int utf8_length(const unsigned char *s)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	unsigned int n, i;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] >= 0xc2 && s[0] <= 0xdf)
-		n = 2;
-	else if ((s[0] & 0xf0) == 0xe0)
-		n = 3;
-	else if (s[0] >= 0xf0 && s[0] <= 0xf4)
-		n = 4;
-	else
-		return 0;
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (i = 2; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	return n;
 }
 
 static void put_string(FILE *f, const char *s)
@@ -58,7 +24,7 @@ static void put_string(FILE *f, const char *s)
 
 	fputc('"', f);
 	while (*p) {
-		n = utf8_length(p);
+		n = json_utf8_length(p);
 		if (!n) {
 			fputs("\\ufffd", f);
 			n = 1;
@@ -180,6 +146,12 @@ void json_num(struct json *j, const char *key, double value, int decimals)
 	}
 	begin(j, key);
 	fprintf(j->f, "%.*f", decimals, value);
+}
+
+void json_digits(struct json *j, const char *key, const char *text, size_t len)
+{
+	begin(j, key);
+	fwrite(text, 1, len, j->f);
 }
 
 void json_bool(struct json *j, const char *key, bool value)

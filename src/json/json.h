@@ -8,6 +8,7 @@
 #define PVSCHED_JSON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -35,6 +36,8 @@ void json_u64(struct json *j, const char *key, uint64_t value);
 void json_i64(struct json *j, const char *key, int64_t value);
 /* decimals after the point; not finite is null. */
 void json_num(struct json *j, const char *key, double value, int decimals);
+/* A number as somebody wrote it. */
+void json_digits(struct json *j, const char *key, const char *text, size_t len);
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
 

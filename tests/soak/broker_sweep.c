@@ -26,11 +26,11 @@
 #define VMM	    "--vmm" /* this program as a VMM that is found */
 #define SOCKET	    "/run/pvsched/sweep.sock"
 #define PATIENCE_MS 10000 /* for what the kernel or a thread does in its own time */
-#define LOSS_MS	    300 /* after which what is allocated stays so */
 #define BOOST_MS    200 /* of a life that may not have a boost */
 #define VMM_S	    4 /* of a VMM that is not served */
 #define CALLS_MAX   20000
 #define ENDLESS	    200 /* calls of a thread that has no last one */
+#define TOO_FAR	    20 /* lives in a row that do not get to the call that is to fail */
 
 static bool full;
 
@@ -44,6 +44,11 @@ static bool arm(int turn, int most)
 	else
 		fail_arm_kind(fail_sample.turn[turn].kind, fail_sample.turn[turn].nth);
 	return true;
+}
+
+static bool failed_was(const char *kind)
+{
+	return fail_what() && !strcmp(fail_what(), kind);
 }
 
 /* --- programs, loaded once for each policy */
@@ -161,22 +166,6 @@ static void assert_held(const struct held *before)
 	assert_int_equal(now.allocated, before->allocated);
 }
 
-/* Blocks that a library has lost by now, of so many at most: they are none of ours. Returns their number. */
-static long await_lost(struct held *before, long most)
-{
-	long lost;
-
-	for (int ms = 0; ms < LOSS_MS; ms++) {
-		if (held().allocated == before->allocated)
-			return 0;
-		bed_sleep_ms(1);
-	}
-	lost = held().allocated - before->allocated;
-	assert_in_range(lost, 0, most);
-	before->allocated += lost;
-	return lost;
-}
-
 /* --- start and stop */
 
 static unsigned int lines;
@@ -282,7 +271,9 @@ static void broker_start_each_call_that_fails_leaves_nothing_behind(void **state
 		refused += err != 0;
 		assert_held(&before);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child, dead or alive */
-		assert_int_equal(access(SOCKET, F_OK), -1);
+		if (!failed_was(
+			    "unlink")) /* what cannot be removed stays, for the next start to remove */
+			assert_int_equal(access(SOCKET, F_OK), -1);
 		lock_is_others();
 		/* of a row of equal calls, as the rings of 512 CPUs are, every 16th */
 		equal = !full || strcmp(last, fail_what()) ? 0 : equal + 1;
@@ -431,16 +422,13 @@ static void live_well(bool (*live)(unsigned int ms))
 	fail_msg("no life of five is as it was");
 }
 
-/* What fails of a thread's calls in one life each: all up to `most`, or the sample. */
+/* What fails of a thread's calls in one life each: all up to `most`, or as far as a life gets; or the sample. */
 static void sweep_life(const struct pvsched_broker_opts *o, bool (*live)(unsigned int ms),
 		       const char *thread, int most)
 {
-	/* json-c 0.16 loses a value whose key it has no memory for: a block, or those that it is of */
-	bool parses = live == live_control;
 	bool endless = most < CALLS_MAX;
 	int turn, lives = 0, misses = 0;
 	struct held before;
-	long lost = 0;
 
 	fail_spared = true; /* the client's calls are unit/lib_sweep's */
 	assert_int_equal(bed_broker(o, &broker), 0);
@@ -456,25 +444,21 @@ static void sweep_life(const struct pvsched_broker_opts *o, bool (*live)(unsigne
 	fail_take_sample(1);
 	for (turn = 0; arm(turn, most); turn++) {
 		live(endless ? PATIENCE_MS : BOOST_MS);
-		if (!fail_disarm() && full && !endless)
+		if (!fail_disarm() && full && (!endless || misses == TOO_FAR))
 			break;
 		printf("# %s %d: %s\n", thread, turn, fail_what() ? fail_what() : "not so far");
 		fflush(stdout);
 		lives += fail_what() != NULL;
-		misses += !fail_what();
+		misses = fail_what() ? 0 : misses + 1;
 		/* also after a change of policy that failed half-way */
 		assert_int_equal(operate(PVSCHED_MSG_POLICY, PVSCHED_ALL_VMS, "latency").error, 0);
 		assert_no_client();
-		if (parses && fail_what() && !strcmp(fail_what(), "malloc"))
-			lost += await_lost(&before, 4);
 		assert_held(&before);
 	}
 	fail.everyone = false;
 	fail.thread = NULL;
-	assert_in_range(lost, 0, lives / 2);
 	printf("# %s: %d lives\n", thread, lives);
-	assert_in_range(lives, 1, CALLS_MAX);
-	assert_in_range(misses, 0, lives); /* it is still the same life */
+	assert_in_range(lives, (fail_sample.n + 1) / 2, CALLS_MAX); /* it is still the same life */
 	live_well(live); /* boosted as ever */
 }
 
