@@ -236,7 +236,8 @@ static void take(struct pvsched_control *c)
 			poll(NULL, 0, 100); /* it would be told of without end */
 		return;
 	}
-	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) &&
+	    !pvsched_out_of_band_is_inline(fd))
 		p = make_place(c, cred.uid);
 	if (!p) {
 		pvsched_porters_bury(&c->porters, fd, cred.uid);

@@ -250,6 +250,13 @@ int pvsched_brings_fds(int fd)
 	return !!(msg.msg_flags & MSG_CTRUNC);
 }
 
+int pvsched_out_of_band_is_inline(int fd)
+{
+	const int on = 1;
+
+	return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) ? -errno : 0;
+}
+
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size)
 {
 	struct iovec iov = { .iov_base = data, .iov_len = size };
@@ -326,6 +333,8 @@ static bool is_harmless_stream(int fd)
 	char data[4096];
 	ssize_t n = -ECONNRESET; /* told once, before what is there */
 
+	if (pvsched_out_of_band_is_inline(fd)) /* nobody may have accepted it */
+		return false;
 	for (int i = 0; i < MESSAGES && (n > 0 || n == -ECONNRESET); i++)
 		n = pvsched_recv_bare(fd, data, sizeof(data));
 	return !n;

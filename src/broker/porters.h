@@ -60,6 +60,9 @@ void pvsched_porters_close(struct pvsched_porters *p);
 bool pvsched_is_operator(uid_t uid);
 /* 1 the next message of this socket has descriptors with it, 0 it has none, -errno. It stays there. */
 int pvsched_brings_fds(int fd);
+/* For a stream before it is read: -errno. A byte out of band would be told of for ever, be skipped by who only
+ * looks, and bring descriptors all the same. */
+int pvsched_out_of_band_is_inline(int fd);
 /* As recv() of a byte stream that waits for nothing, -errno. -EPROTO: descriptors come with what is there, and
  * nothing was taken. Any thread. */
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size);

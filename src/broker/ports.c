@@ -188,7 +188,7 @@ void pvsched_ports_accept(struct pvsched_ports *all)
 		return;
 	}
 	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
-	    !pvsched_starttime(cred.pid, &start))
+	    !pvsched_starttime(cred.pid, &start) && !pvsched_out_of_band_is_inline(fd))
 		i = make_place(all);
 	if (i >= 0)
 		p = calloc(1, sizeof(*p));

@@ -3,7 +3,6 @@
  * A reader of JSON, see parse.h. The text is copied behind the values, and its strings are unescaped in
  * the copy, where they never grow.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -312,9 +311,13 @@ const char *json_text(const struct json_value *v)
 
 int64_t json_number(const struct json_value *v)
 {
-	if (!is(v, NUMBER) || strcspn(v->text, ".eE") < v->len)
+	char *end;
+	int64_t n;
+
+	if (!is(v, NUMBER))
 		return 0;
-	return strtoll(v->text, NULL, 10); /* to where it ends; what is too large is the limit */
+	n = strtoll(v->text, &end, 10); /* what is too large is the limit */
+	return end == v->text + v->len ? n : 0;
 }
 
 double json_real(const struct json_value *v)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * JSON as values (RFC 8259, strictly). A value belongs to the one that was parsed and lives as long; absent
+ * JSON as values: RFC 8259, and texts without U+0000 or half a surrogate pair. A value belongs to the one that was parsed and lives as long; absent
  * members are NULL, and NULL may be asked for everything. Any thread, no state.
  *
  * No library: users' bytes are read by a process of root's, and Debian 12's json-c ends a process whose
@@ -34,7 +34,7 @@ int64_t json_number(const struct json_value *v); /* 0 if it is no whole one; cut
 double json_real(const struct json_value *v); /* 0 if it is none */
 bool json_true(const struct json_value *v);
 
-void json_print(const struct json_value *v,
-		FILE *f); /* indented, with a newline; see JSON_DEPTH_MAX */
+/* An object or array, not deeper than JSON_DEPTH_MAX - 1: indented, with a newline. */
+void json_print(const struct json_value *v, FILE *f);
 
 #endif

@@ -13,7 +13,8 @@
 #define PASSING_MOST 100
 
 /* As send(), with descriptors. */
-static inline ssize_t passing_send(int fd, const void *data, size_t size, const int *fds, int n)
+static inline ssize_t passing_send_flags(int fd, const void *data, size_t size, const int *fds,
+					 int n, int flags)
 {
 	union {
 		char buf[CMSG_SPACE(sizeof(int) * PASSING_MOST)];
@@ -32,7 +33,12 @@ static inline ssize_t passing_send(int fd, const void *data, size_t size, const 
 		c->cmsg_len = CMSG_LEN(sizeof(int) * n);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * n);
 	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL);
+	return sendmsg(fd, &msg, MSG_NOSIGNAL | flags);
+}
+
+static inline ssize_t passing_send(int fd, const void *data, size_t size, const int *fds, int n)
+{
+	return passing_send_flags(fd, data, size, fds, n, 0);
 }
 
 /* A socket whose last close waits for a minute for a peer that does not read; *ret_peer's end ends that. */

@@ -271,9 +271,12 @@ static void broker_start_each_call_that_fails_leaves_nothing_behind(void **state
 		refused += err != 0;
 		assert_held(&before);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child, dead or alive */
-		if (!failed_was(
-			    "unlink")) /* what cannot be removed stays, for the next start to remove */
-			assert_int_equal(access(SOCKET, F_OK), -1);
+		if (failed_was(
+			    "unlink")) { /* what could not be removed is the next one's to remove */
+			assert_int_equal(bed_broker(&opts, &broker), 0);
+			stop();
+		}
+		assert_int_equal(access(SOCKET, F_OK), -1);
 		lock_is_others();
 		/* of a row of equal calls, as the rings of 512 CPUs are, every 16th */
 		equal = !full || strcmp(last, fail_what()) ? 0 : equal + 1;
@@ -442,14 +445,15 @@ static void sweep_life(const struct pvsched_broker_opts *o, bool (*live)(unsigne
 	live_well(live);
 	assert_no_client();
 	fail_take_sample(1);
+	assert_true(fail_sample.n);
 	for (turn = 0; arm(turn, most); turn++) {
 		live(endless ? PATIENCE_MS : BOOST_MS);
-		if (!fail_disarm() && full && (!endless || misses == TOO_FAR))
+		misses = fail_disarm() ? 0 : misses + 1;
+		if (full && misses == TOO_FAR)
 			break;
 		printf("# %s %d: %s\n", thread, turn, fail_what() ? fail_what() : "not so far");
 		fflush(stdout);
 		lives += fail_what() != NULL;
-		misses = fail_what() ? 0 : misses + 1;
 		/* also after a change of policy that failed half-way */
 		assert_int_equal(operate(PVSCHED_MSG_POLICY, PVSCHED_ALL_VMS, "latency").error, 0);
 		assert_no_client();

@@ -183,6 +183,27 @@ static bool is_answered(int fd)
 	return true;
 }
 
+/* Else there would always be something to read, and never anything. */
+static void control_byte_out_of_band_is_one_of_the_request(void **state)
+{
+	char text[256] = "";
+	int fd = dial();
+
+	(void)state;
+	if (send(fd, " ", 1, MSG_OOB) < 0 && errno == EOPNOTSUPP) {
+		print_message("needs CONFIG_AF_UNIX_OOB\n");
+		skip();
+	}
+	usleep(20000); /* it is looked at alone */
+	assert_int_equal(send(fd, "{\"pvsched\": 1, \"command\": \"none\"", 32, 0), 32);
+	assert_int_equal(send(fd, "}", 1, MSG_OOB), 1); /* the object's end */
+	assert_int_equal(send(fd, "\n", 1, 0), 1);
+	for (size_t n = 0; !n || text[n - 1] != '\n'; n++)
+		assert_int_equal(recv(fd, text + n, n + 1 < sizeof(text), 0), 1);
+	assert_non_null(strstr(text, "\"ENOENT\""));
+	close(fd);
+}
+
 /* One descriptor with half of a request; left behind, where it stays unread. */
 static void control_descriptor_that_blocks_keeps_nobody(void **state)
 {
@@ -385,6 +406,8 @@ int main(void)
 						stop_control),
 		cmocka_unit_test_setup_teardown(control_others_cannot_keep_root_out, start_control,
 						stop_control),
+		cmocka_unit_test_setup_teardown(control_byte_out_of_band_is_one_of_the_request,
+						start_control, stop_control),
 		cmocka_unit_test_setup_teardown(control_descriptor_that_blocks_keeps_nobody,
 						start_control, stop_control),
 		cmocka_unit_test_setup_teardown(control_peer_that_reads_slowly_keeps_nobody,

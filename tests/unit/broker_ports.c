@@ -3,6 +3,7 @@
 #include <helpers/unit.h>
 
 #include <broker/port.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -103,6 +104,25 @@ static void accept_and_run(void)
 {
 	pvsched_ports_accept(&bed.ports);
 	pvsched_ports_run(&bed.ports);
+}
+
+/* Else the main thread would be told of it without end. */
+static void ports_byte_out_of_band_is_read(void **state)
+{
+	int client = join();
+
+	(void)state;
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	if (send(client, "x", 1, MSG_OOB) < 0 && errno == EOPNOTSUPP) {
+		print_message("needs CONFIG_AF_UNIX_OOB\n");
+		skip();
+	}
+	assert_true(is_told());
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_false(is_told());
+	close(client);
+	pvsched_ports_serve(&bed.ports, 0);
 }
 
 /* Else it would not sleep until there are some. */
@@ -217,6 +237,7 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		CASE(ports_byte_out_of_band_is_read),
 		CASE(ports_without_descriptors_are_deaf_for_a_while),
 		CASE(ports_that_nobody_can_close_yet_wake_nobody),
 		CASE(ports_without_room_to_bury_are_deaf_until_there_is),

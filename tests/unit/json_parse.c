@@ -31,6 +31,9 @@ static void json_parse_of_one_value_has_all_of_it(void **state)
 	assert_null(json_at(a, 7));
 	assert_string_equal(json_text(json_get(json_get(v, "b"), "c")), "");
 	json_free(v);
+	v = parse("{\"a\": 1, \"a\": 2}");
+	assert_int_equal(json_number(json_get(v, "a")), 1);
+	json_free(v);
 }
 
 static void json_value_that_is_not_there_may_be_asked(void **state)
