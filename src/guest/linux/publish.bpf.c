@@ -79,13 +79,8 @@ struct {
 	__type(value, struct pvsched_page);
 } pages SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct publish_state);
-} state SEC(".maps");
+/* A map of its own, for the daemon to map and to pin; the programs need not look it up. */
+struct publish_state state SEC(PUBLISH_STATE);
 
 /* Declared latency-sensitive: a process by its id, with its start in clock ticks since boot, which
  * tells a reused id apart; a cgroup by its id. */
@@ -109,15 +104,7 @@ struct {
 	__uint(max_entries, 4096);
 } bells SEC(".maps");
 
-static __always_inline struct publish_state *the_state(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&state, &zero);
-}
-
 struct here {
-	struct publish_state *s;
 	struct publish_cpu *c;
 	struct pvsched_page *page;
 };
@@ -125,15 +112,14 @@ struct here {
 /* Where cpu publishes. False: its page is not enabled. */
 static __always_inline bool where(__u32 cpu, struct here *h)
 {
-	struct publish_state *s = the_state();
 	__u32 at = cpu;
 
-	if (!s || cpu >= PVSCHED_VCPUS_MAX)
+	if (cpu >= PVSCHED_VCPUS_MAX)
 		return false;
 	/* 6.1's verifier forgets what was compared when the value comes from the stack again */
 	asm volatile("" : "+r"(at));
-	h->s = s;
-	h->c = &s->cpu[at & (PVSCHED_VCPUS_MAX - 1)];
+	h->c = &state.cpu[at & (PVSCHED_VCPUS_MAX - 1)];
+	asm volatile("" : "+r"(h->c)); /* found once, not at each use */
 	if (!READ_ONCE(h->c->on))
 		return false;
 	h->page = bpf_map_lookup_elem(&pages, &cpu);
@@ -167,13 +153,13 @@ static __always_inline bool is_declared(struct task_struct *t)
 #define DEFAULT_PRIO 120
 
 /* The task as it is scheduled now: with what priority inheritance lends it. No generation. */
-static __always_inline __u64 word_of(struct publish_state *s, struct task_struct *t)
+static __always_inline __u64 word_of(struct task_struct *t)
 {
 	__u8 policy = t->policy, rt = 0, flags = 0;
 	int prio = t->prio;
 
 	/* work of the background is nobody's latency, whoever declared it (spec GUEST-6) */
-	if (READ_ONCE(s->declared) && policy != PVSCHED_POLICY_BATCH &&
+	if (READ_ONCE(state.declared) && policy != PVSCHED_POLICY_BATCH &&
 	    policy != PVSCHED_POLICY_IDLE && is_declared(t))
 		flags = PVSCHED_TASK_LATENCY;
 	if (prio < 0)
@@ -191,9 +177,9 @@ static __always_inline __u64 word_of(struct publish_state *s, struct task_struct
 }
 
 /* Most are: nothing of theirs is urgent, whatever else they are. */
-static __always_inline bool is_plain(struct publish_state *s, struct task_struct *t)
+static __always_inline bool is_plain(struct task_struct *t)
 {
-	return t->prio >= MAX_RT_PRIO && !READ_ONCE(s->declared);
+	return t->prio >= MAX_RT_PRIO && !READ_ONCE(state.declared);
 }
 
 static __always_inline __u32 urgency(__u64 word)
@@ -287,32 +273,37 @@ static __always_inline bool find_next_event(__s64 *next)
 	return true;
 }
 
-/* The next clock event, as guest TSC. */
-static __always_inline void put_next_event(struct here *h)
+/* Out of line, like tell_switch(): what nearly every switch does is short then, in registers too. */
+static __noinline int tell_next_event(struct here *h, __s64 next)
 {
-	struct publish_clock *clock = &h->s->clock;
+	struct publish_clock *clock = &state.clock;
 	__u64 mono, tsc, at = 0;
 	__u32 seq, mult;
-	__s64 next;
 
-	if (!find_next_event(&next))
-		return;
-	if (next == h->c->event && READ_ONCE(h->page->next_event))
-		return;
 	seq = READ_ONCE(clock->seq);
 	mult = READ_ONCE(clock->mult);
 	mono = READ_ONCE(clock->mono_ns);
 	tsc = READ_ONCE(clock->tsc);
 	if (!mult || seq & 1 || READ_ONCE(clock->seq) != seq)
-		return;
+		return 0;
 	/* KTIME_MAX: nothing is armed. Further away than the host looks is as good as nothing. */
 	if (next > (__s64)mono && next - (__s64)mono < 1ll << 40)
 		at = tsc + ((__u64)(next - mono) * mult >> PUBLISH_SHIFT);
 	if (READ_ONCE(h->page->next_event) == at)
-		return;
+		return 0;
 	WRITE_ONCE(h->page->next_event, at);
 	h->c->event = next;
 	h->c->stores++;
+	return 0;
+}
+
+/* The next clock event, as guest TSC. */
+static __always_inline void put_next_event(struct here *h)
+{
+	__s64 next;
+
+	if (find_next_event(&next) && (next != h->c->event || !READ_ONCE(h->page->next_event)))
+		tell_next_event(h, next);
 }
 
 static __always_inline __u32 pid_of(__u64 pending)
@@ -345,7 +336,7 @@ static __always_inline void offer(__u32 cpu, __u64 word, __u32 pid)
 	if (!where(cpu, &h))
 		return;
 	if (self < PVSCHED_VCPUS_MAX)
-		count = ++h.s->cpu[self].offers;
+		count = ++state.cpu[self].offers;
 	new = (word & TASK_BITS) | (__u64)PVSCHED_TASK_VALID << PVSCHED_TASK_FLAGS_SHIFT |
 	      (__u64)(count << PUBLISH_PID_BITS | (pid & PUBLISH_PID_MASK))
 		      << PVSCHED_TASK_GEN_SHIFT;
@@ -361,7 +352,7 @@ static __always_inline void offer(__u32 cpu, __u64 word, __u32 pid)
 
 /*
  * An ordinary task follows one that looks the same to the host, and nobody says anything: the words stand
- * already. What a switch costs nearly always: with publish_waking ~145 instructions more than two empty
+ * already. What a switch costs nearly always: with publish_waking ~110 instructions more than two empty
  * programs do on 6.12, and ~150 less than if it were told (docs/costs.md).
  */
 static __always_inline bool stands_already(struct here *h, struct task_struct *next)
@@ -369,44 +360,49 @@ static __always_inline bool stands_already(struct here *h, struct task_struct *n
 	struct publish_cpu *c = h->c;
 
 	return c->plain == (__u32)next->static_prio && next->policy == PVSCHED_POLICY_NORMAL &&
-	       is_plain(h->s, next) && next->pid && !(c->hardirq | c->softirq) &&
+	       is_plain(next) && next->pid && !(c->hardirq | c->softirq) &&
 	       !READ_ONCE(h->page->pending) &&
 	       READ_ONCE(h->page->ack) == READ_ONCE(h->page->ticket);
+}
+
+static __noinline int tell_switch(struct here *h, struct task_struct *prev,
+				  struct task_struct *next)
+{
+	struct publish_cpu *c = h->c;
+	__u64 word;
+	bool over;
+
+	over = c->hardirq | c->softirq || urgency(READ_ONCE(h->page->current_task));
+	/* no interrupt is being handled where tasks are switched: heals what was missed */
+	c->hardirq = c->softirq = 0;
+	c->idle = next->pid == 0;
+	c->plain = !c->idle && next->policy == PVSCHED_POLICY_NORMAL && is_plain(next)
+			   ? next->static_prio
+			   : 0;
+	word = c->idle ? pvsched_task_word(PVSCHED_POLICY_IDLE, 0, 0, 0, 0) : word_of(next);
+	WRITE_ONCE(h->page->current_task, word | (__u64)++c->gen << PVSCHED_TASK_GEN_SHIFT);
+	c->stores++;
+	put_context(h);
+	over |= withdraw(h->page, next->pid);
+	over |= withdraw(h->page, prev->pid);
+	over |= acknowledge(h);
+	if (!c->idle) /* an idle CPU arms its timer later: publish_idle */
+		put_next_event(h);
+	if (over) /* the barrier is dear: only where something urgent ended */
+		ring_if_over(h);
+	return 0;
 }
 
 SEC("tp_btf/sched_switch")
 int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
-	struct publish_cpu *c;
 	struct here h;
-	__u64 word;
-	bool over;
 
 	if (!where(bpf_get_smp_processor_id(), &h))
 		return 0;
-	if (stands_already(&h, next)) {
-		put_next_event(&h);
-		return 0;
-	}
-	c = h.c;
-	over = c->hardirq | c->softirq || urgency(READ_ONCE(h.page->current_task));
-	/* no interrupt is being handled where tasks are switched: heals what was missed */
-	c->hardirq = c->softirq = 0;
-	c->idle = next->pid == 0;
-	c->plain = !c->idle && next->policy == PVSCHED_POLICY_NORMAL && is_plain(h.s, next)
-			   ? next->static_prio
-			   : 0;
-	word = c->idle ? pvsched_task_word(PVSCHED_POLICY_IDLE, 0, 0, 0, 0) : word_of(h.s, next);
-	WRITE_ONCE(h.page->current_task, word | (__u64)++c->gen << PVSCHED_TASK_GEN_SHIFT);
-	c->stores++;
-	put_context(&h);
-	over |= withdraw(h.page, next->pid);
-	over |= withdraw(h.page, prev->pid);
-	over |= acknowledge(&h);
-	if (!c->idle) /* an idle CPU arms its timer later: publish_idle */
-		put_next_event(&h);
-	if (over) /* the barrier is dear: only where something urgent ended */
-		ring_if_over(&h);
+	if (!stands_already(&h, next))
+		return tell_switch(&h, prev, next);
+	put_next_event(&h);
 	return 0;
 }
 
@@ -414,12 +410,11 @@ int BPF_PROG(publish_switch, bool preempt, struct task_struct *prev, struct task
 SEC("tp_btf/sched_waking")
 int BPF_PROG(publish_waking, struct task_struct *p)
 {
-	struct publish_state *s = the_state();
 	__u64 word;
 
-	if (!s || is_plain(s, p) || (__u32)p->pid == (__u32)bpf_get_current_pid_tgid())
+	if (is_plain(p) || (__u32)p->pid == (__u32)bpf_get_current_pid_tgid())
 		return 0;
-	word = word_of(s, p);
+	word = word_of(p);
 	if (urgency(word))
 		offer(p->thread_info.cpu, word, p->pid);
 	return 0;
@@ -428,18 +423,15 @@ int BPF_PROG(publish_waking, struct task_struct *p)
 SEC("tp_btf/sched_migrate_task")
 int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 {
-	struct publish_state *s = the_state();
 	struct here h;
 	__u64 word;
 
-	if (!s)
-		return 0;
 	/* whatever it is now: it may have been urgent when it was woken */
 	if (where(p->thread_info.cpu, &h))
 		withdraw(h.page, p->pid);
-	if (is_plain(s, p))
+	if (is_plain(p))
 		return 0;
-	word = word_of(s, p);
+	word = word_of(p);
 	if (urgency(word))
 		offer(cpu, word, p->pid);
 	return 0;
@@ -450,10 +442,9 @@ int BPF_PROG(publish_migrate, struct task_struct *p, int cpu)
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(publish_exit, struct task_struct *p)
 {
-	struct publish_state *s = the_state();
 	__u32 tgid = p->tgid;
 
-	if (s && READ_ONCE(s->declared) && BPF_CORE_READ(p, signal, live.counter) <= 0)
+	if (READ_ONCE(state.declared) && BPF_CORE_READ(p, signal, live.counter) <= 0)
 		bpf_map_delete_elem(&declared_tasks, &tgid);
 	return 0;
 }
@@ -468,7 +459,7 @@ static __always_inline void refresh_current(struct here *h)
 		return;
 	/* who was woken on its way to sleep, and went on, was offered: no switch takes that back */
 	withdraw(h->page, t->pid);
-	word = word_of(h->s, t);
+	word = word_of(t);
 	if (!((word ^ READ_ONCE(h->page->current_task)) & TASK_BITS))
 		return;
 	h->c->plain = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What pvsched-guest and its BPF programs share, beside the pages: one array element, mapped by
+ * What pvsched-guest and its BPF programs share, beside the pages: a variable of theirs, mapped by
  * both and pinned, so that it outlives the daemon. A struct publish_cpu belongs to its CPU's
  * programs, but for `on`, which the daemon writes.
  */
@@ -34,6 +34,7 @@ struct publish_clock {
 	__u64 mono_ns, tsc;
 };
 
+#define PUBLISH_STATE ".data.state" /* section, and map, of the one there is */
 struct publish_state {
 	struct publish_clock clock;
 	__u32 declared; /* entries of both maps of declared tasks: 0 spares the look-up */

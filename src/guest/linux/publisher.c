@@ -24,9 +24,18 @@
 extern const unsigned char publish_bpf[];
 extern const size_t publish_bpf_size;
 
-/* Pins in the order in which they may go: who writes the pages before the pages. */
-static const char *const kept[] = { DECLARED_TASKS, DECLARED_CGROUPS };
-static const char *const pinned[] = { "state", "pages" };
+/* Where each map is pinned, whose file system takes no dot in a name. Those that go do so in this order:
+ * who writes the pages before the pages. */
+static const struct pin {
+	const char *map, *name;
+	bool kept; /* beyond the daemon's life */
+} pins[] = {
+	{ DECLARED_TASKS, DECLARED_TASKS, true },
+	{ DECLARED_CGROUPS, DECLARED_CGROUPS, true },
+	{ PUBLISH_STATE, "state", false },
+	{ "pages", "pages", false },
+};
+#define PINS (sizeof(pins) / sizeof(*pins))
 
 static void pin_path(char *path, size_t size, const char *name)
 {
@@ -78,9 +87,10 @@ void publisher_unpin(void)
 		each_link(remove_link,
 			  &n); /* a directory that is read while it shrinks skips some */
 	} while (n);
-	for (i = 0; i < sizeof(pinned) / sizeof(*pinned); i++) {
-		pin_path(path, sizeof(path), pinned[i]);
-		unlink(path);
+	for (i = 0; i < PINS; i++) {
+		pin_path(path, sizeof(path), pins[i].name);
+		if (!pins[i].kept)
+			unlink(path);
 	}
 }
 
@@ -123,17 +133,15 @@ static void choose_programs(struct bpf_object *obj)
 
 static int set_pins(struct bpf_object *obj)
 {
-	const char *const *sets[] = { kept, pinned };
 	struct bpf_map *map;
 	char path[64];
 	int err = 0;
 
-	for (unsigned int s = 0; s < 2 && !err; s++)
-		for (unsigned int i = 0; i < 2 && !err; i++) {
-			map = bpf_object__find_map_by_name(obj, sets[s][i]);
-			pin_path(path, sizeof(path), sets[s][i]);
-			err = map ? bpf_map__set_pin_path(map, path) : -ENOENT;
-		}
+	for (unsigned int i = 0; i < PINS && !err; i++) {
+		map = bpf_object__find_map_by_name(obj, pins[i].map);
+		pin_path(path, sizeof(path), pins[i].name);
+		err = map ? bpf_map__set_pin_path(map, path) : -ENOENT;
+	}
 	return err;
 }
 
@@ -247,7 +255,8 @@ int publisher_open(struct publisher *p, unsigned int cpus,
 				"PVSCHED_DEBUG=1 shows the kernel's own words",
 				"%s", strerror(-err));
 	err = map_both(p, bpf_object__find_map_fd_by_name(p->obj, "pages"),
-		       bpf_object__find_map_fd_by_name(p->obj, "state"), PROT_READ | PROT_WRITE);
+		       bpf_object__find_map_fd_by_name(p->obj, PUBLISH_STATE),
+		       PROT_READ | PROT_WRITE);
 	if (err)
 		return cli_fail(e, CLI_FAILED, "map the pages", NULL, NULL, "%s", strerror(-err));
 	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++)
