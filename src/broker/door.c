@@ -170,12 +170,8 @@ static void be_deaf(struct pvsched_server *s, bool deaf)
 
 void pvsched_server_drop_locked(struct pvsched_server *s, struct pvsched_client *c)
 {
-	for (unsigned int i = 0; i < PVSCHED_VCPUS_MAX; i++) {
-		if (c->slot[i] < 0)
-			continue;
-		pvsched_registry_remove(s->reg, c->slot[i]);
-		c->slot[i] = -1;
-	}
+	pvsched_registry_remove_all(s->reg, c->slot, PVSCHED_VCPUS_MAX);
+	memset(c->slot, -1, sizeof(c->slot));
 	if (c->hello) {
 		s->reg->vm_used[c->vm] = false;
 		pvsched_policies_put(s->policies, c->policy);

@@ -206,12 +206,12 @@ static int make_page(struct pvsched_registry *r, uint32_t slot)
 	return err;
 }
 
+/* The kernel's map of maps keeps it until the slot has another, which nobody is shown before: to take it
+ * out would wait for a grace period. */
 static void drop_page(struct pvsched_registry *r, uint32_t slot)
 {
-	if (r->page_fd[slot] < 0)
-		return;
-	put_page(r->programs, slot, -1);
-	close(r->page_fd[slot]);
+	if (r->page_fd[slot] >= 0)
+		close(r->page_fd[slot]);
 	r->page_fd[slot] = -1;
 }
 
@@ -422,26 +422,43 @@ void pvsched_registry_settle(struct pvsched_registry *r, uint32_t slot)
 	pvsched_apply(&r->act, slot, 0, true, &done);
 }
 
+/* One grace period for all of these, of which those below 0 are none. */
+static void disable_all(struct pvsched_registry *r, const int16_t *slot, unsigned int n)
+{
+	int last = -1;
+
+	for (unsigned int i = 0; i < n; i++) {
+		if (slot[i] < 0 || !r->act.slots[slot[i]].page)
+			continue;
+		last = slot[i];
+		order(r->programs, last, PVSCHED_SLOT_DISABLE, 0); /* model: disable.programs */
+	}
+	if (last < 0)
+		return;
+	/* A change of a map of maps waits for a grace period (kernel/bpf/syscall.c,
+	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the pages, nor
+	 * will one take a decision from them; those that begin now find them disabled.
+	 * model: disable.grace, disable.word, disable.page */
+	put_page(r->programs, last, r->page_fd[last]);
+	for (unsigned int i = 0; i < n; i++) {
+		struct pvsched_slot *s = slot[i] < 0 ? NULL : &r->act.slots[slot[i]];
+		void *page = s ? s->page : NULL;
+		bool locked;
+
+		if (!page)
+			continue;
+		pvsched_registry_settle(r, slot[i]);
+		locked = pvsched_slot_lock(s);
+		s->page = NULL;
+		if (locked)
+			pvsched_slot_unlock(s);
+		munmap(page, PVSCHED_PAGE_SIZE);
+	}
+}
+
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot)
 {
-	struct pvsched_slot *s = &r->act.slots[slot];
-	void *page = s->page;
-	bool locked;
-
-	if (!page)
-		return;
-	order(r->programs, slot, PVSCHED_SLOT_DISABLE, 0); /* model: disable.programs */
-	/* A change of a map of maps waits for a grace period (kernel/bpf/syscall.c,
-	 * maybe_wait_bpf_programs): when it returns, no program that began before sees the page, nor
-	 * will one take a decision from it; those that begin now find it disabled.
-	 * model: disable.grace, disable.word, disable.page */
-	put_page(r->programs, slot, r->page_fd[slot]);
-	pvsched_registry_settle(r, slot);
-	locked = pvsched_slot_lock(s);
-	s->page = NULL;
-	if (locked)
-		pvsched_slot_unlock(s);
-	munmap(page, PVSCHED_PAGE_SIZE);
+	disable_all(r, &(int16_t){ slot }, 1);
 }
 
 void pvsched_registry_set_policy(struct pvsched_registry *r, uint32_t slot,
@@ -501,11 +518,10 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 	}
 }
 
-void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
+static void forget(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
 
-	pvsched_registry_disable(r, slot);
 	unchain(r, slot);
 	order(r->programs, slot, PVSCHED_SLOT_FINI, 0);
 	pvsched_registry_settle(r, slot);
@@ -521,4 +537,17 @@ void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
 	if (s->doorbell_fd >= 0)
 		close(s->doorbell_fd);
 	drop_page(r, slot);
+}
+
+void pvsched_registry_remove_all(struct pvsched_registry *r, const int16_t *slot, unsigned int n)
+{
+	disable_all(r, slot, n);
+	for (unsigned int i = 0; i < n; i++)
+		if (slot[i] >= 0)
+			forget(r, slot[i]);
+}
+
+void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot)
+{
+	pvsched_registry_remove_all(r, &(int16_t){ slot }, 1);
 }

@@ -49,6 +49,8 @@ unsigned int pvsched_registry_vcpus(const struct pvsched_registry *r, uint32_t v
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t);
 /* After each of these two the thread is restored and nothing touches the page. */
 void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot);
+/* The same for many, in one grace period: those below 0 are none. */
+void pvsched_registry_remove_all(struct pvsched_registry *r, const int16_t *slot, unsigned int n);
 /* The thread is at its baseline when it returns: who carries decisions out sees that it is. */
 void pvsched_registry_settle(struct pvsched_registry *r, uint32_t slot);
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot);

@@ -87,7 +87,7 @@ int pvsched_programs_remove(struct pvsched_programs *p, enum pvsched_map map, co
 void *pvsched_programs_memory(struct pvsched_programs *p, enum pvsched_map map, size_t size);
 /* A descriptor that is mmapped shared: a page for a guest; the caller closes it. */
 int pvsched_programs_make_page(struct pvsched_programs *p);
-/* The slot's page is that one from now on; -1 = it has none. When it returns, nothing looks at the one
+/* The slot's page is that one from now on. When it returns, nothing looks at the one
  * before, and what begins now sees the new one; also if that is the same. */
 int pvsched_programs_set_page(struct pvsched_programs *p, uint32_t slot, int fd);
 int pvsched_programs_rows(struct pvsched_programs *p, struct pvsched_program *rows, int max);

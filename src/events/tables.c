@@ -66,7 +66,5 @@ int pvsched_programs_set_page(struct pvsched_programs *p, uint32_t slot, int fd)
 
 	if (e)
 		return e->set_page(pvsched_programs_own(p), slot, fd);
-	if (fd < 0)
-		return pvsched_programs_remove(p, PVSCHED_MAP_PAGES, &slot);
 	return pvsched_programs_write(p, PVSCHED_MAP_PAGES, &slot, &fd);
 }

@@ -43,6 +43,7 @@ static struct {
 	unsigned int programs; /* loaded */
 	struct pvsched_vcpu vcpu[PVSCHED_SLOTS];
 	bool has_page[PVSCHED_SLOTS];
+	unsigned int waits; /* for grace periods: changes of pages */
 	struct {
 		struct pvsched_apic_key key; /* tgid 0: free */
 		uint32_t value;
@@ -263,6 +264,7 @@ int bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 	case PVSCHED_MAP_PAGES:
 		EDGE_CHECK(index < PVSCHED_SLOTS && fcntl(*(const int *)value, F_GETFD) >= 0);
 		edge.has_page[index] = true;
+		edge.waits++;
 		return 0;
 	case PVSCHED_MAP_DELAYS:
 	case PVSCHED_MAP_REACH:
@@ -308,16 +310,10 @@ int bpf_map_lookup_elem(int fd, const void *key, void *value)
 
 int bpf_map_delete_elem(int fd, const void *key)
 {
-	uint32_t index = *(const uint32_t *)key;
 	unsigned int at;
 
 	if (edge_fails())
 		return -1;
-	if (fd - EDGE_MAP == PVSCHED_MAP_PAGES) {
-		EDGE_CHECK(index < PVSCHED_SLOTS);
-		edge.has_page[index] = false;
-		return 0;
-	}
 	EDGE_CHECK(fd - EDGE_MAP == PVSCHED_MAP_APICS);
 	at = edge_apic_at(key);
 	EDGE_CHECK(at < EDGE_APICS);

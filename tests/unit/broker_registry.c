@@ -156,9 +156,29 @@ static void registry_what_is_taken_back_is_gone_whatever_fails(void **state)
 		pvsched_registry_remove(&bed.reg, slot);
 		assert_false(edge.fail);
 		assert_int_equal(edge.vcpu[slot].flags, 0);
-		assert_false(edge.has_page[slot]);
+		assert_int_equal(bed.reg.page_fd[slot], -1);
 		assert_int_equal(edge.slot_of_tid[gettid() & (PVSCHED_TIDS - 1)], 0);
 		assert_int_equal(routed(0), ~0u);
+	}
+}
+
+/* However many vCPUs it has: all others wait as long. */
+static void registry_vm_that_leaves_waits_once(void **state)
+{
+	int16_t slot[] = { add(gettid(), 0, 0), -1, add(bed.tid, 1, 1) };
+
+	(void)state;
+	assert_true(slot[0] >= 0 && slot[2] >= 0);
+	assert_int_equal(pvsched_registry_enable(&bed.reg, slot[0], 0), 0);
+	assert_int_equal(pvsched_registry_enable(&bed.reg, slot[2], 0), 0);
+	edge.waits = 0;
+	pvsched_registry_remove_all(&bed.reg, slot, 3);
+	assert_int_equal(edge.waits, 1);
+	for (int i = 0; i < 3; i += 2) {
+		assert_int_equal(edge.vcpu[slot[i]].flags, 0);
+		assert_int_equal(bed.reg.page_fd[slot[i]], -1);
+		assert_null(bed.reg.act.slots[slot[i]].page);
+		assert_false(bed.reg.act.slots[slot[i]].used);
 	}
 }
 
@@ -288,7 +308,8 @@ static void registry_thread_that_ends_meanwhile_is_not_registered(void **state)
 	assert_int_equal(edge.slot_of_tid[tid & (PVSCHED_TIDS - 1)], 0);
 	assert_int_equal(routed(9), ~0u);
 	for (int i = 0; i < PVSCHED_SLOTS; i++)
-		assert_false(bed.reg.act.slots[i].used || edge.has_page[i] || edge.vcpu[i].flags);
+		assert_false(bed.reg.act.slots[i].used || bed.reg.page_fd[i] >= 0 ||
+			     edge.vcpu[i].flags);
 	bed.tid = 0;
 	assert_int_equal(pthread_create(&bed.thread, NULL, sleep_for_ever, &bed.tid), 0);
 	while (!__atomic_load_n(&bed.tid, __ATOMIC_ACQUIRE))
@@ -305,6 +326,7 @@ int main(void)
 		cmocka_unit_test(registry_vm_has_a_share_for_each_vcpu_that_a_cpu_can_run),
 		cmocka_unit_test(registry_enable_that_fails_changes_nothing),
 		cmocka_unit_test(registry_what_is_taken_back_is_gone_whatever_fails),
+		cmocka_unit_test(registry_vm_that_leaves_waits_once),
 		cmocka_unit_test(registry_slot_whose_lock_is_held_is_given_to_nobody),
 		cmocka_unit_test(
 			registry_slot_that_somebody_is_at_without_the_lock_is_given_to_nobody),

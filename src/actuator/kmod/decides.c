@@ -245,19 +245,14 @@ static int make_page(void *own)
 
 static int set_page(void *own, uint32_t slot, int fd)
 {
-	struct pvsched_kmod_page a = { .slot = slot };
-	void *page = MAP_FAILED;
+	void *page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	struct pvsched_kmod_page a = { .slot = slot, .addr = (uintptr_t)page };
 	int err;
 
-	if (fd >= 0) {
-		page = mmap(NULL, PVSCHED_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (page == MAP_FAILED)
-			return -errno;
-		a.addr = (uintptr_t)page;
-	}
+	if (page == MAP_FAILED)
+		return -errno;
 	err = call(pvsched_kmod_fd(own), PVSCHED_KMOD_PAGE, &a);
-	if (page != MAP_FAILED)
-		munmap(page, PVSCHED_PAGE_SIZE); /* it stays pinned */
+	munmap(page, PVSCHED_PAGE_SIZE); /* it stays pinned */
 	return err;
 }
 
