@@ -298,6 +298,17 @@ static __always_inline __u64 gap_ends(struct pvsched_vcpu *v, struct pvsched_deb
 #define BOUND_COUNTED 1 /* it is a boost, so it is charged */
 #define BOUND_CUT     2 /* the budgets leave less than what is in force has still to run */
 
+/*
+ * May it be boosted as it is? Who sleeps in KVM is woken by what is for him, and runs then. Elsewhere his
+ * process has him sleep on what it likes, such as a lock that lends his priority to whoever it says holds it, on
+ * any CPU, at nobody's expense (futex(2), FUTEX_LOCK_PI). Where he is when nothing was seen of him yet is not known.
+ */
+static __always_inline bool may_rise(const struct pvsched_vcpu *v)
+{
+	return v->state != PVSCHED_STATE_UNKNOWN &&
+	       (v->state != PVSCHED_STATE_BLOCKED || !v->elsewhere);
+}
+
 /* What the policy wants, kept within ceiling, rights and budgets. Returns BOUND_*. */
 static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *s,
 				 struct pvsched_debt *d, const struct pvsched_limits *l, __u32 slot,
@@ -325,7 +336,7 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 	}
 	/* What somebody else set is theirs; and the way out is nobody's latency. */
 	foreign = MEMBER(s, foreign);
-	if (foreign & PVSCHED_FOREIGN_POLICY || MEMBER(s, gone) ||
+	if (foreign & PVSCHED_FOREIGN_POLICY || MEMBER(s, gone) || !may_rise(v) ||
 	    (foreign & PVSCHED_FOREIGN_NICE && out->level == PVSCHED_LEVEL_NICE)) {
 		out->level = PVSCHED_LEVEL_BASE;
 		out->again_ns = 0;

@@ -102,6 +102,7 @@ struct task_struct {
 	struct task_group *sched_task_group;
 	struct mm_struct *mm;
 	struct hlist_node pid_links[1]; /* by enum pid_type: [0] is the thread's */
+	struct hlist_head preempt_notifiers; /* KVM's, from vcpu_load() to vcpu_put() */
 };
 
 struct hrtimer {

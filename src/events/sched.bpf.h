@@ -23,6 +23,11 @@ static __always_inline bool sleeps_queued(struct task_struct *p)
 	return bpf_core_field_exists(p->se.sched_delayed) && p->se.sched_delayed;
 }
 
+static __always_inline bool in_kvm(struct task_struct *p)
+{
+	return bpf_core_field_exists(p->preempt_notifiers) && p->preempt_notifiers.first;
+}
+
 static __always_inline __u32 rt_queued(struct task_struct *p)
 {
 	return p->se.cfs_rq->rq->rt.rt_nr_running;

@@ -198,6 +198,7 @@ struct pvsched_vcpu {
 	__u64 hva; /* of the guest's page in its VMM, where `pages` has a copy; 0 = it is the page */
 	__u64 missed; /* times its words could not be read there */
 	__u32 others; /* that wanted the CPU when it got it boosted */
+	__u32 elsewhere; /* it went to sleep, and not in KVM */
 	__u32 denied[PVSCHED_REASONS][PVSCHED_DENIALS]; /* by what the policy wanted a boost for */
 	/* from the decision to boost a vCPU that waits to its SCHED_IN */
 	__u64 reach_ns; /* when; 0 = none is out */

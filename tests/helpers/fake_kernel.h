@@ -28,6 +28,7 @@ struct task_struct {
 	int prio;
 	int on_rq, policy, cpu;
 	unsigned int __state;
+	bool in_kvm;
 	__u64 start_time;
 	struct {
 		__u64 sum_exec_runtime;
@@ -162,6 +163,11 @@ static inline bool sleeps_queued(struct task_struct *p)
 {
 	(void)p;
 	return false;
+}
+
+static inline bool in_kvm(struct task_struct *p)
+{
+	return p->in_kvm;
 }
 
 static inline __u32 rt_queued(struct task_struct *p)

@@ -92,6 +92,11 @@ static __u64 owed(__u64 paid_at)
 	return paid_at > fake.now ? paid_at - fake.now : 0;
 }
 
+static bool boosted(__u32 slot)
+{
+	return pvsched_word_boosts(fake.shared[slot].desired, fake.now, 0, 0);
+}
+
 static void thread_that_ended_hides_nobody_behind_it(void **state)
 {
 	(void)state;
@@ -127,6 +132,32 @@ static void run_of_another_policys_vcpu_is_charged_before_the_next_is_looked_at(
 	assert_int_equal(fake.vcpus[1].run_ns, MS / 2);
 	assert_int_equal(fake.vcpus[1].state, PVSCHED_STATE_PREEMPTED);
 	assert_int_equal(slot_on_cpu[0], 1); /* and it is still slot 0 that runs */
+}
+
+/* It may sleep on a lock that lends what it has to whoever its process says. */
+static void vcpu_that_sleeps_outside_kvm_is_not_boosted(void **state)
+{
+	static const __u32 events[] = { PVSCHED_EV_INTR_PENDING, PVSCHED_EV_TIMER,
+					PVSCHED_EV_DOORBELL };
+
+	for (int i = 0; i < 3; i++) {
+		for (int in_kvm = 0; in_kvm < 2; in_kvm++) {
+			setup(state);
+			boost(PVSCHED_REASON_INTR, MS / 2);
+			/* nor one of whom nothing was seen yet */
+			pvsched_decide(0, events[i], fake.now, PVSCHED_RIVALS_MANY);
+			assert_false(boosted(0));
+			run(0);
+			pass(MS);
+			vcpu[0].on_rq = 0;
+			vcpu[0].in_kvm = in_kvm;
+			leave(0);
+			pass(MS);
+			boost(PVSCHED_REASON_INTR, MS / 2);
+			pvsched_decide(0, events[i], fake.now, PVSCHED_RIVALS_MANY);
+			assert_int_equal(boosted(0), in_kvm);
+		}
+	}
 }
 
 static void first_event_of_a_vcpu_clears_no_other_ones_cpu(void **state)
@@ -255,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(thread_that_ended_hides_nobody_behind_it),
 		CASE(run_of_another_policys_vcpu_is_charged_before_the_next_is_looked_at),
+		CASE(vcpu_that_sleeps_outside_kvm_is_not_boosted),
 		CASE(first_event_of_a_vcpu_clears_no_other_ones_cpu),
 		CASE(run_that_nobody_saw_leaves_its_cpu_all_the_same),
 		CASE(real_time_work_with_the_number_of_an_ended_thread_takes_boosts_back),

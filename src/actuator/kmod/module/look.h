@@ -191,6 +191,15 @@ static __always_inline bool sleeps_queued(struct task_struct *p)
 #endif
 }
 
+static __always_inline bool in_kvm(struct task_struct *p)
+{
+#ifdef CONFIG_PREEMPT_NOTIFIERS
+	return !hlist_empty(&p->preempt_notifiers);
+#else
+	return false;
+#endif
+}
+
 static __always_inline u32 rt_queued(struct task_struct *p)
 {
 	return FIELD(u32, rq_locked(p), rq_rt_running);
