@@ -153,7 +153,10 @@ def libraries(programs, env=None):
     lost = re.findall(r"^\s*(\S+) => not found", result.stdout, re.M)
     if lost:
         raise LabError(f"libraries not found on this system: {', '.join(sorted(set(lost)))}")
-    return set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", result.stdout, re.M))
+    found = set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", result.stdout, re.M))
+    # glibc opens it where a thread is to end before it returns
+    unwinders = {pathlib.Path(path).with_name("libgcc_s.so.1") for path in found if "/libc.so" in path}
+    return found | {str(path) for path in unwinders if path.exists()}
 
 
 def project_files(build):
