@@ -31,7 +31,9 @@
 #define SO_PEERPIDFD 77 /* since 6.5 */
 #endif
 
-_Static_assert(PVSCHED_GRAVES > PVSCHED_PLACES, "whoever has a place has a grave");
+_Static_assert(PVSCHED_GRAVES - PVSCHED_GRAVES_PASSED > PVSCHED_PLACES,
+	       "whoever has a place has a grave");
+_Static_assert(PVSCHED_GRAVES_PASSED >= 2 * PVSCHED_SLOTS, "and what came with each thread");
 
 int pvsched_server_open(struct pvsched_server *s, const char *path)
 {
@@ -99,7 +101,7 @@ static int place_among(struct pvsched_server *s, int first, int end)
 /* Of clients and VMs that were found alike: what is one user's is lost to all others. */
 int pvsched_server_place(struct pvsched_server *s, uid_t uid)
 {
-	unsigned int own = pvsched_porters_graves(&s->porters, uid);
+	unsigned int own = pvsched_porters_graves(&s->porters, uid, false);
 
 	for (int i = 0; i < PVSCHED_PLACES; i++)
 		own += is_used(&s->client[i]) && s->client[i].uid == uid;
@@ -123,6 +125,7 @@ static void forget_ended(struct pvsched_server *s, pid_t tid)
 			for (unsigned int i = 0; c->fd >= 0 && i < c->vcpus; i++)
 				if (c->slot[i] == slot) {
 					pvsched_registry_remove(s->reg, slot);
+					pvsched_server_lay_down_left(s, c->uid);
 					c->slot[i] = -1;
 				}
 	}
@@ -131,8 +134,11 @@ static void forget_ended(struct pvsched_server *s, pid_t tid)
 int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 		       const struct pvsched_thread_id *t)
 {
-	unsigned int own = 0;
+	/* what came with threads that have left, and cannot be closed, is as much as they were */
+	unsigned int own = pvsched_porters_graves(&s->porters, c->uid, true) / 2;
 
+	if (t->passed && !pvsched_porters_has_room(&s->porters, PVSCHED_PLACES))
+		return -EUSERS;
 	for (int i = 0; i < PVSCHED_VMS; i++)
 		if (s->client[i].hello && s->client[i].uid == c->uid)
 			own += s->reg->vm_vcpus[s->client[i].vm];
@@ -140,6 +146,14 @@ int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 		return -EUSERS;
 	forget_ended(s, t->tid);
 	return pvsched_registry_add(s->reg, t);
+}
+
+void pvsched_server_lay_down_left(struct pvsched_server *s, uid_t uid)
+{
+	for (unsigned int i = 0; i < s->reg->left.n; i++)
+		pvsched_porters_lay_down(&s->porters, s->reg->left.fd[i], uid);
+	s->reg->left.n = 0;
+	pvsched_porters_run(&s->porters);
 }
 
 bool pvsched_server_knows(const struct pvsched_server *s, pid_t pid)
@@ -172,6 +186,7 @@ void pvsched_server_drop_locked(struct pvsched_server *s, struct pvsched_client 
 {
 	pvsched_registry_remove_all(s->reg, c->slot, PVSCHED_VCPUS_MAX);
 	memset(c->slot, -1, sizeof(c->slot));
+	pvsched_server_lay_down_left(s, c->uid);
 	if (c->hello) {
 		s->reg->vm_used[c->vm] = false;
 		pvsched_policies_put(s->policies, c->policy);
@@ -274,7 +289,7 @@ static int identify(int fd, struct ucred *cred, uint64_t *ret_start, int *ret_pi
 
 static bool has_room(const struct pvsched_server *s)
 {
-	return s->porters.graves + PVSCHED_PLACES < PVSCHED_GRAVES;
+	return pvsched_porters_has_room(&s->porters, PVSCHED_PLACES);
 }
 
 int pvsched_server_accept(struct pvsched_server *s)

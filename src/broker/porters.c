@@ -296,10 +296,12 @@ static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 	unsigned int rest = 0;
 	int err;
 
+	if (place < 0)
+		return;
 	for (unsigned int i = 0; i < p->graves; i++)
 		if (last || p->grave[i].uid == uid)
 			e.fd[e.n++] = p->grave[i].fd;
-	if (!e.n || place < 0)
+	if (!e.n)
 		return;
 	pvsched_table_hold();
 	err = send_out(p, place, uid, &e);
@@ -385,8 +387,18 @@ void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
 	}
 	shutdown(fd, SHUT_WR); /* he is told now, not when it is closed */
 	p->grave[p->graves].fd = fd;
+	p->grave[p->graves].passed = false;
 	p->grave[p->graves++].uid = uid;
 	bury_all_of(p, uid, false);
+}
+
+void pvsched_porters_lay_down(struct pvsched_porters *p, int fd, uid_t uid)
+{
+	if (fd < 0)
+		return;
+	p->grave[p->graves].fd = fd;
+	p->grave[p->graves].passed = true;
+	p->grave[p->graves++].uid = uid;
 }
 
 uid_t pvsched_user_of(int fd)
@@ -409,12 +421,17 @@ void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd)
 	close(listen_fd);
 }
 
-unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid)
+bool pvsched_porters_has_room(const struct pvsched_porters *p, unsigned int sockets)
+{
+	return p->graves + sockets < PVSCHED_GRAVES - PVSCHED_GRAVES_PASSED;
+}
+
+unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid, bool passed)
 {
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < p->graves; i++)
-		n += p->grave[i].uid == uid;
+		n += p->grave[i].uid == uid && p->grave[i].passed == passed;
 	return n;
 }
 
@@ -466,7 +483,7 @@ static void let_go(struct pvsched_porters *p)
 
 	while (pvsched_porters_take(p, &parcel, fds, &n))
 		while (n)
-			close(fds[--n]);
+			pvsched_porters_lay_down(p, fds[--n], p->porter[parcel.porter].uid);
 }
 
 void pvsched_porters_reap(struct pvsched_porters *p)

@@ -3,9 +3,10 @@
  * What a client passes may be anything: a socket that lingers, a file whose system is the client's own. To
  * close it, or to let go of a message that holds it, then takes as long as the client likes. So no thread
  * that others wait for ever has one: a message with descriptors is fetched by a porter, a thread for this
- * one errand, with a table of descriptors of its own. It brings what is expected, of a kind that never
- * blocks, and is left alone with the rest. Each user has a few: one that does not come back costs him, and
- * nobody else. One thread only for each struct, but for what porters do.
+ * one errand, with a table of descriptors of its own. It brings what is expected, of a kind whose use never
+ * blocks, and is left alone with the rest; what was brought is closed in the same way, when it has served.
+ * Each user has a few: one that does not come back costs him, and nobody else. One thread only for each
+ * struct, but for what porters do.
  */
 #ifndef PVSCHED_BROKER_PORTERS_H
 #define PVSCHED_BROKER_PORTERS_H
@@ -20,8 +21,10 @@
 #define PVSCHED_PORTERS 64
 #define PVSCHED_PORTERS_UID                                                                        \
 	4 /* of them for one user; others than the broker's own leave some over */
-#define PVSCHED_GRAVES	   512
-#define PVSCHED_PASSED_MAX 2 /* descriptors that a message may bring */
+/* sockets, and what was passed for each thread that can be served: a pidfd and an eventfd */
+#define PVSCHED_GRAVES	      (512 + PVSCHED_GRAVES_PASSED)
+#define PVSCHED_GRAVES_PASSED 2048
+#define PVSCHED_PASSED_MAX    2 /* descriptors that a message may bring */
 
 struct pvsched_porters {
 	bool open;
@@ -33,10 +36,11 @@ struct pvsched_porters {
 		pthread_t thread;
 		sem_t go; /* the caller has closed what is to be closed: now it may */
 	} porter[PVSCHED_PORTERS];
-	/* sockets that nobody could close yet */
+	/* what nobody could close yet */
 	struct {
 		int fd;
 		uid_t uid;
+		bool passed; /* it was passed; else a socket */
 	} grave[PVSCHED_GRAVES];
 	unsigned int graves;
 };
@@ -75,14 +79,22 @@ void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid);
 void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd);
 /* Who is at the other end; -1 = it is not told. */
 uid_t pvsched_user_of(int fd);
+/*
+ * What somebody passed, of whatever kind: to close an eventfd can take for ever, too, where an epoll instance
+ * watches it whose owner is kept from going on with that. Closed at the next run; there is room for it while
+ * pvsched_porters_has_room(). Below 0: nothing is done.
+ */
+void pvsched_porters_lay_down(struct pvsched_porters *p, int fd, uid_t uid);
+/* For so many sockets more, and all that can have been passed meanwhile. */
+bool pvsched_porters_has_room(const struct pvsched_porters *p, unsigned int sockets);
 /* Tries again to close what waits for that. */
 void pvsched_porters_run(struct pvsched_porters *p);
 /* For who buries only: those that are back are out no more, and what waits is tried again. */
 void pvsched_porters_reap(struct pvsched_porters *p);
 /* ms until pvsched_porters_reap() may have something to do; -1 = nobody is out, and nothing waits. */
 int pvsched_porters_timeout(const struct pvsched_porters *p);
-/* How many sockets of this user wait to be closed. */
-unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid);
+/* How many sockets of this user wait to be closed, or how much that was passed. */
+unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid, bool passed);
 
 /* The next that one brings: 1, and its descriptors are the caller's, none of which blocks when it is closed;
  * 0 there is none. */

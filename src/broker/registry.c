@@ -308,6 +308,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	s->apic_id = t->apic_id;
 	s->pidfd = t->pidfd;
 	s->doorbell_fd = t->doorbell_fd;
+	r->passed[slot] = t->passed;
 	s->doorbell_id = slot;
 	s->agent = -1;
 	s->heard = 0;
@@ -518,6 +519,14 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 	}
 }
 
+static void give_back(struct pvsched_registry *r, uint32_t slot, int fd)
+{
+	if (fd >= 0 && r->passed[slot])
+		r->left.fd[r->left.n++] = fd;
+	else if (fd >= 0)
+		close(fd);
+}
+
 static void forget(struct pvsched_registry *r, uint32_t slot)
 {
 	struct pvsched_slot *s = &r->act.slots[slot];
@@ -532,10 +541,8 @@ static void forget(struct pvsched_registry *r, uint32_t slot)
 	count_vcpu(r, slot, -1);
 	route_apic(r, s->tgid, s->apic_id);
 	r->tid[slot] = 0;
-	if (s->pidfd >= 0)
-		close(s->pidfd);
-	if (s->doorbell_fd >= 0)
-		close(s->doorbell_fd);
+	give_back(r, slot, s->pidfd);
+	give_back(r, slot, s->doorbell_fd);
 	drop_page(r, slot);
 }
 

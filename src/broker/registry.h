@@ -22,12 +22,19 @@ struct pvsched_registry {
 	bool vm_used[PVSCHED_VMS];
 	uint16_t vm_vcpus[PVSCHED_VMS]; /* registered */
 	uint16_t vm_of[PVSCHED_SLOTS];
+	/* descriptors that were passed with threads that are no more: the caller's again */
+	struct {
+		int fd[2 * PVSCHED_SLOTS];
+		unsigned int n;
+	} left;
+	bool passed[PVSCHED_SLOTS];
 	struct pvsched_budget host, vm_budget[PVSCHED_VMS], budget[PVSCHED_SLOTS];
 };
 
 struct pvsched_thread_id {
 	pid_t tid, tgid;
 	int pidfd, doorbell_fd; /* owned by the registry once added; -1 = none */
+	bool passed; /* both, by a client: not closed here, but left in `left` */
 	bool host_only; /* no page: its guest knows nothing of us */
 	uint64_t task, start_time; /* of the thread, as the kernel has them; 0 = unknown */
 	uint32_t vm, index, apic_id;

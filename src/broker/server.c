@@ -102,6 +102,7 @@ static int add_vcpu(struct pvsched_server *s, struct pvsched_client *c, const st
 	}
 	t.pidfd = fds[0];
 	t.doorbell_fd = fds[1];
+	t.passed = true;
 	err = pvsched_server_add(s, c, &t);
 	if (err < 0)
 		return err;
@@ -473,8 +474,8 @@ static void answer(struct pvsched_server *s, int index, struct pvsched_msg *m, i
 		c->joined_ns = 0;
 	err = m->error == DEFERRED ? 0 : reply(c->fd, m, m->error ? -1 : pass);
 	for (int i = 0; i < nfds; i++)
-		if (fds[i] >= 0)
-			close(fds[i]);
+		pvsched_porters_lay_down(&s->porters, fds[i], c->uid);
+	pvsched_server_lay_down_left(s, c->uid);
 	if (err)
 		pvsched_server_drop(s, index);
 }
@@ -509,7 +510,8 @@ static void take_parcel(struct pvsched_server *s, struct pvsched_parcel *p, int 
 		return;
 	}
 	while (nfds)
-		close(fds[--nfds]);
+		pvsched_porters_lay_down(&s->porters, fds[--nfds],
+					 s->porters.porter[p->porter].uid);
 	if (!c)
 		return;
 	s->refused += p->err == -EBADF;

@@ -5,9 +5,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PASSING_MOST 100
@@ -91,6 +100,58 @@ static inline pid_t passing_leave(int fd, int *ret_peer)
 	close(go[1]); /* now */
 	close(go[0]);
 	return pid < 0 ? -errno : pid;
+}
+
+/*
+ * An eventfd whose last close waits: a thread is inside epoll_wait() with it, holding what the close needs, as
+ * the page for its events is one that nobody gives it before passing_let_go().
+ */
+struct passing_held {
+	int fd, ep, fault_fd;
+	void *page;
+	pthread_t thread;
+};
+
+static inline void *passing_wait(void *arg)
+{
+	struct passing_held *h = arg;
+
+	epoll_wait(h->ep, h->page, 1, -1);
+	return NULL;
+}
+
+static inline int passing_hold(struct passing_held *h)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct pollfd fault;
+
+	h->fault_fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (h->fault_fd < 0 || ioctl(h->fault_fd, UFFDIO_API, &api))
+		return -errno;
+	h->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range = (struct uffdio_range){ (uintptr_t)h->page, 4096 };
+	if (ioctl(h->fault_fd, UFFDIO_REGISTER, &range))
+		return -errno;
+	h->fd = eventfd(1, EFD_CLOEXEC);
+	h->ep = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_ctl(h->ep, EPOLL_CTL_ADD, h->fd, &ev) ||
+	    pthread_create(&h->thread, NULL, passing_wait, h))
+		return -errno;
+	fault = (struct pollfd){ .fd = h->fault_fd, .events = POLLIN };
+	return poll(&fault, 1, 10000) == 1 ? 0 : -ETIMEDOUT;
+}
+
+static inline void passing_let_go(struct passing_held *h)
+{
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)h->page, 4096 } };
+
+	ioctl(h->fault_fd, UFFDIO_ZEROPAGE, &zero);
+	pthread_join(h->thread, NULL);
+	munmap(h->page, 4096);
+	close(h->ep);
+	close(h->fault_fd);
 }
 
 #endif

@@ -308,6 +308,50 @@ static void server_is_not_kept_by_a_descriptor_that_blocks(void **state)
 	leave(other, other_index);
 }
 
+/* Nor by the end of one that is as it should be, and watched: when the thread leaves, is refused, or its VM goes. */
+static void server_is_not_kept_by_an_eventfd_that_cannot_be_closed(void **state)
+{
+	struct pvsched_msg add = add_self(), remove = { .type = PVSCHED_MSG_REMOVE_VCPU };
+	struct pvsched_msg list = { .type = PVSCHED_MSG_LIST };
+	int index, other_index, client, other, fds[2];
+	struct passing_held held[3];
+	uint64_t from;
+
+	(void)state;
+	client = enter(&index, 65534);
+	other = enter(&other_index, 0);
+	list.index = other_index;
+	fds[0] = own_pidfd();
+	from = now_ns();
+	for (int i = 0; i < 3; i++) {
+		if (passing_hold(&held[i])) {
+			print_message("needs userfaultfd\n");
+			skip();
+		}
+		fds[1] = held[i].fd;
+		assert_int_equal(ask(client, index, &add, fds, 2), 0);
+		if (i == 1) { /* its index is taken */
+			assert_int_equal(ask(client, index, &remove, NULL, 0), 0);
+			assert_int_equal(ask(client, index, &add, fds, 2), 0);
+			assert_int_equal(ask(client, index, &add, fds, 2), -EEXIST);
+		}
+		close(held[i].fd);
+		if (i < 2)
+			assert_int_equal(ask(client, index, &remove, NULL, 0), 0);
+		else
+			pvsched_server_drop(&bed.server, index);
+		assert_int_equal(ask(other, other_index, &list, NULL, 0), 0);
+	}
+	assert_true(now_ns() - from < PATIENCE_NS);
+	for (int i = 0; i < 3; i++)
+		passing_let_go(&held[i]);
+	await_porters();
+	assert_int_equal(bed.server.porters.graves, 0);
+	close(fds[0]);
+	close(client);
+	leave(other, other_index);
+}
+
 /* All porters that a user has are kept: he waits, another does not, and nor does the main thread. */
 static void server_user_who_blocks_porters_waits_alone(void **state)
 {
@@ -947,6 +991,7 @@ int main(void)
 		CASE(server_takes_a_pidfd_and_an_eventfd_and_nothing_else),
 		CASE(server_thread_that_ended_keeps_nobody_from_its_number),
 		CASE(server_is_not_kept_by_a_descriptor_that_blocks),
+		CASE(server_is_not_kept_by_an_eventfd_that_cannot_be_closed),
 		CASE(server_user_who_blocks_porters_waits_alone),
 		CASE(server_silent_client_loses_its_place),
 		CASE(server_user_has_but_a_share_of_the_places),
