@@ -309,11 +309,14 @@ static void send_answer(void *ctx, const struct pvsched_frame *answer)
 		p->deaf = true;
 }
 
-static void listen_to(struct pvsched_ports *all, int index, bool listen)
+/* Removed, not told nothing: of who hangs up it is told whatever is asked for, and without end. */
+static int listen_to(struct pvsched_ports *all, int index, bool listen)
 {
-	struct epoll_event ev = { .events = listen ? EPOLLIN : 0, .data.u32 = all->tag + index };
+	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = all->tag + index };
 
-	epoll_ctl(all->ep, EPOLL_CTL_MOD, all->port[index]->fd, &ev);
+	if (!epoll_ctl(all->ep, listen ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, all->port[index]->fd, &ev))
+		return 0;
+	return errno == EEXIST ? 0 : -errno;
 }
 
 /* What was said is paid for by time; who is in debt is not listened to. */
@@ -326,11 +329,11 @@ static void pay(struct pvsched_ports *all, int index, size_t bytes)
 	if (p->heard_ns < now - burst_ns)
 		p->heard_ns = now - burst_ns;
 	p->heard_ns += bytes * 1000000 / BYTES_PER_MS;
-	if (p->heard_ns <= now)
+	/* while it is told of, it is listened to */
+	if (p->heard_ns <= now || listen_to(all, index, false))
 		return;
 	p->held++;
 	p->mute_ns = p->heard_ns;
-	listen_to(all, index, false);
 }
 
 int pvsched_ports_timeout(const struct pvsched_ports *all)
@@ -362,8 +365,8 @@ void pvsched_ports_run(struct pvsched_ports *all)
 
 		if (!p || !p->mute_ns || p->mute_ns > now)
 			continue;
-		p->mute_ns = 0;
-		listen_to(all, i, true);
+		/* for want of memory: later */
+		p->mute_ns = listen_to(all, i, true) ? now + RETRY_NS : 0;
 	}
 }
 

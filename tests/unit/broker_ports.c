@@ -2,6 +2,8 @@
 /* The port's socket when the system fails it. Nobody has a page here. */
 #include <helpers/unit.h>
 
+#include <helpers/fail.h>
+
 #include <broker/port.h>
 #include <errno.h>
 #include <stdio.h>
@@ -213,6 +215,78 @@ static void ports_that_nobody_can_close_yet_wake_nobody(void **state)
 	close(client);
 }
 
+/* A port of a VM that says more than is heard of it now; the VMM's end. */
+static int make_mute(void)
+{
+	int client = join();
+	struct pvsched_port *p;
+
+	accept_and_run();
+	p = bed.ports.port[0];
+	assert_non_null(p);
+	p->place = 0;
+	p->heard_ns = now_ns() + 60000000000ull;
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_true(p->mute_ns);
+	assert_int_equal(p->held, 1);
+	return client;
+}
+
+/* A while later. */
+static void time_is_up(void)
+{
+	bed.ports.port[0]->heard_ns = 0;
+	bed.ports.port[0]->mute_ns = 1;
+	assert_int_equal(pvsched_ports_timeout(&bed.ports), 0);
+	pvsched_ports_run(&bed.ports);
+}
+
+/* Else the main thread would be told of it without end, and not hear what it is told. */
+static void ports_mute_one_that_hangs_up_wakes_nobody(void **state)
+{
+	int client = make_mute();
+
+	(void)state;
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	assert_false(is_told());
+	assert_int_equal(shutdown(client, SHUT_RDWR), 0);
+	assert_false(is_told());
+	assert_in_range(pvsched_ports_timeout(&bed.ports), 1, 60001);
+
+	time_is_up();
+	assert_int_equal(pvsched_ports_timeout(&bed.ports), -1);
+	assert_true(is_told());
+	pvsched_ports_serve(&bed.ports, 0); /* what it said */
+	assert_non_null(bed.ports.port[0]);
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_null(bed.ports.port[0]);
+	assert_false(is_told());
+	close(client);
+}
+
+static void ports_mute_one_that_cannot_be_watched_again_is_later(void **state)
+{
+	int client = make_mute();
+
+	(void)state;
+	assert_int_equal(send(client, "x", 1, 0), 1);
+	fail_mine = true;
+	fail_arm_kind("epoll_ctl", 1);
+	time_is_up();
+	fail_mine = false;
+	assert_true(fail_disarm());
+	assert_false(is_told());
+	assert_in_range(pvsched_ports_timeout(&bed.ports), 1, 1001);
+
+	time_is_up();
+	assert_int_equal(pvsched_ports_timeout(&bed.ports), -1);
+	assert_true(is_told());
+	pvsched_ports_serve(&bed.ports, 0);
+	assert_false(is_told());
+	close(client);
+}
+
 /* A QEMU of any user connects; whoever says something there and is no VM's process is sent away. */
 static void ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at(void **state)
 {
@@ -241,6 +315,8 @@ int main(void)
 		CASE(ports_without_descriptors_are_deaf_for_a_while),
 		CASE(ports_that_nobody_can_close_yet_wake_nobody),
 		CASE(ports_without_room_to_bury_are_deaf_until_there_is),
+		CASE(ports_mute_one_that_hangs_up_wakes_nobody),
+		CASE(ports_mute_one_that_cannot_be_watched_again_is_later),
 		CASE(ports_are_anybodys_to_connect_to_and_a_vms_to_speak_at),
 	};
 
