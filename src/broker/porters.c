@@ -24,6 +24,10 @@
 #define FAREWELL_NS 200000000ull
 #define RETRY_MS    1000
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* since 6.16 */
+#endif
+
 enum kind { NONE, EVENTFD, PIDFD, ANY };
 
 /* A porter's; the caller's until it has gone. */
@@ -255,6 +259,15 @@ int pvsched_out_of_band_is_inline(int fd)
 	const int on = 1;
 
 	return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) ? -errno : 0;
+}
+
+int pvsched_takes_no_fds(int listen_fd)
+{
+	const int off = 0;
+
+	if (!setsockopt(listen_fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)))
+		return 0;
+	return errno == ENOPROTOOPT ? 0 : -errno; /* Linux before 6.16 */
 }
 
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size)

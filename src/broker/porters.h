@@ -67,6 +67,9 @@ int pvsched_brings_fds(int fd);
 /* For a stream before it is read: -errno. A byte out of band would be told of for ever, be skipped by who only
  * looks, and bring descriptors all the same. */
 int pvsched_out_of_band_is_inline(int fd);
+/* For a listening socket, before it listens: to who connects there nobody can pass any. -errno; 0 also where the
+ * kernel cannot have it so, before Linux 6.16. */
+int pvsched_takes_no_fds(int listen_fd);
 /* As recv() of a byte stream that waits for nothing, -errno. -EPROTO: descriptors come with what is there, and
  * nothing was taken. Any thread. */
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size);

@@ -34,6 +34,11 @@ static int listen_at(const char *path)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
+	err = pvsched_takes_no_fds(fd);
+	if (err) {
+		close(fd);
+		return err;
+	}
 	unlink(path); /* a leftover: the broker holds the host's lock */
 	/* anybody may: who is no VM's process is refused */
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||

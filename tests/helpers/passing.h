@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -17,9 +18,15 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83 /* since 6.16 */
+#endif
+
 #define PASSING_MOST 100
+#define PASSING_FDS  1024 /* a process that is looked through has not more */
 
 /* As send(), with descriptors. */
 static inline ssize_t passing_send_flags(int fd, const void *data, size_t size, const int *fds,
@@ -48,6 +55,43 @@ static inline ssize_t passing_send_flags(int fd, const void *data, size_t size, 
 static inline ssize_t passing_send(int fd, const void *data, size_t size, const int *fds, int n)
 {
 	return passing_send_flags(fd, data, size, fds, n, 0);
+}
+
+/* Whether this kernel lets a socket say that nobody passes anything to it. */
+static inline bool passing_can_be_refused(int fd)
+{
+	int takes;
+	socklen_t len = sizeof(takes);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &takes, &len);
+}
+
+/*
+ * Before Linux 6.16 whoever connects can pass what he likes: so it is from here on also at the socket of this
+ * path, where process pid listens. False: it does not.
+ */
+static inline bool passing_let(pid_t pid, const char *path)
+{
+	int process = syscall(SYS_pidfd_open, pid, 0);
+	const int on = 1;
+	bool found = false;
+
+	for (int i = 0; i < PASSING_FDS && !found; i++) {
+		struct sockaddr_un addr = { 0 };
+		socklen_t size = sizeof(addr), len = sizeof(int);
+		int fd = syscall(SYS_pidfd_getfd, process, i, 0), listens = 0;
+
+		if (fd < 0)
+			continue;
+		found = !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) && listens &&
+			!getsockname(fd, (struct sockaddr *)&addr, &size) &&
+			addr.sun_family == AF_UNIX && !strcmp(addr.sun_path, path);
+		if (found && passing_can_be_refused(fd))
+			found = !setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof(on));
+		close(fd);
+	}
+	close(process);
+	return found;
 }
 
 /* A socket whose last close waits for a minute for a peer that does not read; *ret_peer's end ends that. */

@@ -204,16 +204,39 @@ static void control_byte_out_of_band_is_one_of_the_request(void **state)
 	close(fd);
 }
 
+/* Else each connection could be one that cannot be closed. */
+static void control_descriptor_cannot_be_passed(void **state)
+{
+	int fd = dial();
+
+	(void)state;
+	if (!passing_can_be_refused(fd)) {
+		print_message("needs SO_PASSRIGHTS, of Linux 6.16\n");
+		skip();
+	}
+	assert_int_equal(passing_send(fd, "{", 1, &fd, 1), -1);
+	assert_int_equal(errno, EPERM);
+	assert_true(is_answered(fd));
+	assert_int_equal(passing_send(fd, "{", 1, &fd, 1), -1);
+	assert_int_equal(errno, EPERM);
+	close(fd);
+}
+
 /* One descriptor with half of a request; left behind, where it stays unread. */
 static void control_descriptor_that_blocks_keeps_nobody(void **state)
 {
 	static const char request[] = "{\"pvsched\": 1, \"command\": \"list\"}\n";
-	int fd[2] = { dial(), dial() }, peer[2], other, busy = dial();
+	int fd[2], peer[2], other, busy, status;
 	struct timespec from, to;
+	bool passed = true;
 	pid_t pid[2];
 	char c;
 
 	(void)state;
+	assert_true(passing_let(getpid(), path));
+	fd[0] = dial();
+	fd[1] = dial();
+	busy = dial();
 	clock_gettime(CLOCK_MONOTONIC, &from);
 	/* Who serves waits here: he is the last to close what comes meanwhile. */
 	pthread_mutex_lock(&mutex);
@@ -226,9 +249,13 @@ static void control_descriptor_that_blocks_keeps_nobody(void **state)
 		}
 	}
 	close(fd[1]);
-	for (int i = 0; i < 2; i++)
-		assert_int_equal(waitpid(pid[i], NULL, 0), pid[i]);
+	for (int i = 0; i < 2; i++) {
+		status = -1;
+		waitpid(pid[i], &status, 0);
+		passed &= !status;
+	}
 	pthread_mutex_unlock(&mutex);
+	assert_true(passed);
 	assert_true(recv(fd[0], &c, 1, 0) <= 0); /* it costs the connection */
 	other = dial();
 	assert_true(is_answered(other));
@@ -408,6 +435,8 @@ int main(void)
 						stop_control),
 		cmocka_unit_test_setup_teardown(control_byte_out_of_band_is_one_of_the_request,
 						start_control, stop_control),
+		cmocka_unit_test_setup_teardown(control_descriptor_cannot_be_passed, start_control,
+						stop_control),
 		cmocka_unit_test_setup_teardown(control_descriptor_that_blocks_keeps_nobody,
 						start_control, stop_control),
 		cmocka_unit_test_setup_teardown(control_peer_that_reads_slowly_keeps_nobody,

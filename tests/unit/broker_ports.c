@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The port's socket when the system fails it. Nobody has a page here. */
+#include <helpers/passing.h>
 #include <helpers/unit.h>
 
 #include <helpers/fail.h>
@@ -174,37 +175,43 @@ static void ports_without_room_to_bury_are_deaf_until_there_is(void **state)
 	close(client);
 }
 
-/* A byte with a descriptor, which nobody takes in. */
-static void send_descriptor(int fd, int passed)
+/* Else each connection that is refused could be one that cannot be closed. */
+static void ports_descriptor_cannot_be_passed(void **state)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { .align = { .cmsg_level = SOL_SOCKET,
-				 .cmsg_type = SCM_RIGHTS,
-				 .cmsg_len = CMSG_LEN(sizeof(int)) } };
-	struct iovec iov = { .iov_base = "", .iov_len = 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
+	int client = join();
 
-	memcpy(CMSG_DATA(&control.align), &passed, sizeof(passed));
-	assert_int_equal(sendmsg(fd, &msg, 0), 1);
+	(void)state;
+	if (!passing_can_be_refused(client)) {
+		print_message("needs SO_PASSRIGHTS, of Linux 6.16\n");
+		skip();
+	}
+	assert_int_equal(passing_send(client, "x", 1, &client, 1), -1); /* before it is accepted */
+	assert_int_equal(errno, EPERM);
+	accept_and_run();
+	assert_non_null(bed.ports.port[0]);
+	assert_int_equal(passing_send(client, "x", 1, &client, 1), -1);
+	assert_int_equal(errno, EPERM);
+	assert_false(is_told());
+	assert_int_equal(passing_send(client, "x", 1, NULL, 0), 1);
+	assert_true(is_told());
+	pvsched_ports_serve(&bed.ports, 0);
+	close(client);
 }
 
 /* It is shut down and still open, so it would be told of for as long as it is. */
 static void ports_that_nobody_can_close_yet_wake_nobody(void **state)
 {
 	struct pvsched_porters *p = &bed.ports.porters;
-	int client = join();
+	int client;
 
 	(void)state;
+	assert_true(passing_let(getpid(), bed.ports.path));
+	client = join();
 	accept_and_run();
 	assert_non_null(bed.ports.port[0]);
 	for (int i = 0; i < PVSCHED_PORTERS; i++)
 		p->porter[i].out = true;
-	send_descriptor(client, client);
+	assert_int_equal(passing_send(client, "x", 1, &client, 1), 1);
 	pvsched_ports_serve(&bed.ports, 0);
 	assert_null(bed.ports.port[0]);
 	assert_int_equal(p->graves, 1);
@@ -313,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(ports_byte_out_of_band_is_read),
 		CASE(ports_without_descriptors_are_deaf_for_a_while),
+		CASE(ports_descriptor_cannot_be_passed),
 		CASE(ports_that_nobody_can_close_yet_wake_nobody),
 		CASE(ports_without_room_to_bury_are_deaf_until_there_is),
 		CASE(ports_mute_one_that_hangs_up_wakes_nobody),
