@@ -336,7 +336,9 @@ static __always_inline int bound(struct pvsched_vcpu *v, struct pvsched_shared *
 	}
 	/* What somebody else set is theirs; and the way out is nobody's latency. */
 	foreign = MEMBER(s, foreign);
-	if (foreign & PVSCHED_FOREIGN_POLICY || MEMBER(s, gone) || !may_rise(v) ||
+	if (!may_rise(v))
+		out->level = PVSCHED_LEVEL_BASE;
+	if (foreign & PVSCHED_FOREIGN_POLICY || MEMBER(s, gone) ||
 	    (foreign & PVSCHED_FOREIGN_NICE && out->level == PVSCHED_LEVEL_NICE)) {
 		out->level = PVSCHED_LEVEL_BASE;
 		out->again_ns = 0;
