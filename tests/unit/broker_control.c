@@ -7,10 +7,12 @@
 #include <broker/control.h>
 #include <errno.h>
 #include <json/parse.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -226,7 +228,7 @@ static void control_descriptor_cannot_be_passed(void **state)
 static void control_descriptor_that_blocks_keeps_nobody(void **state)
 {
 	static const char request[] = "{\"pvsched\": 1, \"command\": \"list\"}\n";
-	int fd[2], peer[2], other, busy, status;
+	int fd[2], peer[2], other, busy, status, unread = 0;
 	struct timespec from, to;
 	bool passed = true;
 	pid_t pid[2];
@@ -241,6 +243,8 @@ static void control_descriptor_that_blocks_keeps_nobody(void **state)
 	/* Who serves waits here: he is the last to close what comes meanwhile. */
 	pthread_mutex_lock(&mutex);
 	assert_true(send(busy, request, sizeof(request) - 1, 0) > 0);
+	while (!ioctl(busy, SIOCOUTQ, &unread) && unread)
+		usleep(1000);
 	for (int i = 0; i < 2; i++) {
 		pid[i] = passing_leave(fd[i], &peer[i]);
 		if (pid[i] < 0) {
