@@ -15,11 +15,20 @@
 #include "vmname.h"
 #include "../actuator/monotonic.h"
 
-#define SETTLE_NS  20000000ull /* after news: a VMM makes its vCPUs in one go */
-#define LINGER_NS  1000000000ull /* after a thread's end: the VMM then closes its files */
-#define PERIOD_NS  1000000000ull /* between looks where no news can be had */
-#define RETRY_NS   100000000ull /* after a look that failed: twice as long each time, */
-#define RETRIES	   8 /* for 50 s in all */
+#define SETTLE_NS 20000000ull /* after news: a VMM makes its vCPUs in one go */
+#define LINGER_NS 1000000000ull /* after a thread's end: the VMM then closes its files */
+#define PERIOD_NS 1000000000ull /* between looks where no news can be had */
+#define RETRY_NS  100000000ull /* after a look that failed: twice as long each time, */
+#define RETRIES	  8 /* for 50 s in all */
+/*
+ * What there is to be found, and how often there is news of it, is up to any user with /dev/kvm. So much is looked
+ * at in one go, and one process more; then the others are served. After a go nothing is looked at for some times as
+ * long as finding took, if that was more than hosts have.
+ */
+#define SLICE_NS   20000000ull
+#define REST	   3
+#define REST_NS	   1000000ull
+#define START_NS   1000000000ull /* of looking before anybody is served */
 #define CMDLINE_SZ 16384
 
 _Static_assert(SETTLE_NS > PVSCHED_NEWS_QUIET_NS, "what is held back was seen");
@@ -197,10 +206,8 @@ static int make_place(struct pvsched_found_vms *f, const struct pvsched_found *r
 	if (s->policies->found < 0)
 		return -ENOTSUP;
 	place = pvsched_server_place(s, uid);
-	if (place == -ENOSPC || place == -EUSERS) {
+	if (place == -ENOSPC || place == -EUSERS)
 		no_room(f, place, "VM", uid);
-		f->left = row->tgid;
-	}
 	if (place < 0)
 		return place;
 	c = &s->client[place];
@@ -227,24 +234,37 @@ static int make_place(struct pvsched_found_vms *f, const struct pvsched_found *r
 	return place;
 }
 
-static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *row, bool *seen)
+/* What of a VM was seen in a look. */
+struct seen {
+	bool vm;
+	uint8_t vcpu[PVSCHED_VCPUS_MAX / 8];
+};
+
+static void take_row(struct pvsched_found_vms *f, const struct pvsched_found *row,
+		     struct seen *seen)
 {
 	int place = place_of(f->server, row), slot;
 	struct pvsched_client *c;
+	uint8_t *bits;
 
 	if (pvsched_server_knows(f->server, row->tgid)) /* a client's */
 		return;
 	/* a VM without a vCPU, of which a process may have any number, takes none */
-	if (place < 0 && row->vcpu && row->tgid != f->left) {
+	if (place < 0 && row->vcpu && !f->left) {
 		place = make_place(f, row);
-		f->failed = place < 0 && row->tgid != f->left && place != -EACCES &&
+		f->left = place < 0;
+		f->failed = place < 0 && place != -ENOSPC && place != -EUSERS && place != -EACCES &&
 			    place != -ENOTSUP;
 	}
 	if (place < 0)
 		return;
-	seen[place] = true;
+	seen[place].vm = true;
 	if (!row->vcpu || row->vcpu_idx >= PVSCHED_VCPUS_MAX)
 		return;
+	bits = &seen[place].vcpu[row->vcpu_idx / 8];
+	if (*bits >> (row->vcpu_idx % 8) & 1) /* its file is open twice */
+		return;
+	*bits |= 1u << (row->vcpu_idx % 8);
 	c = &f->server->client[place];
 	slot = c->slot[row->vcpu_idx];
 	if (slot >= 0 && f->server->reg->tid[slot] == row->tid)
@@ -276,6 +296,32 @@ void pvsched_found_drop(struct pvsched_found_vms *f, int place)
 	pvsched_server_drop(f->server, place);
 }
 
+/* Once a user: it is nobody's VMM, or somebody wants the log to grow. */
+static void too_many(struct pvsched_found_vms *f, pid_t pid)
+{
+	uid_t uid = status_number(pid, "\nUid:\t");
+	char line[192];
+
+	if (!f->cut[uid % PVSCHED_SAID_USERS]) {
+		snprintf(
+			line, sizeof(line),
+			"found: process %d of user %u has more than %u open files, or %u of KVM: VMs "
+			"among the others are left as they are",
+			pid, uid, PVSCHED_FOUND_FILES, PVSCHED_FOUND_ROWS);
+		f->say(f->ctx, line);
+	}
+	f->cut[uid % PVSCHED_SAID_USERS] = true;
+}
+
+/* Is one of the first n places a VM's of this process? */
+static bool has_place(const struct pvsched_found_vms *f, pid_t pid, int n)
+{
+	while (n--)
+		if (f->server->client[n].kvm && f->server->client[n].pid == pid)
+			return true;
+	return false;
+}
+
 /* Does a vCPU of the process have no thread, and is one to come? */
 static bool is_awaited(const struct pvsched_found_vms *f, const struct pvsched_found *rows, int n,
 		       pid_t pid)
@@ -292,40 +338,43 @@ static bool is_awaited(const struct pvsched_found_vms *f, const struct pvsched_f
 	return false;
 }
 
-/* pid 0 = all processes. tries: of a look at this one that failed. */
+/* tries: of a look at this process that failed. */
 static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned int tries)
 {
 	struct pvsched_server *s = f->server;
 	struct pvsched_found *rows = NULL;
-	bool seen[PVSCHED_VMS] = { false };
+	struct seen seen[PVSCHED_VMS] = { 0 };
+	bool cut = false, awaited;
+	uint64_t begin = now_ns();
 	int n, err;
 
-	if (pid && pvsched_server_knows(s, pid)) { /* it says itself what its vCPUs are */
+	if (pvsched_server_knows(s, pid)) { /* it says itself what its vCPUs are */
 		pvsched_finder_await(f->finder, pid, false);
 		return;
 	}
-	n = pvsched_finder_scan(f->finder, pid, &rows);
-	if (n < 0 && pid)
+	n = pvsched_finder_scan(f->finder, pid, &rows, &cut);
+	f->looked_ns += now_ns() - begin;
+	if (n < 0) {
 		try_again(f, pid, fresh, tries);
-	else if (n < 0)
-		look_at_all(f, now_ns() + PERIOD_NS);
-	if (n < 0)
 		return;
+	}
+	if (cut)
+		too_many(f, pid);
 	pthread_mutex_lock(s->mutex);
-	f->left = 0;
+	f->left = false;
 	for (int i = 0; i < n; i++) {
 		f->failed = false;
 		take_row(f, &rows[i], seen);
 		if (f->failed)
-			try_again(f, rows[i].tgid, fresh, tries);
+			try_again(f, pid, fresh, tries);
 	}
 	pthread_mutex_unlock(s->mutex);
 	for (int place = 0; place < PVSCHED_VMS; place++) {
 		struct pvsched_client *c = &s->client[place];
 
-		if (!c->kvm || (pid && c->pid != pid))
+		if (!c->kvm || c->pid != pid)
 			continue;
-		if (!seen[place]) {
+		if (!seen[place].vm) {
 			pvsched_found_drop(f, place);
 			continue;
 		}
@@ -333,24 +382,75 @@ static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned in
 			if (c->slot[i] < 0)
 				f->had[place][i / 8] &= ~(1u << (i % 8));
 	}
-	for (int place = 0; place < PVSCHED_VMS; place++) {
-		struct pvsched_client *c = &s->client[place];
-
-		if (!c->kvm || (pid && c->pid != pid))
-			continue;
-		err = pvsched_finder_await(f->finder, c->pid, is_awaited(f, rows, n, c->pid));
-		if (err > 0)
-			look_at(f, c->pid, now_ns(), false);
-		else if (err < 0 && err != -ENOTSUP) /* who runs it will not be told */
-			try_again(f, c->pid, fresh, tries);
-	}
+	awaited = is_awaited(f, rows, n, pid);
 	free(rows);
+	if (!has_place(f, pid, PVSCHED_VMS))
+		return;
+	err = pvsched_finder_await(f->finder, pid, awaited);
+	if (err > 0)
+		look_at(f, pid, now_ns(), false);
+	else if (err < 0 && err != -ENOTSUP) /* who runs it will not be told */
+		try_again(f, pid, fresh, tries);
+}
+
+static void begin_walk(struct pvsched_found_vms *f)
+{
+	f->all_ns = pvsched_finder_has_news(f->finder) ? 0 : now_ns() + PERIOD_NS;
+	f->walking = !pvsched_finder_rewind(f->finder);
+	f->walked = 0;
+	if (!f->walking)
+		look_at_all(f, now_ns() + PERIOD_NS);
+}
+
+/* One process more of all: those of VMs that are known, of which some may have none any more, then others. */
+static bool walk(struct pvsched_found_vms *f)
+{
+	const struct pvsched_client *c = f->server->client;
+	uint64_t begin = now_ns();
+	pid_t pid;
+
+	if (!f->walking)
+		return false;
+	for (; f->walked < PVSCHED_VMS; f->walked++) {
+		if (!c[f->walked].kvm || has_place(f, c[f->walked].pid, f->walked))
+			continue;
+		look(f, c[f->walked++].pid, true, 0);
+		return true;
+	}
+	do
+		pid = pvsched_finder_next(f->finder);
+	while (pid > 0 && has_place(f, pid, PVSCHED_VMS));
+	f->looked_ns += now_ns() - begin;
+	f->walking = pid > 0;
+	if (pid < 0)
+		look_at_all(f, now_ns() + PERIOD_NS);
+	else if (pid)
+		look(f, pid, true, 0);
+	return f->walking;
+}
+
+/* At the process that has been due for longest. */
+static bool look_at_due(struct pvsched_found_vms *f, uint64_t now)
+{
+	struct pvsched_look due;
+	unsigned int first = 0;
+
+	for (unsigned int i = 1; i < f->n; i++)
+		if (f->look[i].at_ns < f->look[first].at_ns)
+			first = i;
+	due = f->look[first];
+	if (!f->n || due.at_ns > now)
+		return false;
+	f->look[first] = f->look[--f->n];
+	look(f, due.pid, due.fresh, due.tries);
+	return true;
 }
 
 int pvsched_found_open(struct pvsched_found_vms *f, const char *policy)
 {
 	struct pvsched_policies *p = f->server->policies;
 	int err = pvsched_finder_open(f->say, f->ctx, &f->finder), index;
+	uint64_t begin;
 
 	if (err)
 		return err;
@@ -367,7 +467,11 @@ int pvsched_found_open(struct pvsched_found_vms *f, const char *policy)
 		       "found: this kernel lacks kvm_write_tsc_offset: new VMs are looked for "
 		       "each second");
 	f->all_ns = now_ns();
-	pvsched_found_run(f);
+	begin = f->all_ns;
+	do {
+		f->rest_ns = 0;
+		pvsched_found_run(f);
+	} while (f->walking && now_ns() - begin < START_NS);
 	return 0;
 }
 
@@ -380,6 +484,7 @@ void pvsched_found_close(struct pvsched_found_vms *f)
 			pvsched_found_drop(f, place);
 	pvsched_finder_free(f->finder);
 	f->finder = NULL;
+	f->walking = false;
 	f->server->policies->found = -1;
 }
 
@@ -437,34 +542,32 @@ void pvsched_found_changed(struct pvsched_found_vms *f, pid_t pid)
 
 int pvsched_found_timeout(const struct pvsched_found_vms *f)
 {
-	uint64_t now = now_ns(), at = f->all_ns;
+	uint64_t now = now_ns(), at = f->walking ? now : f->all_ns;
 
 	for (unsigned int i = 0; i < f->n; i++)
 		if (!at || f->look[i].at_ns < at)
 			at = f->look[i].at_ns;
 	if (!f->finder || !at)
 		return -1;
+	if (at < f->rest_ns)
+		at = f->rest_ns;
 	return at <= now ? 0 : (at - now) / 1000000 + 1;
 }
 
 void pvsched_found_run(struct pvsched_found_vms *f)
 {
-	uint64_t now = now_ns();
-	struct pvsched_look due;
+	uint64_t begin = now_ns();
+	bool more = true;
 
-	if (!f->finder)
+	if (!f->finder || f->rest_ns > begin)
 		return;
-	if (f->all_ns && f->all_ns <= now) {
-		f->all_ns = pvsched_finder_has_news(f->finder) ? 0 : now + PERIOD_NS;
-		look(f, 0, true, 0);
+	if (!f->walking && f->all_ns && f->all_ns <= begin)
+		begin_walk(f);
+	f->looked_ns = 0;
+	/* by turns: neither keeps the other waiting. What is added meanwhile is due at once, or later */
+	while (more && now_ns() - begin < SLICE_NS) {
+		more = walk(f);
+		more |= look_at_due(f, begin);
 	}
-	for (unsigned int i = 0; i < f->n;) { /* what is added meanwhile is due at once, or later */
-		due = f->look[i];
-		if (due.at_ns > now) {
-			i++;
-			continue;
-		}
-		f->look[i] = f->look[--f->n];
-		look(f, due.pid, due.fresh, due.tries);
-	}
+	f->rest_ns = f->looked_ns < REST_NS ? 0 : now_ns() + REST * f->looked_ns;
 }

@@ -29,11 +29,16 @@ struct pvsched_found_vms {
 	struct pvsched_look look[PVSCHED_LOOKS_MAX]; /* due in future; few at a time */
 	unsigned int n;
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
+	bool walking; /* all processes are being looked at, */
+	int walked; /* those of the places before this one already */
+	uint64_t looked_ns,
+		rest_ns; /* what finding has taken in this run; until when it has no more */
+	bool cut[PVSCHED_SAID_USERS]; /* by user: it was said that a process of his is too large */
 	uint64_t changes; /* threads and VMs that went */
 	bool full, full_user; /* it was said that there is no room; that a user has his share */
 	bool wanting; /* there was none for somebody: look again when there is */
 	bool failed; /* the look that is being taken, for another reason */
-	pid_t left; /* the process in it of which no VM more is taken; 0 = none */
+	bool left; /* no VM more is taken of its process */
 	uint8_t had[PVSCHED_VMS][PVSCHED_VCPUS_MAX / 8]; /* vCPUs that had their thread once */
 };
 

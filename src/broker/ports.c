@@ -272,7 +272,7 @@ static bool open_memory(struct pvsched_port *p)
 {
 	struct pvsched_found *rows = NULL;
 	char path[32];
-	bool is = false;
+	bool is = false, cut;
 	int n;
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", p->pid);
@@ -283,7 +283,7 @@ static bool open_memory(struct pvsched_port *p)
 	pvsched_caps_lower(PVSCHED_CAP(CAP_DAC_OVERRIDE));
 	if (p->mem_fd < 0)
 		return false;
-	n = pvsched_finder_scan(p->all->found->finder, p->pid, &rows);
+	n = pvsched_finder_scan(p->all->found->finder, p->pid, &rows, &cut);
 	for (int i = 0; i < n; i++)
 		is |= rows[i].kvm == p->kvm;
 	free(rows);

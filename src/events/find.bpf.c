@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * VMs and their vCPUs' threads, as the kernel has them: an iterator over open files, and three
+ * VMs and their vCPUs' threads, as the kernel has them: iterators over tasks and open files, and three
  * tracepoints that say when it is worth to look again. Loaded by a broker that serves VMs which
  * are not its clients, once; maps of its own.
  */
@@ -52,11 +52,20 @@ struct file {
 	void *private_data;
 };
 
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
 struct bpf_iter__task_file {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
 	__u32 fd;
 	struct file *file;
+};
+
+struct mm_struct {
+	void *notifier_subscriptions;
 };
 
 struct rb_node {
@@ -156,6 +165,24 @@ static __always_inline bool begins(const char *name, const char *with, int n)
 	return true;
 }
 
+/* KVM has itself told of what happens to the memory of a VM's process: few others' are watched. Of a process
+ * whose leader has ended there is nothing to be seen. */
+SEC("iter/task")
+int pvsched_find_process(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct mm_struct *mm;
+	__s32 tgid;
+
+	if (!task || task->pid != task->tgid)
+		return 0;
+	mm = task->mm;
+	tgid = task->tgid;
+	if (mm && BPF_CORE_READ(mm, notifier_subscriptions))
+		bpf_seq_write(ctx->meta->seq, &tgid, sizeof(tgid));
+	return 0;
+}
+
 /*
  * By the name that KVM gives an anonymous inode, which no process can choose. A VM belongs to the
  * process whose memory it has; a file passed on to another one, or inherited by a child, does not
@@ -172,7 +199,11 @@ int pvsched_find(struct bpf_iter__task_file *ctx)
 	char name[16] = "";
 	struct kvm *kvm;
 
-	if (!task || !file || file->f_inode->i_sb->s_magic != ANON_INODE_FS_MAGIC)
+	if (!task || !file)
+		return 0;
+	if (ctx->fd >= PVSCHED_FOUND_FILES) /* the reader's EAGAIN, after all rows */
+		return 1;
+	if (file->f_inode->i_sb->s_magic != ANON_INODE_FS_MAGIC)
 		return 0;
 	from = BPF_CORE_READ(file, f_path.dentry, d_name.name);
 	if (bpf_probe_read_kernel_str(name, sizeof(name), from) < 7 || !begins(name, "kvm-v", 5))
@@ -184,6 +215,8 @@ int pvsched_find(struct bpf_iter__task_file *ctx)
 		row.vcpu = (__u64)kv;
 		row.vcpu_id = BPF_CORE_READ(kv, vcpu_id);
 		row.vcpu_idx = BPF_CORE_READ(kv, vcpu_idx);
+		if (row.vcpu_idx >= PVSCHED_VCPUS_MAX)
+			return 0;
 		find_thread(kv, &row);
 	} else if (begins(name, "kvm-vm", 7)) {
 		kvm = file->private_data;

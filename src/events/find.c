@@ -17,12 +17,15 @@ extern const size_t pvsched_find_bpf_size;
 
 struct pvsched_finder {
 	struct bpf_object *obj;
-	struct bpf_program *find, *run, *frame;
+	struct bpf_program *find, *process, *run, *frame;
 	struct bpf_link *vcpu_link, *run_link, *exit_link;
 	struct ring_buffer *ring;
 	int known_fd, awaited_fd;
 	unsigned int n_awaited;
 	bool has_run; /* kvm_fpu can be had */
+	int walk_fd; /* the iterator over processes; -1 = none is on its way */
+	__s32 next[256]; /* what it told last: from next_i on, to be taken */
+	unsigned int next_i, next_n;
 	pvsched_news_fn fn;
 	void *fn_ctx;
 };
@@ -55,11 +58,12 @@ static int load(struct pvsched_finder *f)
 	if (!f->obj)
 		return -errno;
 	f->find = bpf_object__find_program_by_name(f->obj, "pvsched_find");
+	f->process = bpf_object__find_program_by_name(f->obj, "pvsched_find_process");
 	f->run = bpf_object__find_program_by_name(f->obj, "pvsched_find_run");
 	vcpu = bpf_object__find_program_by_name(f->obj, "pvsched_find_vcpu");
 	exit = bpf_object__find_program_by_name(f->obj, "pvsched_find_exit");
 	f->frame = bpf_object__find_program_by_name(f->obj, "pvsched_find_frame");
-	if (!f->find || !f->run || !f->frame || !vcpu || !exit)
+	if (!f->find || !f->process || !f->run || !f->frame || !vcpu || !exit)
 		return -EINVAL;
 	has_vcpu = pvsched_probe_one("probe_kvm_write_tsc_offset");
 	f->has_run = pvsched_probe_one("probe_kvm_fpu");
@@ -87,6 +91,8 @@ int pvsched_finder_open(pvsched_finder_say_fn say, void *ctx, struct pvsched_fin
 	int err = f ? 0 : -ENOMEM;
 	char line[160];
 
+	if (f)
+		f->walk_fd = -1;
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
 	if (!err && access("/sys/module/kvm", F_OK)) {
 		say(ctx, "no VM can be found: KVM is not loaded: load kvm_amd or kvm_intel, then "
@@ -113,6 +119,8 @@ void pvsched_finder_free(struct pvsched_finder *f)
 {
 	if (!f)
 		return;
+	if (f->walk_fd >= 0)
+		close(f->walk_fd);
 	bpf_link__destroy(f->vcpu_link);
 	bpf_link__destroy(f->run_link);
 	bpf_link__destroy(f->exit_link);
@@ -142,47 +150,97 @@ int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
 	return n < 0 ? n : 0;
 }
 
-static int read_rows(int fd, struct pvsched_found **ret_rows)
+/* The iterator, which needs no link once it is there. tid 0 = over all tasks. */
+static int iterate(struct bpf_program *prog, pid_t tid)
 {
-	size_t room = 64 * sizeof(**ret_rows), used = 0;
-	char *rows = malloc(room), *more;
-	ssize_t n;
-
-	while (rows && (n = read(fd, rows + used, room - used))) {
-		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			n = -errno;
-			free(rows);
-			return n;
-		}
-		used += n > 0 ? n : 0;
-		if (used < room)
-			continue;
-		room *= 2;
-		more = realloc(rows, room);
-		if (!more)
-			free(rows);
-		rows = more;
-	}
-	if (!rows)
-		return -ENOMEM;
-	*ret_rows = (void *)rows;
-	return used / sizeof(**ret_rows);
-}
-
-int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
-{
-	union bpf_iter_link_info info = { .task.pid = tgid };
+	union bpf_iter_link_info info = { .task.tid = tid };
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
-	struct bpf_link *link = bpf_program__attach_iter(f->find, tgid ? &opts : NULL);
-	int fd, n;
+	struct bpf_link *link = bpf_program__attach_iter(prog, tid ? &opts : NULL);
+	int fd;
 
 	if (!link)
-		return errno == ESRCH ? 0 : -errno;
+		return -errno;
 	fd = bpf_iter_create(bpf_link__fd(link));
-	n = fd < 0 ? -errno : read_rows(fd, ret_rows);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		fd = -errno;
 	bpf_link__destroy(link);
+	return fd;
+}
+
+int pvsched_finder_rewind(struct pvsched_finder *f)
+{
+	int fd = iterate(f->process, 0);
+
+	if (fd < 0)
+		return fd;
+	if (f->walk_fd >= 0)
+		close(f->walk_fd);
+	f->walk_fd = fd;
+	f->next_i = f->next_n = 0;
+	return 0;
+}
+
+pid_t pvsched_finder_next(struct pvsched_finder *f)
+{
+	ssize_t n;
+
+	if (f->next_i < f->next_n)
+		return f->next[f->next_i++];
+	if (f->walk_fd < 0)
+		return 0;
+	do
+		n = read(f->walk_fd, f->next, sizeof(f->next));
+	while (n < 0 && (errno == EAGAIN || errno == EINTR)); /* a million tasks without any */
+	f->next_i = 0;
+	f->next_n = n > 0 ? n / sizeof(f->next[0]) : 0;
+	if (f->next_n)
+		return f->next[f->next_i++];
+	n = n < 0 ? -errno : 0;
+	close(f->walk_fd);
+	f->walk_fd = -1;
+	return n;
+}
+
+/* As many as there is room for: it is not read on. */
+static int read_rows(int fd, struct pvsched_found *rows, bool *ret_cut)
+{
+	const size_t room = PVSCHED_FOUND_ROWS * sizeof(*rows);
+	size_t used = 0;
+	ssize_t n = 1;
+
+	while (used < room && (n = read(fd, (char *)rows + used, room - used))) {
+		if (n < 0 && errno == EAGAIN) /* the program has reached its bound */
+			break;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		used += n > 0 ? n : 0;
+	}
+	*ret_cut = n;
+	return used / sizeof(*rows);
+}
+
+/*
+ * Of one thread: an iterator over a process's leaves out those whose files are the leader's, but not those that
+ * share others, and so can be had to read the same ones thousands of times, or look for any in tables without.
+ */
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows,
+			bool *ret_cut)
+{
+	struct pvsched_found *rows = NULL;
+	int fd = iterate(f->find, tgid), n;
+	bool cut = false;
+
+	if (fd < 0)
+		return fd == -ESRCH ? 0 : fd;
+	rows = malloc(PVSCHED_FOUND_ROWS * sizeof(*rows));
+	n = rows ? read_rows(fd, rows, &cut) : -ENOMEM;
+	close(fd);
+	if (n < 0) {
+		free(rows);
+		return n;
+	}
+	*ret_rows = rows;
+	*ret_cut = cut;
 	return n;
 }
 

@@ -9,6 +9,15 @@
 #define PVSCHED_EVENTS_FIND_H
 
 #include <linux/types.h>
+#include <pvsched/abi.h>
+
+/*
+ * Anybody who may open /dev/kvm has his process looked at, so what that takes is bounded: by the descriptors of
+ * one thread below this number, of which a VMM makes these among the first,
+ */
+#define PVSCHED_FOUND_FILES 16384
+/* and by their rows: more than a broker has places for, vCPUs' and VMs'. */
+#define PVSCHED_FOUND_ROWS 2048
 
 /* A vCPU's file, or a VM's (vcpu is 0), that a process whose memory is that VM's holds open. */
 struct pvsched_found {
@@ -63,9 +72,20 @@ bool pvsched_finder_has_news(const struct pvsched_finder *f);
 int pvsched_finder_poll_fd(const struct pvsched_finder *f); /* readable: news */
 int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx);
 
-/* Rows of the process tgid, or with 0 of all; *ret_rows is the caller's to free. Returns how many, or
- * -errno. ~150 ns per open file of the host, or of the process. */
-int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows);
+/*
+ * Processes that may have a VM, one by one: from the first on, and the next; 0 = that was all. -errno. ~50 ns
+ * per thread of the host.
+ */
+int pvsched_finder_rewind(struct pvsched_finder *f);
+pid_t pvsched_finder_next(struct pvsched_finder *f);
+
+/*
+ * Rows of the process tgid: of the files that its first thread, the leader, has; *ret_rows is the caller's to
+ * free. Returns how many, or -errno. *ret_cut: there were more than the bounds allow. ~150 ns per open file,
+ * so some ms at most.
+ */
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows,
+			bool *ret_cut);
 
 /* Of a VM that was found and whose process lives. -ENOENT no slot has it now; -EAGAIN slots changed
  * meanwhile; -ESRCH the VM is gone. By any thread while the finder lives, and needs no capability. ~1.5 us. */

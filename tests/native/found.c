@@ -2,7 +2,11 @@
 /* The finder on this machine: what it must not take for a VM, and what it tells. */
 /* timeout: 60 */
 #include <fcntl.h>
+#include <linux/kvm.h>
 #include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <events/find.h>
@@ -51,9 +55,11 @@ static int teardown(void **state)
 static int rows_of(struct pvsched_finder *f, pid_t pid)
 {
 	struct pvsched_found *rows = NULL;
-	int n = pvsched_finder_scan(f, pid, &rows);
+	bool cut = false;
+	int n = pvsched_finder_scan(f, pid, &rows, &cut);
 
 	free(rows);
+	assert_false(cut);
 	return n;
 }
 
@@ -153,6 +159,205 @@ static void found_awaited_process_is_new_once(void **state)
 	assert_int_equal(pvsched_finder_await(f, getpid(), false), 0);
 }
 
+/* --- processes that make much to look at */
+
+#define SHARERS 250
+#define DUPS	18000
+
+struct other {
+	pid_t pid;
+	int ready, end; /* pipes */
+};
+
+/* A VM with one vCPU; the vCPU's file. */
+static int make_vm(void)
+{
+	int kvm = open("/dev/kvm", O_RDWR), vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+
+	return vm < 0 ? -1 : ioctl(vm, KVM_CREATE_VCPU, 0);
+}
+
+static void *share(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+/* For this process and those that it starts. */
+static int raise_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return -1;
+	files.rlim_cur = DUPS + 100;
+	if (files.rlim_max < files.rlim_cur)
+		files.rlim_max = files.rlim_cur;
+	return setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/* Threads share a table full of a vCPU's file, and their leader has another, with the VM's alone. */
+static int be_many(void)
+{
+	int vcpu = make_vm(), last = vcpu;
+	pthread_t thread;
+
+	if (vcpu < 0)
+		return -1;
+	for (int i = 0; i < DUPS && last >= 0; i++)
+		last = dup(vcpu);
+	for (int i = 0; i < SHARERS && last >= 0; i++)
+		last = pthread_create(&thread, NULL, share, NULL) ? -1 : last;
+	return last < 0 || unshare(CLONE_FILES) ? -1 : close_range(vcpu, last, 0);
+}
+
+static int be_few(void)
+{
+	return make_vm();
+}
+
+static int be_full(void)
+{
+	int vcpu = make_vm(), last = vcpu;
+
+	for (int i = 0; i < 3 * PVSCHED_FOUND_ROWS && last >= 0; i++)
+		last = dup(vcpu);
+	return last;
+}
+
+static int be_high(void)
+{
+	int vcpu = make_vm();
+
+	if (vcpu < 0 || dup2(vcpu, PVSCHED_FOUND_FILES - 1) < 0 ||
+	    dup2(vcpu, PVSCHED_FOUND_FILES) < 0)
+		return -1;
+	return close(vcpu);
+}
+
+/* It is there when this returns. */
+static struct other start_other(int (*be)(void))
+{
+	struct other o;
+	int ready[2], end[2];
+	char c = 0;
+
+	assert_int_equal(pipe(ready) | pipe(end), 0);
+	o = (struct other){ .ready = ready[0], .end = end[1], .pid = fork() };
+	if (!o.pid) {
+		close(end[1]);
+		close(ready[0]);
+		c = be() < 0 ? 0 : 1;
+		if (write(ready[1], &c, 1) == 1)
+			_exit(read(end[0], &c, 1) < 0);
+		_exit(1);
+	}
+	close(ready[1]);
+	close(end[0]);
+	assert_true(o.pid > 0);
+	assert_int_equal(read(o.ready, &c, 1), 1);
+	assert_true(c);
+	return o;
+}
+
+static void end_other(struct other *o)
+{
+	close(o->end);
+	close(o->ready);
+	kill(o->pid, SIGKILL);
+	waitpid(o->pid, NULL, 0);
+}
+
+/* Of this process, by itself. */
+static int look_at(struct pvsched_finder *f, const struct other *o, bool *ret_cut)
+{
+	struct pvsched_found *rows = NULL;
+	int n = pvsched_finder_scan(f, o->pid, &rows, ret_cut);
+
+	for (int i = 0; i < n; i++)
+		assert_int_equal(rows[i].tgid, o->pid);
+	free(rows);
+	return n;
+}
+
+#define NEEDS_KVM_AND_FILES()                                                                      \
+	do {                                                                                       \
+		if (access("/dev/kvm", R_OK | W_OK) || raise_files()) {                            \
+			printf("no /dev/kvm, or not as many as %d open files allowed\n",           \
+			       DUPS + 100);                                                        \
+			skip();                                                                    \
+		}                                                                                  \
+	} while (0)
+
+/* 250 times 18,000 rows would be 4.5 million. */
+static void found_files_that_threads_share_are_not_read_for_each(void **state)
+{
+	struct pvsched_finder *f = FINDER(state);
+	struct other many, few;
+	int told_many = 0, told_few = 0;
+	bool cut = false;
+	pid_t pid;
+
+	NEEDS_KVM_AND_FILES();
+	many = start_other(be_many);
+	few = start_other(be_few);
+	assert_int_equal(look_at(f, &many, &cut), 1);
+	assert_false(cut);
+	assert_int_equal(look_at(f, &few, &cut), 2);
+	assert_int_equal(pvsched_finder_rewind(f), 0);
+	while ((pid = pvsched_finder_next(f)) > 0) {
+		told_many += pid == many.pid;
+		told_few += pid == few.pid;
+	}
+	assert_int_equal(pid, 0);
+	assert_int_equal(told_many, 1);
+	assert_int_equal(told_few, 1);
+	assert_int_equal(pvsched_finder_next(f), 0);
+	end_other(&many);
+	end_other(&few);
+}
+
+static void found_rows_of_one_process_are_bounded(void **state)
+{
+	struct pvsched_finder *f = FINDER(state);
+	struct other full;
+	bool cut = false;
+
+	NEEDS_KVM_AND_FILES();
+	full = start_other(be_full);
+	assert_int_equal(look_at(f, &full, &cut), PVSCHED_FOUND_ROWS);
+	assert_true(cut);
+	end_other(&full);
+}
+
+static void found_files_beyond_the_bound_are_not_read(void **state)
+{
+	struct pvsched_finder *f = FINDER(state);
+	struct other high;
+	bool cut = false;
+
+	NEEDS_KVM_AND_FILES();
+	high = start_other(be_high);
+	assert_int_equal(look_at(f, &high, &cut), 2);
+	assert_true(cut);
+	end_other(&high);
+}
+
+/* Who has no VM is not looked at: this process, and what has no memory of its own. */
+static void found_process_without_a_vm_is_not_told(void **state)
+{
+	struct pvsched_finder *f = FINDER(state);
+	pid_t pid;
+
+	assert_int_equal(pvsched_finder_rewind(f), 0);
+	while ((pid = pvsched_finder_next(f)) > 0) {
+		assert_int_not_equal(pid, getpid());
+		assert_int_not_equal(pid, 2); /* kthreadd */
+	}
+	assert_int_equal(pid, 0);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -161,6 +366,10 @@ int main(void)
 		CASE(found_process_that_is_gone_has_no_rows),
 		CASE(found_end_of_a_known_thread_is_told),
 		CASE(found_awaited_process_is_new_once),
+		CASE(found_files_that_threads_share_are_not_read_for_each),
+		CASE(found_rows_of_one_process_are_bounded),
+		CASE(found_files_beyond_the_bound_are_not_read),
+		CASE(found_process_without_a_vm_is_not_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 
 #include <helpers/bpf_edge.h>
 
+#include <actuator/monotonic.h>
 #include <broker/found.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -25,10 +26,13 @@ static struct bed {
 	pthread_mutex_t mutex;
 	struct pvsched_found_vms found;
 	/* what the finder sees, or fails with */
-	struct pvsched_found row[2];
+	struct pvsched_found row[3];
 	int rows, err;
 	struct pvsched_finder finder;
 	pid_t vmm, known;
+	int slow, next; /* processes before the VMM's, each of which takes a slice; told so far */
+	bool cut;
+	int looks; /* at slow ones */
 	bool awaited;
 	char said[256];
 } bed;
@@ -61,12 +65,37 @@ int pvsched_finder_news(struct pvsched_finder *f, pvsched_news_fn fn, void *ctx)
 	return 0;
 }
 
-int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
+int pvsched_finder_rewind(struct pvsched_finder *f)
 {
 	assert_non_null(f);
-	assert_true(!tgid || tgid == bed.vmm);
+	bed.next = 0;
+	return 0;
+}
+
+#define SLOW_PID   0x40000000 /* above the highest that there is */
+#define SLICE_MORE 21000 /* us */
+
+pid_t pvsched_finder_next(struct pvsched_finder *f)
+{
+	assert_non_null(f);
+	if (bed.next > bed.slow)
+		return 0;
+	return bed.next++ < bed.slow ? SLOW_PID + bed.next : bed.vmm;
+}
+
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows,
+			bool *ret_cut)
+{
+	assert_non_null(f);
+	if (tgid > SLOW_PID) {
+		usleep(SLICE_MORE);
+		bed.looks++;
+		return 0;
+	}
+	assert_int_equal(tgid, bed.vmm);
 	if (bed.err)
 		return bed.err;
+	*ret_cut = bed.cut;
 	*ret_rows = malloc(sizeof(bed.row));
 	memcpy(*ret_rows, bed.row, sizeof(bed.row));
 	return bed.rows;
@@ -151,6 +180,7 @@ static void take_due(void)
 	struct pvsched_found_vms *f = &bed.found;
 
 	assert_true(pvsched_found_timeout(f) >= 0);
+	f->rest_ns = 0;
 	if (f->all_ns)
 		f->all_ns = 1;
 	for (unsigned int i = 0; i < f->n; i++)
@@ -207,6 +237,22 @@ static void found_thread_that_could_not_be_added_is_tried_again(void **state)
 	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
 }
 
+/* Dups are many, and cheap to make; what comes of a vCPU is not. */
+static void found_vcpu_whose_file_is_open_twice_is_taken_once(void **state)
+{
+	(void)state;
+	bed.row[1].tid = 0;
+	see(2);
+	bed.row[1].tid = gettid();
+	bed.row[2] = bed.row[1];
+	edge.fail = true;
+	see(3);
+	assert_false(edge.fail);
+	assert_false(is_served());
+	take_due();
+	assert_true(is_served());
+}
+
 static void found_scan_that_fails_is_tried_again(void **state)
 {
 	(void)state;
@@ -216,6 +262,64 @@ static void found_scan_that_fails_is_tried_again(void **state)
 	take_due();
 	assert_true(is_served());
 	assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+}
+
+/* Neither the broker's clients, nor who has news of a VM. */
+static void found_slow_processes_keep_nobody_waiting(void **state)
+{
+	const uint64_t begin = now_ns();
+
+	(void)state;
+	bed.slow = 8;
+	bed.rows = 2;
+	pvsched_found_again(&bed.found);
+	take_due();
+	assert_int_equal(bed.looks, 1); /* the main thread has its turn */
+	assert_false(is_served());
+	assert_true(bed.found.rest_ns - begin > 4 * SLICE_MORE * 1000); /* and more of them */
+	bed.found.rest_ns = begin + 3600000000000ull;
+	assert_true(pvsched_found_timeout(&bed.found) > 0);
+	pvsched_found_run(&bed.found);
+	assert_int_equal(bed.looks, 1);
+	pvsched_found_changed(&bed.found, bed.vmm); /* does not wait for the others */
+	take_due();
+	assert_int_equal(bed.looks, 2);
+	assert_true(is_served());
+	pvsched_found_drop(&bed.found, 0);
+	while (bed.found.walking)
+		take_due();
+	assert_int_equal(bed.looks, bed.slow);
+	assert_true(is_served()); /* behind them all */
+	bed.slow = 0;
+}
+
+/* The broker does not come up only when all have been looked at. */
+static void found_slow_processes_do_not_delay_a_start(void **state)
+{
+	(void)state;
+	pvsched_found_close(&bed.found);
+	bed.slow = 1000;
+	assert_int_equal(pvsched_found_open(&bed.found, "latency"), 0);
+	assert_in_range(bed.looks, 2, 100);
+	assert_true(bed.found.walking);
+	assert_true(pvsched_found_timeout(&bed.found) >= 0);
+	bed.slow = 0;
+}
+
+static void found_process_with_too_many_files_is_said_once(void **state)
+{
+	char line[192];
+
+	(void)state;
+	bed.cut = true;
+	see(2);
+	assert_true(is_served()); /* what was seen of it */
+	snprintf(line, sizeof(line), "found: process %d of user %u has more than 16384 open files",
+		 getpid(), getuid());
+	assert_non_null(strstr(bed.said, line));
+	bed.said[0] = 0;
+	see(2);
+	assert_string_equal(bed.said, "");
 }
 
 /* Nobody wakes for ever. */
@@ -397,7 +501,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(found_vm_is_served_and_forgotten),
 		CASE(found_thread_that_could_not_be_added_is_tried_again),
+		CASE(found_vcpu_whose_file_is_open_twice_is_taken_once),
 		CASE(found_scan_that_fails_is_tried_again),
+		CASE(found_slow_processes_keep_nobody_waiting),
+		CASE(found_slow_processes_do_not_delay_a_start),
+		CASE(found_process_with_too_many_files_is_said_once),
 		CASE(found_what_always_fails_is_given_up),
 		CASE(found_without_room_is_looked_for_when_there_is),
 		CASE(found_vm_without_a_vcpu_takes_no_place),

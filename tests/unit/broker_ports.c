@@ -40,11 +40,13 @@ void pvsched_areas_check(struct pvsched_port *p)
 	assert_non_null(p);
 }
 
-int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows)
+int pvsched_finder_scan(struct pvsched_finder *f, pid_t tgid, struct pvsched_found **ret_rows,
+			bool *ret_cut)
 {
 	assert_null(f);
 	assert_true(tgid);
 	*ret_rows = NULL;
+	*ret_cut = false;
 	return 0;
 }
 
