@@ -355,6 +355,24 @@ struct pvsched_choice pvsched_conf_choose(const struct pvsched_conf *conf, const
 	return c;
 }
 
+bool pvsched_conf_may_serve(const struct pvsched_conf *conf, uid_t uid)
+{
+	bool may = true;
+
+	for (unsigned int i = 0; i < conf->n; i++) {
+		const struct pvsched_rule *r = &conf->rule[i];
+
+		if (!(r->set & PVSCHED_RULE_SERVE) || r->uid != uid)
+			continue;
+		if (!*r->vm)
+			may = r->serve;
+		else if (r->set &
+			 PVSCHED_RULE_USER) /* only one that names him adds to his section */
+			may |= r->serve;
+	}
+	return may;
+}
+
 bool pvsched_choice_has(const struct pvsched_choice *c, unsigned int vcpu)
 {
 	return !c->some || (vcpu < PVSCHED_VCPUS_MAX && c->vcpus[vcpu / 8] >> (vcpu % 8) & 1);

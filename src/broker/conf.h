@@ -66,6 +66,8 @@ int pvsched_conf_read(const char *file, struct pvsched_conf *ret, char *error, s
  * starts a VM: where his section sets a key, one of a VM that does not name him only takes away. */
 struct pvsched_choice pvsched_conf_choose(const struct pvsched_conf *conf, const char *vm,
 					  uid_t uid);
+/* May a VM of this user be served, whatever its name? No: it need not be known. */
+bool pvsched_conf_may_serve(const struct pvsched_conf *conf, uid_t uid);
 bool pvsched_choice_has(const struct pvsched_choice *c, unsigned int vcpu);
 
 #endif

@@ -205,6 +205,9 @@ static int make_place(struct pvsched_found_vms *f, const struct pvsched_found *r
 
 	if (s->policies->found < 0)
 		return -ENOTSUP;
+	/* before what a name is read of: the process's memory, which may be long in coming */
+	if (!pvsched_conf_may_serve(&s->conf, uid))
+		return -EACCES;
 	place = pvsched_server_place(s, uid);
 	if (place == -ENOSPC || place == -EUSERS)
 		no_room(f, place, "VM", uid);

@@ -83,6 +83,25 @@ static void conf_vm_that_names_its_user_wins_over_his_section(void **state)
 	assert_int_equal(parse("[vm a]\nuser = no-such-user\n"), -EINVAL);
 }
 
+/* What is asked before the name is known. */
+static void conf_user_may_be_served_by_his_section_or_a_vm_that_names_him(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("[vm *]\nserve = no\n"), 0);
+	assert_true(pvsched_conf_may_serve(&conf, 0)); /* its name is to be looked at */
+	assert_int_equal(
+		parse("[vm a]\nserve = yes\n[user 1000]\nserve = no\n[user 0]\nserve = no\n"), 0);
+	assert_false(pvsched_conf_may_serve(&conf, 1000));
+	assert_false(pvsched_conf_may_serve(&conf, 0));
+	assert_true(pvsched_conf_may_serve(&conf, 1001));
+	assert_int_equal(parse("[user 1000]\nserve = no\n[vm a]\nuser = 1000\nserve = yes\n"
+			       "[vm b]\nuser = 1000\nserve = no\n"),
+			 0);
+	assert_true(pvsched_conf_may_serve(&conf, 1000));
+	assert_int_equal(parse("[user 1000]\npolicy = off\n"), 0);
+	assert_true(pvsched_conf_may_serve(&conf, 1000));
+}
+
 /* Whoever is denied something may call his VM as one that is not. */
 static void conf_name_of_a_vm_gains_nothing_that_its_user_is_denied(void **state)
 {
@@ -263,6 +282,7 @@ int main(void)
 		cmocka_unit_test(conf_empty_file_sets_nothing),
 		cmocka_unit_test(conf_broker_section_is_read),
 		cmocka_unit_test(conf_vm_that_names_its_user_wins_over_his_section),
+		cmocka_unit_test(conf_user_may_be_served_by_his_section_or_a_vm_that_names_him),
 		cmocka_unit_test(conf_name_of_a_vm_gains_nothing_that_its_user_is_denied),
 		cmocka_unit_test(conf_budgets_of_a_vm_win_over_its_user_s),
 		cmocka_unit_test(conf_user_is_a_name_or_a_number),

@@ -8,7 +8,9 @@
 
 #include <actuator/monotonic.h>
 #include <broker/found.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -33,9 +35,24 @@ static struct bed {
 	int slow, next; /* processes before the VMM's, each of which takes a slice; told so far */
 	bool cut;
 	int looks; /* at slow ones */
+	int names; /* that were read of the memory of processes */
 	bool awaited;
 	char said[256];
 } bed;
+
+int __real_open64(const char *path, int flags, ...);
+
+int __wrap_open64(const char *path, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	bed.names += strstr(path, "/cmdline") != NULL;
+	return __real_open64(path, flags, mode);
+}
 
 /* --- the finder */
 
@@ -464,6 +481,38 @@ static void found_user_has_but_a_share_of_the_threads(void **state)
 	end(pid);
 }
 
+/* Once for each look at a VM that has no place: what it takes to read it is up to its owner. */
+static void found_name_is_read_only_where_it_may_tell(void **state)
+{
+	static const struct {
+		const char *conf; /* %u is the user's */
+		bool is_read;
+	} cases[] = {
+		{ "[user %u]\nserve = no\n", false },
+		{ "[user %u]\nserve = no\n[vm *]\nserve = yes\n", false },
+		{ "[user %u]\nserve = no\n[vm a]\nuser = 4000000000\nserve = yes\n", false },
+		{ "[vm a]\nuser = %u\nserve = yes\n[user %u]\nserve = no\n", true },
+		{ "[user 4000000000]\nserve = no\n[vm *]\nserve = no\n", true },
+	};
+	char text[256], error[256];
+
+	(void)state;
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		snprintf(text, sizeof(text), cases[i].conf, getuid(), getuid());
+		assert_int_equal(
+			pvsched_conf_parse(text, "test", &bed.server.conf, error, sizeof(error)),
+			0);
+		bed.names = 0;
+		see(2);
+		assert_int_equal(bed.server.client[0].kvm, 0);
+		assert_int_equal(bed.names, cases[i].is_read);
+		assert_int_equal(pvsched_found_timeout(&bed.found), -1);
+	}
+	bed.server.conf = (struct pvsched_conf){ 0 };
+	see(2);
+	assert_true(is_served());
+}
+
 /* VMs cease to be looked for while an event is on its way. */
 static void found_news_after_its_end_is_dropped(void **state)
 {
@@ -511,6 +560,7 @@ int main(void)
 		CASE(found_vm_without_a_vcpu_takes_no_place),
 		CASE(found_user_has_but_a_share_of_the_places),
 		CASE(found_user_has_but_a_share_of_the_threads),
+		CASE(found_name_is_read_only_where_it_may_tell),
 		CASE(found_news_after_its_end_is_dropped),
 		CASE(found_vm_that_a_client_takes_is_forgotten),
 	};
