@@ -334,7 +334,7 @@ static void reserved_workload(struct vcpu *v)
 	for (n = 1;; n++) {
 		WRITE_ONCE(v->page->current_task,
 			   n << PVSCHED_TASK_GEN_SHIFT |
-				   (n & 1 ? 4 : 0x7eull << PVSCHED_TASK_FLAGS_SHIFT));
+				   ((n ^ n >> 10) & 1 ? 4 : 0x7eull << PVSCHED_TASK_FLAGS_SHIFT));
 		WRITE_ONCE(v->page->pending, n << PVSCHED_TASK_GEN_SHIFT | task);
 		WRITE_ONCE(v->page->context, n << PVSCHED_CTX_GEN_SHIFT | 0xffffffe0);
 		if (!(n % 1024))
