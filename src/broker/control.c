@@ -252,7 +252,7 @@ static void take(struct pvsched_control *c)
 /* For all that are here, should they leave and not be closed. */
 static bool has_room(const struct pvsched_control *c)
 {
-	return c->porters.graves + PEERS_MAX + 1 < PVSCHED_GRAVES;
+	return pvsched_porters_has_room(&c->porters, PEERS_MAX + 1);
 }
 
 /* ms until somebody has to be looked at whatever he does; -1 = nobody. */

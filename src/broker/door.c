@@ -31,9 +31,8 @@
 #define SO_PEERPIDFD 77 /* since 6.5 */
 #endif
 
-_Static_assert(PVSCHED_GRAVES - PVSCHED_GRAVES_PASSED > PVSCHED_PLACES,
-	       "whoever has a place has a grave");
-_Static_assert(PVSCHED_GRAVES_PASSED >= 2 * PVSCHED_SLOTS, "and what came with each thread");
+_Static_assert(PVSCHED_GRAVES_SOCKETS > PVSCHED_PLACES, "whoever has a place has a grave");
+_Static_assert(PVSCHED_GRAVES_PASSED >= 3 * PVSCHED_SLOTS, "and what came with each thread");
 
 int pvsched_server_open(struct pvsched_server *s, const char *path)
 {
@@ -135,14 +134,18 @@ int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 		       const struct pvsched_thread_id *t)
 {
 	/* what came with threads that have left, and cannot be closed, is as much as they were */
-	unsigned int own = pvsched_porters_graves(&s->porters, c->uid, true) / 2;
+	unsigned int own = pvsched_porters_graves(&s->porters, c->uid, true) / 3, all = 1;
 
-	if (t->passed && !pvsched_porters_has_room(&s->porters, PVSCHED_PLACES))
-		return -EUSERS;
-	for (int i = 0; i < PVSCHED_VMS; i++)
-		if (s->client[i].hello && s->client[i].uid == c->uid)
+	for (int i = 0; i < PVSCHED_VMS; i++) {
+		if (!s->client[i].hello)
+			continue;
+		all += s->reg->vm_vcpus[s->client[i].vm];
+		if (s->client[i].uid == c->uid)
 			own += s->reg->vm_vcpus[s->client[i].vm];
+	}
 	if (own >= UID_VCPUS && !pvsched_is_operator(c->uid))
+		return -EUSERS;
+	if (t->passed && !pvsched_porters_has_room_for_passed(&s->porters, 3 * all))
 		return -EUSERS;
 	forget_ended(s, t->tid);
 	return pvsched_registry_add(s->reg, t);

@@ -348,7 +348,6 @@ static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned in
 	struct pvsched_found *rows = NULL;
 	struct seen seen[PVSCHED_VMS] = { 0 };
 	bool cut = false, awaited;
-	uint64_t begin = now_ns();
 	int n, err;
 
 	if (pvsched_server_knows(s, pid)) { /* it says itself what its vCPUs are */
@@ -356,7 +355,6 @@ static void look(struct pvsched_found_vms *f, pid_t pid, bool fresh, unsigned in
 		return;
 	}
 	n = pvsched_finder_scan(f->finder, pid, &rows, &cut);
-	f->looked_ns += now_ns() - begin;
 	if (n < 0) {
 		try_again(f, pid, fresh, tries);
 		return;
@@ -409,7 +407,6 @@ static void begin_walk(struct pvsched_found_vms *f)
 static bool walk(struct pvsched_found_vms *f)
 {
 	const struct pvsched_client *c = f->server->client;
-	uint64_t begin = now_ns();
 	pid_t pid;
 
 	if (!f->walking)
@@ -423,7 +420,6 @@ static bool walk(struct pvsched_found_vms *f)
 	do
 		pid = pvsched_finder_next(f->finder);
 	while (pid > 0 && has_place(f, pid, PVSCHED_VMS));
-	f->looked_ns += now_ns() - begin;
 	f->walking = pid > 0;
 	if (pid < 0)
 		look_at_all(f, now_ns() + PERIOD_NS);
@@ -559,18 +555,18 @@ int pvsched_found_timeout(const struct pvsched_found_vms *f)
 
 void pvsched_found_run(struct pvsched_found_vms *f)
 {
-	uint64_t begin = now_ns();
+	uint64_t begin = now_ns(), took;
 	bool more = true;
 
 	if (!f->finder || f->rest_ns > begin)
 		return;
 	if (!f->walking && f->all_ns && f->all_ns <= begin)
 		begin_walk(f);
-	f->looked_ns = 0;
 	/* by turns: neither keeps the other waiting. What is added meanwhile is due at once, or later */
 	while (more && now_ns() - begin < SLICE_NS) {
 		more = walk(f);
 		more |= look_at_due(f, begin);
 	}
-	f->rest_ns = f->looked_ns < REST_NS ? 0 : now_ns() + REST * f->looked_ns;
+	took = now_ns() - begin;
+	f->rest_ns = took < REST_NS ? 0 : now_ns() + REST * took;
 }

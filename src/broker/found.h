@@ -31,8 +31,7 @@ struct pvsched_found_vms {
 	uint64_t all_ns; /* when to look at all processes; 0 = need not */
 	bool walking; /* all processes are being looked at, */
 	int walked; /* those of the places before this one already */
-	uint64_t looked_ns,
-		rest_ns; /* what finding has taken in this run; until when it has no more */
+	uint64_t rest_ns; /* until when nothing more is looked at */
 	bool cut[PVSCHED_SAID_USERS]; /* by user: it was said that a process of his is too large */
 	uint64_t changes; /* threads and VMs that went */
 	bool full, full_user; /* it was said that there is no room; that a user has his share */

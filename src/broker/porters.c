@@ -305,12 +305,15 @@ int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t
 static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 {
 	int place = choose(p, last ? geteuid() : uid);
-	struct errand e = { 0 };
 	unsigned int rest = 0;
+	struct errand e;
 	int err;
 
 	if (place < 0)
 		return;
+	e.fetches = e.trusted = false;
+	e.n = 0;
+	e.err = 0;
 	for (unsigned int i = 0; i < p->graves; i++)
 		if (last || p->grave[i].uid == uid)
 			e.fd[e.n++] = p->grave[i].fd;
@@ -328,6 +331,9 @@ static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 	if (err)
 		return;
 	p->graves = rest;
+	p->passed = 0;
+	for (unsigned int i = 0; i < rest; i++)
+		p->passed += p->grave[i].passed;
 	sem_post(&p->porter[place].go);
 }
 
@@ -338,8 +344,9 @@ void pvsched_porters_run(struct pvsched_porters *p)
 
 	for (unsigned int i = 0; i < n; i++)
 		uid[i] = p->grave[i].uid;
-	for (unsigned int i = 0; i < n; i++)
-		bury_all_of(p, uid[i], false);
+	for (unsigned int i = 0; i < n; i++) /* those of one user mostly follow each other */
+		if (!i || uid[i] != uid[i - 1])
+			bury_all_of(p, uid[i], false);
 }
 
 /* A stream: nothing in it is empty but its end. */
@@ -412,6 +419,7 @@ void pvsched_porters_lay_down(struct pvsched_porters *p, int fd, uid_t uid)
 	p->grave[p->graves].fd = fd;
 	p->grave[p->graves].passed = true;
 	p->grave[p->graves++].uid = uid;
+	p->passed++;
 }
 
 uid_t pvsched_user_of(int fd)
@@ -428,7 +436,7 @@ void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd)
 	int fd;
 
 	shutdown(listen_fd, SHUT_RDWR);
-	while (p->graves < PVSCHED_GRAVES &&
+	while (pvsched_porters_has_room(p, 0) &&
 	       (fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
 		pvsched_porters_bury(p, fd, pvsched_user_of(fd));
 	close(listen_fd);
@@ -436,7 +444,12 @@ void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd)
 
 bool pvsched_porters_has_room(const struct pvsched_porters *p, unsigned int sockets)
 {
-	return p->graves + sockets < PVSCHED_GRAVES - PVSCHED_GRAVES_PASSED;
+	return p->graves - p->passed + sockets < PVSCHED_GRAVES_SOCKETS;
+}
+
+bool pvsched_porters_has_room_for_passed(const struct pvsched_porters *p, unsigned int n)
+{
+	return p->passed + n <= PVSCHED_GRAVES_PASSED;
 }
 
 unsigned int pvsched_porters_graves(const struct pvsched_porters *p, uid_t uid, bool passed)

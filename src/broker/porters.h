@@ -21,10 +21,13 @@
 #define PVSCHED_PORTERS 64
 #define PVSCHED_PORTERS_UID                                                                        \
 	4 /* of them for one user; others than the broker's own leave some over */
-/* sockets, and what was passed for each thread that can be served: a pidfd and an eventfd */
-#define PVSCHED_GRAVES	      (512 + PVSCHED_GRAVES_PASSED)
-#define PVSCHED_GRAVES_PASSED 2048
-#define PVSCHED_PASSED_MAX    2 /* descriptors that a message may bring */
+#define PVSCHED_PASSED_MAX 2 /* descriptors that a message may bring */
+/* Sockets; what clients have, too, of each thread that can be served: a pidfd, an eventfd and a page's map; and
+ * what porters bring meanwhile. */
+#define PVSCHED_GRAVES_SOCKETS 512
+#define PVSCHED_GRAVES_PASSED  3072
+#define PVSCHED_GRAVES                                                                             \
+	(PVSCHED_GRAVES_SOCKETS + PVSCHED_GRAVES_PASSED + PVSCHED_PORTERS * PVSCHED_PASSED_MAX)
 
 struct pvsched_porters {
 	bool open;
@@ -42,7 +45,7 @@ struct pvsched_porters {
 		uid_t uid;
 		bool passed; /* it was passed; else a socket */
 	} grave[PVSCHED_GRAVES];
-	unsigned int graves;
+	unsigned int graves, passed; /* and how many of them are no sockets */
 };
 
 /* What a porter brings. */
@@ -76,7 +79,7 @@ ssize_t pvsched_recv_bare(int fd, void *data, size_t size);
 /* One goes for the next message, and takes a copy of the socket with it; nobody else reads there until
  * its parcel is here. -EBUSY: none is left for this user; try again when one has come back. */
 int pvsched_porters_fetch(struct pvsched_porters *p, int fd, uid_t uid, uint64_t sender);
-/* Closes a socket, with whatever waits in it. There must be room: fewer than PVSCHED_GRAVES wait. */
+/* Closes a socket, with whatever waits in it. There must be room: fewer than PVSCHED_GRAVES_SOCKETS wait. */
 void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid);
 /* Closes a listening socket. Who connected and was not accepted may have sent something, too. */
 void pvsched_porters_bury_listener(struct pvsched_porters *p, int listen_fd);
@@ -88,8 +91,9 @@ uid_t pvsched_user_of(int fd);
  * pvsched_porters_has_room(). Below 0: nothing is done.
  */
 void pvsched_porters_lay_down(struct pvsched_porters *p, int fd, uid_t uid);
-/* For so many sockets more, and all that can have been passed meanwhile. */
+/* For so many sockets more; for so much more that was passed. */
 bool pvsched_porters_has_room(const struct pvsched_porters *p, unsigned int sockets);
+bool pvsched_porters_has_room_for_passed(const struct pvsched_porters *p, unsigned int n);
 /* Tries again to close what waits for that. */
 void pvsched_porters_run(struct pvsched_porters *p);
 /* For who buries only: those that are back are out no more, and what waits is tried again. */

@@ -129,7 +129,7 @@ void pvsched_ports_close(struct pvsched_ports *p)
 
 static bool has_room(const struct pvsched_ports *p)
 {
-	return p->porters.graves + PVSCHED_VMS + 1 < PVSCHED_GRAVES;
+	return pvsched_porters_has_room(&p->porters, PVSCHED_VMS + 1);
 }
 
 static void listen_for(struct pvsched_ports *p, bool listen)

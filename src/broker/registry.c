@@ -206,12 +206,19 @@ static int make_page(struct pvsched_registry *r, uint32_t slot)
 	return err;
 }
 
+static void give_back(struct pvsched_registry *r, uint32_t slot, int fd)
+{
+	if (fd >= 0 && r->passed[slot])
+		r->left.fd[r->left.n++] = fd;
+	else if (fd >= 0)
+		close(fd);
+}
+
 /* The kernel's map of maps keeps it until the slot has another, which nobody is shown before: to take it
  * out would wait for a grace period. */
 static void drop_page(struct pvsched_registry *r, uint32_t slot)
 {
-	if (r->page_fd[slot] >= 0)
-		close(r->page_fd[slot]);
+	give_back(r, slot, r->page_fd[slot]);
 	r->page_fd[slot] = -1;
 }
 
@@ -299,6 +306,7 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	err = pvsched_attr_get(t->tid, &s->base);
 	if (!err)
 		err = pvsched_slack_get(t->tid, &s->slack_ns);
+	r->passed[slot] = t->passed;
 	if (!err && !t->host_only)
 		err = make_page(r, slot);
 	if (err)
@@ -308,7 +316,6 @@ int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread
 	s->apic_id = t->apic_id;
 	s->pidfd = t->pidfd;
 	s->doorbell_fd = t->doorbell_fd;
-	r->passed[slot] = t->passed;
 	s->doorbell_id = slot;
 	s->agent = -1;
 	s->heard = 0;
@@ -517,14 +524,6 @@ static void unchain(struct pvsched_registry *r, uint32_t slot)
 		}
 		at = w.chain;
 	}
-}
-
-static void give_back(struct pvsched_registry *r, uint32_t slot, int fd)
-{
-	if (fd >= 0 && r->passed[slot])
-		r->left.fd[r->left.n++] = fd;
-	else if (fd >= 0)
-		close(fd);
 }
 
 static void forget(struct pvsched_registry *r, uint32_t slot)

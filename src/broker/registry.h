@@ -22,9 +22,9 @@ struct pvsched_registry {
 	bool vm_used[PVSCHED_VMS];
 	uint16_t vm_vcpus[PVSCHED_VMS]; /* registered */
 	uint16_t vm_of[PVSCHED_SLOTS];
-	/* descriptors that were passed with threads that are no more: the caller's again */
+	/* descriptors that clients have, too, of threads that are no more: the caller's again */
 	struct {
-		int fd[2 * PVSCHED_SLOTS];
+		int fd[3 * PVSCHED_SLOTS];
 		unsigned int n;
 	} left;
 	bool passed[PVSCHED_SLOTS];
@@ -34,7 +34,7 @@ struct pvsched_registry {
 struct pvsched_thread_id {
 	pid_t tid, tgid;
 	int pidfd, doorbell_fd; /* owned by the registry once added; -1 = none */
-	bool passed; /* both, by a client: not closed here, but left in `left` */
+	bool passed; /* both, by a client, who has the page's map, too: not closed here, but left in `left` */
 	bool host_only; /* no page: its guest knows nothing of us */
 	uint64_t task, start_time; /* of the thread, as the kernel has them; 0 = unknown */
 	uint32_t vm, index, apic_id;
@@ -54,10 +54,10 @@ void pvsched_registry_limit(struct pvsched_registry *r, uint32_t slot);
 unsigned int pvsched_registry_vcpus(const struct pvsched_registry *r, uint32_t vm);
 /* Returns the slot, or -EEXIST, -ENOSPC, -ESRCH. On error the fds stay the caller's. */
 int pvsched_registry_add(struct pvsched_registry *r, const struct pvsched_thread_id *t);
+/* Many, in one grace period: those below 0 are none. Otherwise as the next two. */
+void pvsched_registry_remove_all(struct pvsched_registry *r, const int16_t *slot, unsigned int n);
 /* After each of these two the thread is restored and nothing touches the page. */
 void pvsched_registry_remove(struct pvsched_registry *r, uint32_t slot);
-/* The same for many, in one grace period: those below 0 are none. */
-void pvsched_registry_remove_all(struct pvsched_registry *r, const int16_t *slot, unsigned int n);
 /* The thread is at its baseline when it returns: who carries decisions out sees that it is. */
 void pvsched_registry_settle(struct pvsched_registry *r, uint32_t slot);
 void pvsched_registry_disable(struct pvsched_registry *r, uint32_t slot);

@@ -108,10 +108,10 @@ int pvsched_server_accept(struct pvsched_server *s);
  * a kvm, and the uid. */
 int pvsched_server_place(struct pvsched_server *s, uid_t uid);
 /* As pvsched_registry_add, for a client that has said hello or was found; also -EUSERS, as above. */
-/* What clients of this user left in the registry. */
-void pvsched_server_lay_down_left(struct pvsched_server *s, uid_t uid);
 int pvsched_server_add(struct pvsched_server *s, const struct pvsched_client *c,
 		       const struct pvsched_thread_id *t);
+/* What clients of this user left in the registry. */
+void pvsched_server_lay_down_left(struct pvsched_server *s, uid_t uid);
 /* Gives up whatever is at a place: threads are restored, slots free. */
 void pvsched_server_drop(struct pvsched_server *s, int index);
 /* The id of the policy that serves this vCPU: its VM's, or 0, none, where the configuration leaves it

@@ -189,8 +189,8 @@ static __always_inline void sched_out(int slot, struct task_struct *prev, struct
 	v->off_ns = now; /* model: switch.out */
 	v->wait_ns = preempted || woken ? now : 0;
 	v->woken = woken;
+	v->elsewhere = !v->wait_ns && !in_kvm(prev); /* before the state, which makes it count */
 	v->state = v->wait_ns ? PVSCHED_STATE_PREEMPTED : PVSCHED_STATE_BLOCKED;
-	v->elsewhere = !v->wait_ns && !in_kvm(prev);
 	/* charged to the end, and looked at no more: the broker hears of it from the client's socket and
 	 * frees the slot */
 	if (prev->__state & TASK_DEAD) {

@@ -179,12 +179,29 @@ static void porters_stream_whose_byte_out_of_band_brings_something_has_one(void 
 	has_one(5000, MSG_OOB, 0);
 }
 
+/* One user's threads that have left keep nobody from coming in. */
+static void porters_room_of_sockets_is_not_for_what_was_passed(void **state)
+{
+	static struct pvsched_porters p;
+
+	(void)state;
+	for (int i = 0; i < PVSCHED_GRAVES_PASSED - 3; i++)
+		pvsched_porters_lay_down(&p, 1000000, 65534);
+	assert_true(pvsched_porters_has_room(&p, PVSCHED_GRAVES_SOCKETS - 1));
+	assert_false(pvsched_porters_has_room(&p, PVSCHED_GRAVES_SOCKETS));
+	assert_true(pvsched_porters_has_room_for_passed(&p, 3));
+	assert_false(pvsched_porters_has_room_for_passed(&p, 4));
+	assert_int_equal(pvsched_porters_graves(&p, 65534, false), 0);
+	assert_int_equal(pvsched_porters_graves(&p, 65534, true), PVSCHED_GRAVES_PASSED - 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(porters_of_two_threads_keep_neither_waiting),
 		cmocka_unit_test(porters_one_that_could_not_say_that_it_is_back_is_back_later),
 		cmocka_unit_test(porters_connection_that_brings_nothing_needs_none),
+		cmocka_unit_test(porters_room_of_sockets_is_not_for_what_was_passed),
 		cmocka_unit_test(porters_stream_whose_last_byte_brings_something_has_one),
 		cmocka_unit_test(porters_stream_whose_byte_out_of_band_brings_something_has_one),
 	};

@@ -165,7 +165,7 @@ static void ports_without_room_to_bury_are_deaf_until_there_is(void **state)
 	int client = join();
 
 	(void)state;
-	bed.ports.porters.graves = PVSCHED_GRAVES;
+	bed.ports.porters.graves = PVSCHED_GRAVES_SOCKETS;
 	pvsched_ports_accept(&bed.ports);
 	assert_false(is_told());
 	bed.ports.porters.graves = 0;
