@@ -11,8 +11,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "../privilege/caps.h"
@@ -300,32 +298,6 @@ static void *run(void *arg)
 	}
 }
 
-static int listen_at(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	err = pvsched_takes_no_fds(fd);
-	if (err) {
-		close(fd);
-		return err;
-	}
-	unlink(path); /* a leftover: the broker holds the host's lock */
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
-	    listen(fd, 16)) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
 int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvsched_control **ret)
 {
 	struct pvsched_control *c = calloc(1, sizeof(*c));
@@ -338,7 +310,7 @@ int pvsched_control_start(struct pvsched_server *s, const char *path, struct pvs
 		c->peer[i].fd = -1;
 	c->stop_fd = eventfd(0, EFD_CLOEXEC);
 	err = c->stop_fd < 0 ? -errno : pvsched_porters_open(&c->porters);
-	c->listen_fd = err ? -1 : listen_at(path);
+	c->listen_fd = err ? -1 : pvsched_listen_to_anybody(path, 16);
 	if (!err && c->listen_fd < 0)
 		err = c->listen_fd;
 	if (!err) {

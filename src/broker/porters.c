@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -261,13 +263,36 @@ int pvsched_out_of_band_is_inline(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on)) ? -errno : 0;
 }
 
-int pvsched_takes_no_fds(int listen_fd)
+/* Before it listens: to who connects there nobody can pass any descriptor. */
+static int take_no_fds(int listen_fd)
 {
 	const int off = 0;
 
 	if (!setsockopt(listen_fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off)))
 		return 0;
 	return errno == ENOPROTOOPT ? 0 : -errno; /* Linux before 6.16 */
+}
+
+int pvsched_listen_to_anybody(const char *path, int backlog)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd, err;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return -ENAMETOOLONG;
+	strcpy(addr.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	err = take_no_fds(fd);
+	unlink(path); /* a leftover: the broker holds the host's lock */
+	if (!err && (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
+		     listen(fd, backlog)))
+		err = -errno;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size)
@@ -322,18 +347,17 @@ static void bury_all_of(struct pvsched_porters *p, uid_t uid, bool last)
 	pvsched_table_hold();
 	err = send_out(p, place, uid, &e);
 	for (unsigned int i = 0; !err && i < p->graves; i++) {
-		if (last || p->grave[i].uid == uid)
+		if (last || p->grave[i].uid == uid) {
+			p->passed -= p->grave[i].passed;
 			close(p->grave[i].fd); /* not the last one: its porter waits */
-		else
+		} else {
 			p->grave[rest++] = p->grave[i];
+		}
 	}
 	pvsched_table_release();
 	if (err)
 		return;
 	p->graves = rest;
-	p->passed = 0;
-	for (unsigned int i = 0; i < rest; i++)
-		p->passed += p->grave[i].passed;
 	sem_post(&p->porter[place].go);
 }
 
@@ -398,6 +422,14 @@ static bool is_harmless(int fd)
 	return false;
 }
 
+static void dig(struct pvsched_porters *p, int fd, uid_t uid, bool passed)
+{
+	p->grave[p->graves].fd = fd;
+	p->grave[p->graves].uid = uid;
+	p->grave[p->graves++].passed = passed;
+	p->passed += passed;
+}
+
 void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
 {
 	shutdown(fd, SHUT_RD);
@@ -406,20 +438,14 @@ void pvsched_porters_bury(struct pvsched_porters *p, int fd, uid_t uid)
 		return;
 	}
 	shutdown(fd, SHUT_WR); /* he is told now, not when it is closed */
-	p->grave[p->graves].fd = fd;
-	p->grave[p->graves].passed = false;
-	p->grave[p->graves++].uid = uid;
+	dig(p, fd, uid, false);
 	bury_all_of(p, uid, false);
 }
 
 void pvsched_porters_lay_down(struct pvsched_porters *p, int fd, uid_t uid)
 {
-	if (fd < 0)
-		return;
-	p->grave[p->graves].fd = fd;
-	p->grave[p->graves].passed = true;
-	p->grave[p->graves++].uid = uid;
-	p->passed++;
+	if (fd >= 0)
+		dig(p, fd, uid, true);
 }
 
 uid_t pvsched_user_of(int fd)

@@ -70,9 +70,9 @@ int pvsched_brings_fds(int fd);
 /* For a stream before it is read: -errno. A byte out of band would be told of for ever, be skipped by who only
  * looks, and bring descriptors all the same. */
 int pvsched_out_of_band_is_inline(int fd);
-/* For a listening socket, before it listens: to who connects there nobody can pass any. -errno; 0 also where the
- * kernel cannot have it so, before Linux 6.16. */
-int pvsched_takes_no_fds(int listen_fd);
+/* A stream's socket at path that every user may connect to (mode 0666), in place of what is there: who asks is told
+ * apart later. From Linux 6.16 on nobody can pass a descriptor to who connects. -errno. */
+int pvsched_listen_to_anybody(const char *path, int backlog);
 /* As recv() of a byte stream that waits for nothing, -errno. -EPROTO: descriptors come with what is there, and
  * nothing was taken. Any thread. */
 ssize_t pvsched_recv_bare(int fd, void *data, size_t size);

@@ -14,8 +14,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 /* Frames wake the broker: more than this of one port wait, in its VMM, for their turn. A handshake of 256
@@ -24,31 +22,6 @@
 #define BYTES_BURST  131072
 
 #define RETRY_NS 1000000000ull /* for what can only be looked at again */
-
-static int listen_at(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, err;
-
-	strcpy(addr.sun_path, path); /* it fits: struct pvsched_ports */
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	err = pvsched_takes_no_fds(fd);
-	if (err) {
-		close(fd);
-		return err;
-	}
-	unlink(path); /* a leftover: the broker holds the host's lock */
-	/* anybody may: who is no VM's process is refused */
-	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666) ||
-	    listen(fd, 64)) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
-}
 
 int pvsched_ports_open(struct pvsched_ports *p, const char *broker_socket)
 {
@@ -65,7 +38,8 @@ int pvsched_ports_open(struct pvsched_ports *p, const char *broker_socket)
 	if (err)
 		return err;
 	len = snprintf(p->path, sizeof(p->path), "%s/port.sock", dirname(copy));
-	p->listen_fd = len < (int)sizeof(p->path) ? listen_at(p->path) : -ENAMETOOLONG;
+	p->listen_fd = len < (int)sizeof(p->path) ? pvsched_listen_to_anybody(p->path, 64)
+						  : -ENAMETOOLONG;
 	if (p->listen_fd < 0)
 		return p->listen_fd;
 	err = pvsched_thread_start(&p->thread, NULL, 0, 0, pvsched_areas_write, p);

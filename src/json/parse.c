@@ -24,7 +24,7 @@ struct json_value {
 };
 
 struct reader {
-	char *at, *end;
+	char *at;
 	struct json_value *free; /* as many as there can be values */
 };
 
@@ -249,13 +249,13 @@ struct json_value *json_parse(const char *text, size_t len, int depth)
 	size_t values = values_at_most(text, len);
 	struct json_value *v = calloc(1, values * sizeof(*v) + len + 1);
 	struct reader r = { .free = v };
+	char *copy;
 
 	if (!v)
 		return NULL;
-	r.at = (char *)(v + values);
-	r.end = r.at + len;
-	memcpy(r.at, text, len);
-	if (read_value(&r, depth) && !peek(&r) && r.at == r.end)
+	r.at = copy = (char *)(v + values);
+	memcpy(copy, text, len);
+	if (read_value(&r, depth) && !peek(&r) && r.at == copy + len)
 		return v;
 	free(v);
 	return NULL;
